@@ -1,0 +1,153 @@
+"""Database URLs: every spelling in use, understood or refused by name.
+
+Only libpq's own parser gets every PostgreSQL form right (several hosts,
+encoded sockets, IPv6), so the scheme is normalised here and the rest is left
+to it. No error text of this module holds any part of a URL but its scheme.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
+
+from .errors import SettingsError
+from .models import PostgresTarget, SqliteTarget, Target
+from .secrets import Secret
+
+__all__ = ["mask_url", "parse_url", "postgres_target", "sqlite_target"]
+
+POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "pgsql", "postgis", "timescale", "timescaledb"})
+SQLITE_SCHEMES = frozenset({"sqlite", "sqlite3", "spatialite"})
+PARTS = ("host", "port", "dbname", "user", "password")
+# libpq reads these from a URL too, but each of them sends the connection somewhere
+# else than the host and port that were shown to the user.
+REDIRECTING = ("hostaddr", "service", "servicefile", "passfile", "options")
+
+
+def parse_url(url: str, *, root: Path, source: str) -> Target:
+    """Turn a URL into a target.
+
+    Relative SQLite paths (three slashes) are relative to `root`, absolute
+    ones have four.
+
+    Raises:
+        SettingsError: the scheme is not ours, or the rest cannot be read; the
+            message names `source`, never the URL.
+    """
+    scheme, found, rest = url.strip().partition("://")
+    if not found:
+        raise SettingsError(
+            f"{source}: not a database URL: it has no scheme",
+            hint="write sqlite:///path/to/file.db or postgresql://user:password@host:5432/name",
+        )
+    name = scheme.lower().partition("+")[0]
+    if name in SQLITE_SCHEMES:
+        return _sqlite(rest, root=root, source=source)
+    if name in POSTGRES_SCHEMES:
+        return _postgres(rest, source=source)
+    raise SettingsError(
+        f"{source}: {_printable(name)}:// databases are not supported",
+        hint="dbtasks backs up sqlite:// and postgresql:// databases",
+    )
+
+
+def mask_url(url: str) -> str:
+    """Return a URL fit for eyes and for `.env` examples: its password is `***`."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return "***"
+    authority, slash, path = rest.partition("/")
+    login, at, address = authority.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}:***" if colon else login
+    path = path.partition("?")[0]
+    return f"{scheme}://{shown}{at}{address}{slash}{path}"
+
+
+def sqlite_target(path: Path, *, root: Path) -> SqliteTarget:
+    """Describe a SQLite file; its folder is kept relative to the project where it lies inside."""
+    absolute = path if path.is_absolute() else root / path
+    # normalise ".." without following symlinks: the name the user gave is the database's name
+    absolute = Path(*absolute.parts[:1], *_without_dots(absolute.parts[1:]))
+    try:
+        server = absolute.parent.relative_to(root).as_posix()
+    except ValueError:
+        server = absolute.parent.as_posix()
+    return SqliteTarget(absolute, server="" if server == "." else server)
+
+
+def _without_dots(parts: tuple[str, ...]) -> list[str]:
+    kept: list[str] = []
+    for part in parts:
+        if part == "..":
+            kept = kept[:-1]
+        elif part != ".":
+            kept.append(part)
+    return kept
+
+
+def _sqlite(rest: str, *, root: Path, source: str) -> SqliteTarget:
+    text, _, query = rest.partition("?")
+    authority, slash, path = text.partition("/")
+    if authority or not slash:
+        raise SettingsError(
+            f"{source}: a SQLite URL has three slashes before a relative path and four before an absolute one",
+            hint="for instance sqlite:///app.db or sqlite:////srv/app/app.db",
+        )
+    path = unquote(path)
+    if path.startswith("file:"):
+        path = path.removeprefix("file:")
+    if parse_qs(query).get("mode") == ["memory"] or path in ("", ":memory:"):
+        raise SettingsError(f"{source}: an in-memory SQLite database cannot be backed up", hint="name a file")
+    if "\0" in path:
+        raise SettingsError(f"{source}: the path holds a NUL character")
+    return sqlite_target(Path(path).expanduser() if path.startswith("~") else Path(path), root=root)
+
+
+def _postgres(rest: str, *, source: str) -> PostgresTarget:
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
+    try:
+        parts: dict[str, str] = parse_dsn(f"postgresql://{rest}")
+    except (ProgrammingError, UnicodeError):
+        # libpq's message quotes the whole URL, password included
+        raise SettingsError(
+            f"{source}: the PostgreSQL URL cannot be read",
+            hint="percent-encode @ : / # % ? and spaces in user, password and database name",
+        ) from None
+    redirecting = [key for key in REDIRECTING if key in parts]
+    if redirecting:
+        raise SettingsError(
+            f"{source}: {redirecting[0]} in the URL is not supported: it would lead elsewhere than host and port say",
+            hint="give host, port, user and database in the URL itself",
+        )
+    if "," in parts.get("host", "") or "," in parts.get("port", ""):
+        raise SettingsError(
+            f"{source}: a URL with several hosts does not say which server is meant",
+            hint="name the one server to back up or restore",
+        )
+    return postgres_target(parts, source=source)
+
+
+def postgres_target(parts: dict[str, str], *, source: str) -> PostgresTarget:
+    """Build a target from libpq keywords; the database defaults to the user, as in libpq."""
+    port = parts.get("port") or "5432"
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SettingsError(f"{source}: port must be a number from 1 to 65535")
+    database = parts.get("dbname") or parts.get("user") or ""
+    if not database:
+        raise SettingsError(f"{source}: no database name", hint="add /name to the URL, or set DB_NAME")
+    password = parts.get("password")
+    return PostgresTarget(
+        database=database,
+        host=parts.get("host", ""),
+        port=int(port),
+        user=parts.get("user", ""),
+        password=Secret(password) if password else None,
+        options={key: value for key, value in parts.items() if key not in PARTS},
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:20])

@@ -24,6 +24,7 @@ DbTasksError                  1
 │  └─ WrongEngine             6   the file belongs to another kind of database
 ├─ Busy                       7   a lock is held by somebody else
 ├─ OperationFailed            9   a dump, a load or a copy broke off
+│  ├─ CommandFailed           9   a client tool ended badly
 │  ├─ DumpFailed              9
 │  ├─ LoadFailed              9
 │  ├─ StoreFull               9   no space left
@@ -40,6 +41,7 @@ __all__ = [
     "ArchiveDamaged",
     "Busy",
     "CannotReach",
+    "CommandFailed",
     "CountsDiffer",
     "Damaged",
     "DbTasksError",
@@ -186,6 +188,16 @@ class OperationFailed(DbTasksError):
     """Work broke off; the state says what is left."""
 
     exit_code = 9
+
+
+class CommandFailed(OperationFailed):
+    """A client tool ended badly; details hold the redacted tail of its stderr."""
+
+    def __init__(self, tool: str, where: str, returncode: int, tail: str) -> None:
+        how = f"was killed by signal {-returncode}" if returncode < 0 else f"exited {returncode}"
+        super().__init__(f"{tool} {how} ({where})", details=tail)
+        self.tool = tool
+        self.returncode = returncode
 
 
 class DumpFailed(OperationFailed):

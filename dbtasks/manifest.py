@@ -1,0 +1,186 @@
+"""Manifests as JSON: what is written, and how carefully it is read back.
+
+The schema is shipped as `manifest.schema.json`; fields are only ever added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from .errors import ArchiveDamaged
+from .models import Compression, EngineName, Format, Identity, Manifest, Revision, Route, TableCount, Type
+
+__all__ = ["SUFFIX", "dump_manifest", "load_manifest", "manifest_document"]
+
+SUFFIX = ".manifest.json"
+T = TypeVar("T")
+
+
+def manifest_document(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as the JSON object that is stored and shown by --json."""
+    database = manifest.database
+    return {
+        "schema_version": manifest.schema_version,
+        "id": manifest.id,
+        "archive": manifest.archive,
+        "engine": str(database.engine),
+        "database": {"engine": str(database.engine), "server": database.server, "name": database.name},
+        "system_identifier": manifest.system_identifier or None,
+        "environment": manifest.environment,
+        "type": str(manifest.type),
+        "format": str(manifest.format),
+        "compression": str(manifest.compression),
+        "route": str(manifest.route),
+        "complete": manifest.complete,
+        "not_included": list(manifest.not_included),
+        "server_version": manifest.server_version,
+        "tool_version": manifest.tool_version,
+        "extensions": dict(sorted(manifest.extensions.items())),
+        "encoding": manifest.encoding,
+        "collation": manifest.collation,
+        "ctype": manifest.ctype,
+        "migration": _revision(manifest.revision),
+        "note": manifest.note,
+        "pinned": manifest.pinned,
+        "started_at": _instant(manifest.started_at),
+        "finished_at": _instant(manifest.finished_at),
+        "size_bytes": manifest.size_bytes,
+        "raw_size_bytes": manifest.raw_size_bytes,
+        "sha256": manifest.sha256,
+        "tables": [
+            {"name": table.name, "rows": table.rows, "bytes": table.bytes, "data": table.data}
+            for table in manifest.tables
+        ],
+        "not_counted": manifest.not_counted or None,
+        "sequences": list(manifest.sequences),
+        "database_settings": list(manifest.database_settings),
+        "globals": manifest.globals,
+        "globals_sha256": manifest.globals_sha256 or None,
+        "warnings": list(manifest.warnings),
+        "verified_at": _instant(manifest.verified_at),
+        "verified_how": manifest.verified_how,
+    }
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Return the bytes of a manifest file."""
+    return json.dumps(manifest_document(manifest), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def load_manifest(data: bytes) -> Manifest:
+    """Read a manifest file.
+
+    Unknown fields are left out, so that a newer version's manifests stay
+    listable; a missing or ill-typed one is damage.
+
+    Raises:
+        ArchiveDamaged: not a manifest of ours.
+    """
+    try:
+        document = json.loads(data)
+        return _manifest(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ArchiveDamaged(f"the manifest cannot be read ({type(exc).__name__}: {exc})") from exc
+
+
+def _manifest(document: Mapping[str, Any]) -> Manifest:
+    database = document["database"]
+    return Manifest(
+        schema_version=_is(int, document["schema_version"]),
+        id=_is(str, document["id"]),
+        archive=_file_name(document["archive"]),
+        database=Identity(
+            EngineName(database["engine"]), _is(str, database["server"]), _is(str, database["name"])
+        ),
+        system_identifier=_is(str, document.get("system_identifier") or ""),
+        environment=document.get("environment"),
+        type=Type(document["type"]),
+        format=Format(document["format"]),
+        compression=Compression(document["compression"]),
+        route=Route(document["route"]),
+        complete=_is(bool, document["complete"]),
+        not_included=_texts(document.get("not_included", [])),
+        server_version=_is(str, document["server_version"]),
+        tool_version=_is(str, document["tool_version"]),
+        extensions={_is(str, k): _is(str, v) for k, v in document.get("extensions", {}).items()},
+        encoding=_is(str, document.get("encoding", "")),
+        collation=_is(str, document.get("collation", "")),
+        ctype=_is(str, document.get("ctype", "")),
+        revision=_load_revision(document.get("migration")),
+        note=_is(str, document.get("note", "")),
+        pinned=_is(bool, document.get("pinned", False)),
+        started_at=_moment(document["started_at"]),
+        finished_at=_moment(document["finished_at"]),
+        size_bytes=_is(int, document["size_bytes"]),
+        raw_size_bytes=_optional(lambda v: _is(int, v), document.get("raw_size_bytes")),
+        sha256=_sha256(document["sha256"]),
+        tables=tuple(_table(table) for table in document.get("tables", [])),
+        not_counted=_is(str, document.get("not_counted") or ""),
+        sequences=_texts(document.get("sequences", [])),
+        database_settings=_texts(document.get("database_settings", [])),
+        globals=_optional(_file_name, document.get("globals")),
+        globals_sha256=_optional(_sha256, document.get("globals_sha256")) or "",
+        warnings=_texts(document.get("warnings", [])),
+        verified_at=_moment(document["verified_at"]),
+        verified_how=_is(str, document["verified_how"]),
+    )
+
+
+def _table(document: Mapping[str, Any]) -> TableCount:
+    return TableCount(
+        name=_is(str, document["name"]),
+        rows=_optional(lambda v: _is(int, v), document.get("rows")),
+        bytes=_optional(lambda v: _is(int, v), document.get("bytes")),
+        data=_is(bool, document.get("data", True)),
+    )
+
+
+def _revision(revision: Revision | None) -> dict[str, Any] | None:
+    return None if revision is None else {"tool": revision.tool, "revisions": list(revision.revisions)}
+
+
+def _load_revision(document: Mapping[str, Any] | None) -> Revision | None:
+    return None if document is None else Revision(_is(str, document["tool"]), _texts(document["revisions"]))
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without zone")
+    return moment.astimezone(UTC)
+
+
+def _is(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{kind.__name__} expected")
+    return value
+
+
+def _optional(read: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else read(value)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_is(str, value) for value in values)
+
+
+def _sha256(value: Any) -> str:
+    text = _is(str, value)
+    if len(text) != 64 or text.strip("0123456789abcdef"):
+        raise ValueError("sha256 expected")
+    return text
+
+
+def _file_name(value: Any) -> str:
+    """Accept a plain file name only: a manifest must not point out of its folder."""
+    text = _is(str, value)
+    if not text or text in (".", "..") or any(c in text for c in "/\\\0\n"):
+        raise ValueError("plain file name expected")
+    return text

@@ -1,0 +1,150 @@
+"""What every test gets: a clean environment, a throw-away project, and no silent skips in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["tests.fix_postgres"] if importlib.util.find_spec("tests.fix_postgres") else []
+
+REPOSITORY = Path(__file__).parent.parent
+REQUIRE = os.environ.get("DBTASKS_REQUIRE", "")
+"""Set in CI: what cannot run there is deselected by marker, so a skip is a failure."""
+
+STEERING = (
+    "DATABASE_",
+    "DB_",
+    "POSTGRES_",
+    "PG",
+    "DBTASKS_",
+    "INVOKE_",
+    "BACKUP_",
+    "S3_",
+    "AWS_",
+    "PYTHON_DOTENV_",
+)
+"""Beginnings of the variables that would steer dbtasks, libpq, Invoke or boto3 from outside."""
+
+TASKS_PY = """\
+from invoke import Collection
+import dbtasks
+
+ns = Collection()
+ns.add_collection(dbtasks, name="db")
+"""
+
+
+def _steers(name: str) -> bool:
+    return name.startswith(STEERING) and not name.startswith("DBTASKS_TEST_")
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the shell it was started from."""
+    for name in list(os.environ):
+        if _steers(name):
+            monkeypatch.delenv(name)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A host project in a temporary folder; `.git` marks its root."""
+
+    root: Path
+
+    def mount(self, text: str = TASKS_PY) -> Path:
+        """Write the project's tasks.py; by default the mount of the README."""
+        path = self.root / "tasks.py"
+        path.write_text(text)
+        return path
+
+    def dotenv(self, text: str) -> Path:
+        """Write the project's .env."""
+        path = self.root / ".env"
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def invoke(
+        self, *arguments: str, cwd: Path | None = None, stdin: str | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `invoke` in a real process with nothing but the given steering variables; no terminal."""
+        inherited = {name: value for name, value in os.environ.items() if not _steers(name)}
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=cwd or self.root,
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **environ},
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A temporary project with a root marker and nothing else."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / ".git").mkdir()
+    return Project(root)
+
+
+@pytest.fixture
+def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """The project, and the current folder is its root."""
+    monkeypatch.chdir(project.root)
+    yield project
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where everything is required."""
+    report = yield
+    if REQUIRE and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"DBTASKS_REQUIRE={REQUIRE} allows no skip: {_reason(report.longrepr)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself as a whole."""
+    report = yield
+    if REQUIRE and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"DBTASKS_REQUIRE={REQUIRE} allows no skip: {_reason(report.longrepr)}"
+    return report
+
+
+def _reason(longrepr: object) -> str:
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+def pytest_report_header() -> list[str]:
+    """Say what the tests run against."""
+    who = "root" if hasattr(os, "geteuid") and os.geteuid() == 0 else "an ordinary user"
+    packages = ("invoke", "psycopg2-binary", "docker", "isal", "python-dotenv")
+    lines = [
+        f"dbtasks: as {who} on {platform.platform(terse=True)}, SQLite {sqlite3.sqlite_version}, "
+        + ", ".join(f"{name} {version(name)}" for name in packages),
+    ]
+    if REQUIRE:
+        lines.append(f"DBTASKS_REQUIRE={REQUIRE}: a skip is a failure")
+    return lines

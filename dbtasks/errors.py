@@ -9,6 +9,7 @@ DbTasksError                  1
 │  └─ StoreUnusable           2   the backup folder cannot be written or trusted
 ├─ CannotReach                3   the way to the database is blocked
 │  ├─ TargetUnreachable       3   no answer from the server, or no such file
+│  │  └─ DatabaseMissing      3   the server is there, the database is not
 │  ├─ LoginRefused            3   wrong user, password or pg_hba entry
 │  ├─ RouteUnavailable        3   no container, no tools
 │  ├─ ToolMissing             3   pg_dump and friends are not there
@@ -25,6 +26,7 @@ DbTasksError                  1
 ├─ Busy                       7   a lock is held by somebody else
 ├─ OperationFailed            9   a dump, a load or a copy broke off
 │  ├─ CommandFailed           9   a client tool ended badly
+│  ├─ QueryFailed             9   the server turned a statement down
 │  ├─ DumpFailed              9
 │  ├─ LoadFailed              9
 │  ├─ StoreFull               9   no space left
@@ -44,6 +46,7 @@ __all__ = [
     "CommandFailed",
     "CountsDiffer",
     "Damaged",
+    "DatabaseMissing",
     "DbTasksError",
     "Declined",
     "DumpFailed",
@@ -54,6 +57,7 @@ __all__ = [
     "NeedsConfirmation",
     "NotFound",
     "OperationFailed",
+    "QueryFailed",
     "Refused",
     "RightMissing",
     "RouteUnavailable",
@@ -118,6 +122,10 @@ class CannotReach(DbTasksError):
 
 class TargetUnreachable(CannotReach):
     """The server does not answer, or the database file does not exist."""
+
+
+class DatabaseMissing(TargetUnreachable):
+    """The server answered: it has no database of this name."""
 
 
 class LoginRefused(CannotReach):
@@ -198,6 +206,14 @@ class CommandFailed(OperationFailed):
         super().__init__(f"{tool} {how} ({where})", details=tail)
         self.tool = tool
         self.returncode = returncode
+
+
+class QueryFailed(OperationFailed):
+    """The server turned a statement down; details hold its redacted message."""
+
+    def __init__(self, message: str, *, sqlstate: str = "", hint: str = "", details: str = "") -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.sqlstate = sqlstate
 
 
 class DumpFailed(OperationFailed):

@@ -1,0 +1,289 @@
+"""SQL without caring how: a `Session` answers queries, whatever carries them.
+
+Here it is psycopg2; a psql held open inside a container can be another.
+Connections are made from keywords, never from a URL, and nothing of the
+process' own PG* variables can lead them elsewhere. Every session is in
+autocommit (transactions are BEGIN and COMMIT, said in SQL), has an empty
+search_path (qualify every name), and no timeout but the one for locks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from .errors import (
+    Busy,
+    CannotReach,
+    DatabaseMissing,
+    DbTasksError,
+    LoginRefused,
+    QueryFailed,
+    RightMissing,
+    TargetUnreachable,
+)
+from .models import PostgresTarget
+from .secrets import Secret, redact
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable
+
+__all__ = ["ConnectOptions", "Session", "connect"]
+
+T = TypeVar("T")
+Query: TypeAlias = "str | Composable"
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+LIBPQ_KEYWORDS = {
+    "PGPASSFILE": "passfile",
+    "PGSSLMODE": "sslmode",
+    "PGSSLNEGOTIATION": "sslnegotiation",
+    "PGSSLCOMPRESSION": "sslcompression",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
+    "PGSSLCERTMODE": "sslcertmode",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCRL": "sslcrl",
+    "PGSSLCRLDIR": "sslcrldir",
+    "PGSSLSNI": "sslsni",
+    "PGSSLMINPROTOCOLVERSION": "ssl_min_protocol_version",
+    "PGSSLMAXPROTOCOLVERSION": "ssl_max_protocol_version",
+}
+# Said even when empty: libpq asks its environment only for what is not said at all (G18).
+SAID = {"hostaddr": "", "options": "", "password": "", "client_encoding": "UTF8", "replication": ""}
+PREPARE = """
+    SELECT pg_catalog.set_config('search_path', '', false),
+           pg_catalog.set_config('lock_timeout', %(lock)s, false);
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'transaction_timeout',
+                   'idle_in_transaction_session_timeout', 'idle_session_timeout')
+"""
+RETRY_SECONDS = 0.25
+
+environment_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ConnectOptions:
+    """How to connect, apart from where to."""
+
+    connect_timeout: float = 10.0
+    """Seconds one attempt may take."""
+    wait: float = 0.0
+    """Seconds to go on trying while the server is starting or not there yet."""
+    lock_timeout: float = 30.0
+    """Seconds a statement may wait for a lock; 0 waits for ever."""
+    libpq: Mapping[str, str] = field(default_factory=dict)
+    """PGPASSFILE and PGSSL*, wherever they were set."""
+    application_name: str = "dbtasks"
+
+
+class Session(Protocol):
+    """A connection to one database, in autocommit, without a search_path."""
+
+    def rows(self, query: Query, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return all its rows; `%s` or `%(name)s` mark parameters.
+
+        Raises:
+            Busy: a lock was not given in time. RightMissing: the role may not.
+            QueryFailed: anything else the server says; `sqlstate` tells it apart.
+        """
+
+    def execute(self, query: Query, parameters: Parameters = ()) -> None:
+        """Run a statement whose rows, if any, do not matter; raises like `rows`."""
+
+
+class PsycopgSession:
+    """A session over psycopg2."""
+
+    def __init__(self, connection: Any, target: PostgresTarget) -> None:
+        self._connection = connection
+        self._target = target
+
+    def rows(self, query: Query, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return all its rows."""
+
+        def fetch(cursor: Any) -> list[tuple[Any, ...]]:
+            cursor.execute(query, parameters or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+        return self._run(fetch)
+
+    def execute(self, query: Query, parameters: Parameters = ()) -> None:
+        """Run a statement."""
+        self._run(lambda cursor: cursor.execute(query, parameters or None))
+
+    def close(self) -> None:
+        """End the connection; an open transaction is rolled back by the server."""
+        self._connection.close()
+
+    def _run(self, act: Callable[[Any], T]) -> T:
+        import psycopg2
+
+        try:
+            with self._connection.cursor() as cursor:
+                return _interruptible(lambda: act(cursor), cancel=self._connection.cancel)
+        except psycopg2.Error as exc:
+            raise _query_error(exc, self._target) from exc
+
+
+@contextmanager
+def connect(
+    target: PostgresTarget, *, database: str | None = None, options: ConnectOptions | None = None
+) -> Iterator[PsycopgSession]:
+    """Connect to a target's database, or to another one of its server, and disconnect at the end.
+
+    Raises:
+        LoginRefused, DatabaseMissing, RightMissing: the server answered, and said no.
+        TargetUnreachable: it did not answer within connect_timeout and wait.
+    """
+    options = options or ConnectOptions()
+    deadline = time.monotonic() + options.wait
+    while True:
+        try:
+            session = PsycopgSession(_open(target, database or target.database, options), target)
+            break
+        except TargetUnreachable as exc:
+            if isinstance(exc, DatabaseMissing) or time.monotonic() >= deadline:
+                raise
+        time.sleep(RETRY_SECONDS)
+    try:
+        session.rows(PREPARE, {"lock": f"{int(options.lock_timeout * 1000)}ms"})
+        yield session
+    finally:
+        session.close()
+
+
+def keywords(target: PostgresTarget, database: str, options: ConnectOptions) -> dict[str, Any]:
+    """Return libpq keywords for a connection, complete enough that no PG* variable adds to them."""
+    own = {LIBPQ_KEYWORDS[name]: value for name, value in options.libpq.items() if name in LIBPQ_KEYWORDS}
+    return {
+        **SAID,
+        **own,
+        "application_name": options.application_name,
+        "connect_timeout": max(2, math.ceil(options.connect_timeout)),
+        **target.options,
+        "host": target.host,
+        "port": target.port,
+        "dbname": database,
+        "user": target.user or local_user(),
+        "password": target.password.reveal() if target.password else "",
+    }
+
+
+def local_user() -> str:
+    """Return the name libpq takes when none is given: the account's, whatever USER says."""
+    if os.name == "posix":
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    import getpass
+
+    return getpass.getuser()
+
+
+def _open(target: PostgresTarget, database: str, options: ConnectOptions) -> Any:
+    import psycopg2
+
+    try:
+        with _without_service():
+            connection = psycopg2.connect(**keywords(target, database, options))
+    except psycopg2.Error as exc:
+        raise _connect_error(exc, target, database) from exc
+    connection.autocommit = True
+    return connection
+
+
+@contextmanager
+def _without_service() -> Iterator[None]:
+    """Hide PGSERVICE: the one variable no keyword can override, not even an empty one."""
+    if "PGSERVICE" not in os.environ:
+        yield
+        return
+    with environment_lock:
+        hidden = os.environ.pop("PGSERVICE", None)
+        try:
+            yield
+        finally:
+            if hidden is not None:
+                os.environ["PGSERVICE"] = hidden
+
+
+def _interruptible(act: Callable[[], T], *, cancel: Callable[[], object]) -> T:
+    """Run a blocking call so that Ctrl-C ends it: libpq itself waits on through signals."""
+    if threading.current_thread() is not threading.main_thread():
+        return act()
+    with ThreadPoolExecutor(1, "dbtasks-query") as pool:
+        working = pool.submit(act)
+        try:
+            return working.result()
+        except BaseException:
+            if not working.done():
+                cancel()
+            raise
+
+
+# -- what the server said ------------------------------------------------------
+
+
+def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> CannotReach:
+    # psycopg2 has no SQLSTATE for a connection that never was: only the text is left
+    said = _said(exc, target)
+    text = said.lower()
+    where = f"{target.host or 'the local socket'}:{target.port}"
+    if _any(
+        text, "starting up", "shutting down", "in recovery mode", "not yet accepting", "too many clients"
+    ):
+        return TargetUnreachable(
+            f"the server at {where} takes no connections now", details=said, hint="try again, or set wait=30"
+        )
+    if f'database "{database.lower()}" does not exist' in text:
+        return DatabaseMissing(f"there is no database {database} on {where}", details=said)
+    if "permission denied for database" in text:
+        return RightMissing(f"the role may not connect to the database {database} on {where}", details=said)
+    if _any(text, "fatal:", "authentication", "pg_hba.conf", "no password supplied"):
+        return LoginRefused(
+            f"the server at {where} refused the login of {target.user or local_user()}",
+            details=said,
+            hint="check user and password; a container's POSTGRES_PASSWORD counts only when its volume is new:"
+            " an older volume keeps the old password",
+        )
+    return TargetUnreachable(
+        f"the server at {where} cannot be reached",
+        details=said,
+        hint="check host and port, start the server, or set wait=30 while it is starting",
+    )
+
+
+def _query_error(exc: Exception, target: PostgresTarget) -> DbTasksError:
+    said, state = _said(exc, target), getattr(exc, "pgcode", None) or ""
+    first = said.partition("\n")[0]
+    if state == "42501":
+        return RightMissing(f"{target.database}: {first}", details=said)
+    if state == "55P03":
+        return Busy(f"{target.database}: a lock was not given in time", details=said)
+    if state in ("57P01", "57P02", "57P03") or (not state and _lost(exc)):
+        return TargetUnreachable(f"the server ended the connection to {target.database}", details=said)
+    return QueryFailed(f"{target.database}: {first}", sqlstate=state, details=said)
+
+
+def _lost(exc: Exception) -> bool:
+    import psycopg2
+
+    return isinstance(exc, psycopg2.OperationalError | psycopg2.InterfaceError)
+
+
+def _said(exc: Exception, target: PostgresTarget) -> str:
+    secrets: tuple[Secret, ...] = target.secrets
+    return redact(str(exc).strip(), secrets)
+
+
+def _any(text: str, *pieces: str) -> bool:
+    return any(piece in text for piece in pieces)

@@ -23,6 +23,7 @@ from .models import Identity, utc_now
 __all__ = ["run_lock", "try_lock"]
 
 FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+FAR = 1 << 30
 
 
 @contextmanager
@@ -41,12 +42,22 @@ def run_lock(store_root: Path, identity: Identity, task: str) -> Iterator[int]:
     except OSError as exc:
         raise StoreUnusable(f"cannot open the lock file {path}: {exc.strerror}") from exc
     try:
-        if not try_lock(descriptor):
-            raise Busy(f"another run is working on {identity}", hint=_holder(descriptor))
+        _take(descriptor, path, identity)
         _sign(descriptor, task)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, identity: Identity) -> None:
+    try:
+        taken = try_lock(descriptor)
+    except OSError as exc:
+        raise StoreUnusable(
+            f"cannot lock {path}: {exc.strerror}", hint="set backup_dir to a folder on a local file system"
+        ) from exc
+    if not taken:
+        raise Busy(f"another run is working on {identity}", hint=_holder(descriptor))
 
 
 def try_lock(descriptor: int) -> bool:
@@ -55,6 +66,8 @@ def try_lock(descriptor: int) -> bool:
         import msvcrt
 
         try:
+            # locks are mandatory there: a byte far behind the text keeps the text readable
+            os.lseek(descriptor, FAR, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
@@ -77,15 +90,21 @@ def _slug(identity: Identity) -> str:
 
 def _sign(descriptor: int, task: str) -> None:
     text = json.dumps({"pid": os.getpid(), "task": task, "since": utc_now().isoformat(timespec="seconds")})
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, text.encode())
+    except OSError:
+        # a full disk costs the name in somebody's message, not the lock
+        pass
 
 
 def _holder(descriptor: int) -> str:
     """Describe the holder from what it wrote; for the message only, the kernel decides."""
     try:
-        seen = json.loads(os.pread(descriptor, 1000, 0))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        seen = json.loads(os.read(descriptor, 1000))
         since = datetime.fromisoformat(seen["since"]).astimezone()
         return f"{seen['task']} runs since {since:%Y-%m-%d %H:%M:%S} (process {int(seen['pid'])}); wait for it to end"
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "wait for it to end"

@@ -62,12 +62,15 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
         "warnings": list(manifest.warnings),
         "verified_at": _instant(manifest.verified_at),
         "verified_how": manifest.verified_how,
+        "damage": manifest.damage or None,
     }
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest file."""
-    return json.dumps(manifest_document(manifest), indent=2, ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(manifest_document(manifest), indent=2, ensure_ascii=False)
+    # a file name that is not UTF-8 holds lone surrogates; Python's escape for them is JSON's as well
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def load_manifest(data: bytes) -> Manifest:
@@ -82,7 +85,7 @@ def load_manifest(data: bytes) -> Manifest:
     try:
         document = json.loads(data)
         return _manifest(document)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
         raise ArchiveDamaged(f"the manifest cannot be read ({type(exc).__name__}: {exc})") from exc
 
 
@@ -90,13 +93,13 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
     database = document["database"]
     return Manifest(
         schema_version=_is(int, document["schema_version"]),
-        id=_is(str, document["id"]),
+        id=_id(document["id"]),
         archive=_file_name(document["archive"]),
         database=Identity(
             EngineName(database["engine"]), _is(str, database["server"]), _is(str, database["name"])
         ),
         system_identifier=_is(str, document.get("system_identifier") or ""),
-        environment=document.get("environment"),
+        environment=_optional(lambda v: _is(str, v), document.get("environment")),
         type=Type(document["type"]),
         format=Format(document["format"]),
         compression=Compression(document["compression"]),
@@ -114,8 +117,8 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         pinned=_is(bool, document.get("pinned", False)),
         started_at=_moment(document["started_at"]),
         finished_at=_moment(document["finished_at"]),
-        size_bytes=_is(int, document["size_bytes"]),
-        raw_size_bytes=_optional(lambda v: _is(int, v), document.get("raw_size_bytes")),
+        size_bytes=_amount(document["size_bytes"]),
+        raw_size_bytes=_optional(_amount, document.get("raw_size_bytes")),
         sha256=_sha256(document["sha256"]),
         tables=tuple(_table(table) for table in document.get("tables", [])),
         not_counted=_is(str, document.get("not_counted") or ""),
@@ -126,14 +129,15 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         warnings=_texts(document.get("warnings", [])),
         verified_at=_moment(document["verified_at"]),
         verified_how=_is(str, document["verified_how"]),
+        damage=_is(str, document.get("damage") or ""),
     )
 
 
 def _table(document: Mapping[str, Any]) -> TableCount:
     return TableCount(
         name=_is(str, document["name"]),
-        rows=_optional(lambda v: _is(int, v), document.get("rows")),
-        bytes=_optional(lambda v: _is(int, v), document.get("bytes")),
+        rows=_optional(_amount, document.get("rows")),
+        bytes=_optional(_amount, document.get("bytes")),
         data=_is(bool, document.get("data", True)),
     )
 
@@ -168,7 +172,22 @@ def _optional(read: Callable[[Any], T], value: Any) -> T | None:
 
 
 def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(_is(str, value) for value in values)
+    return tuple(_is(str, value) for value in _is(list, values))
+
+
+def _amount(value: Any) -> int:
+    number = _is(int, value)
+    if number < 0:
+        raise ValueError("a number from 0 up expected")
+    return number
+
+
+def _id(value: Any) -> str:
+    """Accept letters and digits only: restore records are named after it."""
+    text = _is(str, value)
+    if not (text.isascii() and text.isalnum()):
+        raise ValueError("letters and digits expected")
+    return text
 
 
 def _sha256(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 __all__ = ["Secret", "redact"]
 
@@ -52,9 +52,9 @@ class Secret:
 def redact(text: str, secrets: Iterable[Secret | None]) -> str:
     """Mask every given secret in a text, whole, URL-encoded or split.
 
-     libpq quotes parts of a password it mistook for a host name or an option
-    , so the pieces between the characters that split a
-     URL are masked as well when they are long enough to be recognisable.
+    libpq quotes parts of a password it mistook for a host name or an option,
+    so the pieces between the characters that split a URL are masked as well
+    when they are long enough to be recognisable.
     """
     for secret in secrets:
         if not secret:
@@ -65,7 +65,7 @@ def redact(text: str, secrets: Iterable[Secret | None]) -> str:
 
 
 def _forms(value: str) -> list[str]:
-    forms = {value, quote(value, safe=""), quote(value)}
+    forms = {value, quote(value, safe=""), quote(value), quote_plus(value)}
     pieces = value
     for separator in "@/:#%? ='\"\\":
         pieces = pieces.replace(separator, "\n")

@@ -7,6 +7,7 @@ to it. No error text of this module holds any part of a URL but its scheme.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
@@ -14,7 +15,7 @@ from .errors import SettingsError
 from .models import PostgresTarget, SqliteTarget, Target
 from .secrets import Secret
 
-__all__ = ["mask_url", "parse_url", "postgres_target", "sqlite_target"]
+__all__ = ["mask_url", "parse_url", "postgres_target", "sqlite_file", "sqlite_target"]
 
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "pgsql", "postgis", "timescale", "timescaledb"})
 SQLITE_SCHEMES = frozenset({"sqlite", "sqlite3", "spatialite"})
@@ -34,34 +35,60 @@ def parse_url(url: str, *, root: Path, source: str) -> Target:
         SettingsError: the scheme is not ours, or the rest cannot be read; the
             message names `source`, never the URL.
     """
-    scheme, found, rest = url.strip().partition("://")
-    if not found:
+    scheme, _, rest = url.strip().partition("://")
+    if not _has_scheme(url.strip()):
         raise SettingsError(
             f"{source}: not a database URL: it has no scheme",
             hint="write sqlite:///path/to/file.db or postgresql://user:password@host:5432/name",
         )
     name = scheme.lower().partition("+")[0]
     if name in SQLITE_SCHEMES:
+        if "sqlcipher" in scheme.lower():
+            raise SettingsError(f"{source}: encrypted SQLite (SQLCipher) is not supported")
         return _sqlite(rest, root=root, source=source)
     if name in POSTGRES_SCHEMES:
         return _postgres(rest, source=source)
     raise SettingsError(
-        f"{source}: {_printable(name)}:// databases are not supported",
+        f"{source}: {name}:// databases are not supported",
         hint="dbtasks backs up sqlite:// and postgresql:// databases",
     )
 
 
 def mask_url(url: str) -> str:
     """Return a URL fit for eyes and for `.env` examples: its password is `***`."""
-    scheme, found, rest = url.partition("://")
-    if not found:
+    scheme, _, rest = url.partition("://")
+    if not _has_scheme(url):
         return "***"
-    authority, slash, path = rest.partition("/")
-    login, at, address = authority.rpartition("@")
-    user, colon, _ = login.partition(":")
-    shown = f"{user}:***" if colon else login
-    path = path.partition("?")[0]
-    return f"{scheme}://{shown}{at}{address}{slash}{path}"
+    if scheme.lower().partition("+")[0] in SQLITE_SCHEMES:
+        return url.partition("?")[0]
+    # the last @ ends the login, whatever a password that nobody encoded holds
+    login, at, address = rest.rpartition("@")
+    user = re.split(r"[:/?#@]", login, maxsplit=1)[0]
+    password = ":***" if user != login else ""
+    host, slash, path = re.split(r"[?#]", address, maxsplit=1)[0].partition("/")
+    if not at and re.search(r":(?!\d*$)", host) and not host.startswith("["):
+        # user:password without a host
+        host = "***"
+    return f"{scheme}://{user}{password}{at}{host}{slash}{path}"
+
+
+def sqlite_file(text: str, *, root: Path, source: str) -> SqliteTarget:
+    """Read the path of a SQLite file as people write it: relative to `root`, or with a `~`.
+
+    Raises:
+        SettingsError: it is no file.
+    """
+    if text in ("", ":memory:"):
+        raise SettingsError(f"{source}: an in-memory SQLite database cannot be backed up", hint="name a file")
+    if "\0" in text:
+        raise SettingsError(f"{source}: the path holds a NUL character")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as exc:
+        raise SettingsError(f"{source}: no home folder for {_printable(text.partition('/')[0])}") from exc
+    if path.name in ("", ".."):
+        raise SettingsError(f"{source}: the path names no file", hint="for instance sqlite:///app.db")
+    return sqlite_target(path, root=root)
 
 
 def sqlite_target(path: Path, *, root: Path) -> SqliteTarget:
@@ -94,14 +121,9 @@ def _sqlite(rest: str, *, root: Path, source: str) -> SqliteTarget:
             f"{source}: a SQLite URL has three slashes before a relative path and four before an absolute one",
             hint="for instance sqlite:///app.db or sqlite:////srv/app/app.db",
         )
-    path = unquote(path)
-    if path.startswith("file:"):
-        path = path.removeprefix("file:")
-    if parse_qs(query).get("mode") == ["memory"] or path in ("", ":memory:"):
-        raise SettingsError(f"{source}: an in-memory SQLite database cannot be backed up", hint="name a file")
-    if "\0" in path:
-        raise SettingsError(f"{source}: the path holds a NUL character")
-    return sqlite_target(Path(path).expanduser() if path.startswith("~") else Path(path), root=root)
+    if parse_qs(query).get("mode") == ["memory"]:
+        path = ""
+    return sqlite_file(unquote(path).removeprefix("file:"), root=root, source=source)
 
 
 def _postgres(rest: str, *, source: str) -> PostgresTarget:
@@ -114,7 +136,8 @@ def _postgres(rest: str, *, source: str) -> PostgresTarget:
         # libpq's message quotes the whole URL, password included
         raise SettingsError(
             f"{source}: the PostgreSQL URL cannot be read",
-            hint="percent-encode @ : / # % ? and spaces in user, password and database name",
+            hint="percent-encode @ : / # % ? and spaces in user, password and database name; "
+            "behind the ? only libpq's own parameters are known",
         ) from None
     redirecting = [key for key in REDIRECTING if key in parts]
     if redirecting:
@@ -134,7 +157,10 @@ def postgres_target(parts: dict[str, str], *, source: str) -> PostgresTarget:
     """Build a target from libpq keywords; the database defaults to the user, as in libpq."""
     port = parts.get("port") or "5432"
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SettingsError(f"{source}: port must be a number from 1 to 65535")
+        raise SettingsError(
+            f"{source}: port must be a number from 1 to 65535",
+            hint="in a URL, percent-encode @ : / in the password",
+        )
     database = parts.get("dbname") or parts.get("user") or ""
     if not database:
         raise SettingsError(f"{source}: no database name", hint="add /name to the URL, or set DB_NAME")
@@ -147,6 +173,11 @@ def postgres_target(parts: dict[str, str], *, source: str) -> PostgresTarget:
         password=Secret(password) if password else None,
         options={key: value for key, value in parts.items() if key not in PARTS},
     )
+
+
+def _has_scheme(url: str) -> bool:
+    # anything else before :// may be a login, and is not shown
+    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.\-]{0,30}://", url))
 
 
 def _printable(text: str) -> str:

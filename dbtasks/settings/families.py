@@ -13,13 +13,13 @@ from pathlib import Path
 
 from ..errors import SettingsError
 from ..models import Target
-from ..urls import parse_url, postgres_target, sqlite_target
+from ..urls import parse_url, postgres_target, sqlite_file
 
 __all__ = ["Found", "Names", "read_family"]
 
 SQLITE_TYPES = frozenset({"sqlite", "sqlite3", "spatialite"})
 POSTGRES_TYPES = frozenset(
-    {"postgres", "postgresql", "pgsql", "postgis", "timescale", "timescaledb", "psycopg2"}
+    {"postgres", "postgresql", "postgresql_psycopg2", "pgsql", "postgis", "timescale", "timescaledb"}
 )
 
 
@@ -101,7 +101,7 @@ def _url(names: Names, root: Path) -> tuple[Target, Mapping[str, str]] | None:
 
 def _path(names: Names, root: Path) -> tuple[Target, Mapping[str, str]] | None:
     path = names.get("DATABASE_PATH")
-    return (sqlite_target(Path(path.text).expanduser(), root=root), {"path": path.source}) if path else None
+    return (sqlite_file(path.text, root=root, source=path.source), {"path": path.source}) if path else None
 
 
 def _db(names: Names, root: Path) -> tuple[Target, Mapping[str, str]] | None:
@@ -119,7 +119,7 @@ def _db(names: Names, root: Path) -> tuple[Target, Mapping[str, str]] | None:
             raise SettingsError(
                 "DB_NAME is not set: a SQLite database needs its file", hint="set DB_NAME=path/to/file.db"
             )
-        return sqlite_target(Path(name.text).expanduser(), root=root), {"path": name.source}
+        return sqlite_file(name.text, root=root, source=name.source), {"path": name.source}
     if kind and _kind(kind) not in POSTGRES_TYPES:
         raise SettingsError(f"{kind.source}: {kind.text!r} is not supported", hint="use sqlite or postgresql")
     return _parts(

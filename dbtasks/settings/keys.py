@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..models import Compression, Format
@@ -40,6 +41,13 @@ class Key:
 
 def _text(value: str) -> str:
     return value
+
+
+def _folder(value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("a folder; this ~ leads to no home folder") from None
 
 
 def _number(value: str) -> int:
@@ -114,6 +122,9 @@ def _via(value: str) -> tuple[str, ...]:
 def _prefix(value: str) -> str:
     if not value.endswith("_") or not value[:-1].replace("_", "").isalnum() or value.upper() != value:
         raise ValueError("capital letters ending in an underscore, such as ANALYTICS_")
+    if value.startswith(PREFIX) and value != PREFIX:
+        # to the first mount its names would be unknown settings
+        raise ValueError(f"a prefix that does not begin with {PREFIX}")
     return value
 
 
@@ -130,8 +141,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "backup_dir",
         "Folder of the local store, relative to the project root; created 0700 with a .gitignore.",
-        _text,
-        "backups",
+        _folder,
+        Path("backups"),
         "backups",
         conventional=("BACKUP_DIR",),
     ),
@@ -170,7 +181,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "pg_bin",
         "Folder of the host's client tools; when set, only that folder is looked at.",
-        _text,
+        _folder,
         default_text="PATH",
     ),
     Key(

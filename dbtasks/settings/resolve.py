@@ -134,8 +134,8 @@ class _Resolution:
             raise _report(self.problems)
         planned = {key.name for key in KEYS if key.planned}
         kept = {name: value for name, value in values.items() if name not in planned}
-        kept["backup_dir"] = self.levels.root / Path(kept["backup_dir"]).expanduser()
-        kept["pg_bin"] = self.levels.root / Path(kept["pg_bin"]).expanduser() if kept["pg_bin"] else None
+        kept["backup_dir"] = self.levels.root / kept["backup_dir"]
+        kept["pg_bin"] = self.levels.root / kept["pg_bin"] if kept["pg_bin"] else None
         return Settings(
             root=self.levels.root,
             target=target,
@@ -181,7 +181,9 @@ class _Resolution:
         if not variable.startswith(self.prefix):
             return
         name = variable.removeprefix(self.prefix)
-        if name.startswith(RESERVED) or name.lower() in known or name.lower().removesuffix("_file") in known:
+        if name == "ENV_PREFIX":
+            self.problems.append(f"{variable} (in {where}): only a mount's own config= may set env_prefix")
+        if name.startswith(RESERVED) or name.removesuffix("_FILE") in (key.upper() for key in known):
             return
         suggestion = _suggest(name.lower(), known)
         if not self.private:
@@ -241,22 +243,33 @@ class _Resolution:
     def _target(self) -> Target | None:
         key = next(key for key in KEYS if key.name == "url")
         candidates = [(found, self._url(found)) for found in self._candidates(key)]
-        family = self._attempt(
-            lambda: next(read_family(self.conventional, root=self.levels.root, libpq=not self.private), None)
-        )
         if not candidates:
+            family = self._family()
             if family:
                 self._show(family[0], family[1])
             return family[0] if family else None
         found, target = candidates[0]
         self._guard_bound(candidates)
+        self._compare_with_family(found, target)
+        self._show(target, {"url": found.source})
+        return target
+
+    def _family(self) -> tuple[Target, Mapping[str, str]] | None:
+        return next(read_family(self.conventional, root=self.levels.root, libpq=not self.private), None)
+
+    def _compare_with_family(self, found: Found, target: Target) -> None:
+        """Say so where the conventional names point somewhere else than the url that was chosen."""
+        try:
+            family = self._family()
+        except SettingsError as exc:
+            # the application's own database may be none of ours: MySQL, or in memory
+            self.warnings.append(f"{exc.message}; {found.source} is used")
+            return
         if family and family[0].identity != target.identity:
             other = next(iter(family[1].values()))
             self.warnings.append(
                 f"{other} names {family[0].identity}, but {found.source} names {target.identity}: the latter is used"
             )
-        self._show(target, {"url": found.source})
-        return target
 
     def _url(self, found: Found) -> Target:
         return parse_url(found.text, root=self.levels.root, source=found.source)
@@ -278,10 +291,12 @@ class _Resolution:
         )
 
     def _show(self, target: Target, sources: Mapping[str, str]) -> None:
+        parts = []
         for part, source in sources.items():
             value = "***" if part == "password" else target.address if part in ("url", "path") else None
             shown = value or {"dbname": target.name}.get(part) or str(getattr(target, part, ""))
-            self.provenance.insert(0, Setting(part, shown, source))
+            parts.append(Setting(part, shown, source))
+        self.provenance[:0] = parts
 
     def _libpq(self) -> dict[str, str]:
         """Pick what libpq may read by itself; PGHOSTADDR, PGSERVICE, PGOPTIONS and the rest never pass."""

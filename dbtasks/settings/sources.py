@@ -33,10 +33,15 @@ def load_settings(
     """
     folder = Path(root).resolve() if root is not None else find_root(Path.cwd())
     seen = dict(os.environ if environ is None else environ)
-    dotenv = {} if seen.get("PYTHON_DOTENV_DISABLED") else read_dotenv(folder / ".env")
+    dotenv = {} if _disabled(seen.get("PYTHON_DOTENV_DISABLED", "")) else read_dotenv(folder / ".env")
     return resolve_settings(
         Levels(root=folder, flags=flags, environ=seen, dotenv=dotenv, shared=shared, mount=mount or {})
     )
+
+
+def _disabled(text: str) -> bool:
+    # the words python-dotenv itself takes for a yes
+    return text.lower() in ("1", "true", "t", "yes", "y")
 
 
 def find_root(start: Path) -> Path:

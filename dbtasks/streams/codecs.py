@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from ..errors import ArchiveDamaged, MissingExtra
+from ..errors import ArchiveDamaged, DbTasksError, MissingExtra
 from ..models import Compression
 from .pump import HasRead, HasWrite
 
@@ -75,6 +75,12 @@ class _Counted:
         self.size_bytes += len(block)
         return block
 
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        # isal asks for this way of reading, zstd for the other
+        block = self.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
 
 class _Reading:
     """Translates each codec's own ways of saying "damaged" into one."""
@@ -130,6 +136,6 @@ def _zstd() -> Any:
 def _close_quietly(opened: Any) -> None:
     try:
         opened.close()
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, DbTasksError):
         # another error is already on its way
         pass

@@ -154,8 +154,8 @@ class PostgresTarget:
     port: int = 5432
     user: str = ""
     password: Secret | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Further libpq keywords given in the URL, such as sslmode."""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further libpq keywords given in the URL, such as sslmode; sslpassword may be one."""
 
     engine = EngineName.POSTGRESQL
 
@@ -425,12 +425,19 @@ class Manifest:
     globals: str | None = None
     """File name of the roles and tablespaces dumped beside it, if asked for."""
     globals_sha256: str = ""
+    damage: str = ""
+    """What the last db.verify found wrong; empty while all is well. Damaged backups count for nothing."""
     schema_version: int = 1
 
     @property
     def rows(self) -> int | None:
         """All rows counted, or None where they were not."""
         return None if self.not_counted else sum(table.rows or 0 for table in self.tables)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows per table as counted, tables without rows in the dump left out."""
+        return {table.name: table.rows for table in self.tables if table.rows is not None and table.data}
 
     @property
     def duration(self) -> timedelta:

@@ -26,7 +26,7 @@ from ..manifest import SUFFIX, dump_manifest, load_manifest
 from ..models import Backup, ForeignFile, Manifest, Proof, Type
 from . import Draft
 
-__all__ = ["LocalDraft", "LocalStore"]
+__all__ = ["LocalDraft", "LocalStore", "OutputFolder", "open_archive", "translated"]
 
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NEW = (
@@ -72,6 +72,10 @@ class LocalStore:
         """The folder's path."""
         return str(self.root)
 
+    def home(self, type_: Type) -> Path:
+        """Return the folder of a type."""
+        return self.root / type_
+
     def prepare(self) -> None:
         """Create the folder, private and ignored by git, where it is missing.
 
@@ -94,7 +98,7 @@ class LocalStore:
     def draft(self, type_: Type) -> Iterator[Draft]:
         """Open a draft in the type's folder, so that publishing never crosses file systems."""
         self.prepare()
-        home = self.root / type_
+        home = self.home(type_)
         folder = home / f".{secrets.token_hex(8)}{DRAFT}"
         try:
             home.mkdir(mode=0o700, exist_ok=True)
@@ -115,7 +119,7 @@ class LocalStore:
 
     def publish(self, draft: Draft, manifest: Manifest, proof: Proof) -> Backup:
         """Link archive, then globals, then manifest; on any failure take back what was linked."""
-        home = self.root / manifest.type
+        home = self.home(manifest.type)
         self._prove(draft, manifest, proof)
         links = [(draft.path, home / manifest.archive)]
         if manifest.globals:
@@ -223,6 +227,8 @@ class LocalStore:
                 claimed.add(name)
                 if isinstance(entry, Backup):
                     claimed.update({entry.path.name, entry.manifest.globals or ""})
+                else:
+                    claimed.add(entry.path.name)
                 yield entry
         for name in names:
             if name not in claimed and not name.startswith(".") and not (home == self.root and name in OURS):
@@ -237,7 +243,12 @@ class LocalStore:
             return _foreign(path, exc.message)
         if f"{manifest.archive}{SUFFIX}" != name or (home != self.root and manifest.type != home.name):
             return _foreign(path, f"its manifest belongs to {manifest.type}/{manifest.archive}")
-        return Backup(manifest, home / manifest.archive)
+        archive = home / manifest.archive
+        if archive.is_symlink() or not archive.is_file():
+            return _foreign(path, f"its archive {manifest.archive} is missing")
+        if archive.stat().st_size != manifest.size_bytes:
+            return _foreign(archive, "its size differs from its manifest's")
+        return Backup(manifest, archive)
 
     # -- removing ----------------------------------------------------------------
 
@@ -296,6 +307,24 @@ class LocalStore:
                     path.unlink()
                     removed.append(path)
         return removed
+
+
+class OutputFolder(LocalStore):
+    """Any folder of the user's that one archive is handed out to: nothing in it but that is ours."""
+
+    def home(self, type_: Type) -> Path:
+        """Return the folder itself: there are no types here."""
+        del type_
+        return self.root
+
+    def prepare(self) -> None:
+        """Demand the folder; it is the user's and stays as it is.
+
+        Raises:
+            StoreUnusable: it does not exist.
+        """
+        if not self.root.is_dir():
+            raise StoreUnusable(f"there is no folder {self.root}", hint=f"mkdir -p {self.root}")
 
 
 def open_archive(path: Path) -> BinaryIO:

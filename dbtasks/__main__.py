@@ -1,0 +1,33 @@
+"""The console script: the same collection without a tasks.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from invoke.program import Program
+
+__all__ = ["main"]
+
+
+class _Program(Program):
+    """Invoke's program with our tasks at its root and the project's invoke.yaml."""
+
+    def update_config(self, merge: bool = True) -> None:
+        """Load the project's configuration: Invoke itself looks for it beside a tasks.py only."""
+        from .settings import find_root
+
+        self.config.set_project_location(find_root(Path.cwd()))
+        self.config.load_project(merge=False)
+        super().update_config(merge=merge)
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run `dbtasks TASK …`."""
+    from . import __version__, ns
+
+    return _Program(name="dbtasks", binary="dbtasks", version=__version__, namespace=ns).run(argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Sizes, ages, times and tables as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+__all__ = ["age_text", "count_text", "duration_text", "moment_text", "printable", "size_text", "table_lines"]
+
+ASCII = str.maketrans(
+    {"✓": "+", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "█": "#", "←": "<-", "×": "x"}
+)
+MIN_WIDTH = 40
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for people: `438 MiB`, `1.8 GiB`, `612 B`."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def count_text(number: int | None) -> str:
+    """Return a number with thousands separators, a dash where there is none."""
+    return "–" if number is None else f"{number:,}"
+
+
+def age_text(moment: datetime, now: datetime) -> str:
+    """Return how long ago a moment was: `2 min ago`; a clock set back gives `in the future`."""
+    seconds = (now - moment).total_seconds()
+    if seconds < -60:
+        return "in the future"
+    for limit, unit, size in ((60, "s", 1), (3600, "min", 60), (172800, "h", 3600), (1209600, "d", 86400)):
+        if seconds < limit:
+            return f"{max(0, int(seconds // size))} {unit} ago"
+    return f"{int(seconds // 604800)} wk ago" if seconds < 63 * 86400 else f"{int(seconds // 2629800)} mo ago"
+
+
+def duration_text(duration: timedelta | float) -> str:
+    """Return a duration: `0.4 s`, `14 s`, `3 min 20 s`."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment in local time with its offset."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %z}"
+
+
+def table_lines(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    drop: Sequence[int] = (),
+    width: int | None = None,
+) -> list[str]:
+    """Lay out columns; where they do not fit, the columns in `drop` go, first one first."""
+    columns = [i for i in range(len(header)) if header[i] or any(row[i] for row in rows)]
+    dropping = [i for i in drop if i in columns]
+    while True:
+        widths = {i: max(len(header[i]), *(len(row[i]) for row in rows), 1) for i in columns}
+        if width is None or sum(widths.values()) + 2 * len(columns) <= max(width, MIN_WIDTH) or not dropping:
+            break
+        columns.remove(dropping.pop(0))
+    return [
+        "  ".join(
+            row[i].rjust(widths[i]) if i in right else row[i].ljust(widths[i]) for i in columns
+        ).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """Make a text safe for a terminal: control characters shown, not sent; letters the encoding has.
+
+    Database and file names are other people's words: an escape sequence in
+    one must not drive the terminal.
+    """
+    safe = "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    try:
+        safe.encode(encoding or "ascii")
+        return safe
+    except (UnicodeEncodeError, LookupError):
+        return safe.translate(ASCII).encode("ascii", "backslashreplace").decode("ascii")

@@ -1,0 +1,79 @@
+"""Reading an archive to its end: SQLite's own integrity check, on the bytes of the archive."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import ArchiveDamaged
+from ...models import Archive, Checked, Compression, OnEvent, Phase, ignore
+from ...stores.local import open_archive, translated
+from ...streams import decompressing, pump
+from . import files
+
+__all__ = ["check_archive", "check_file", "unpack"]
+
+
+def check_archive(archive: Archive, on_event: OnEvent = ignore) -> Checked:
+    """See `Engine.check`; a compressed archive is unpacked into a private folder beside it."""
+    on_event(Phase("verify", archive.path.name))
+    if archive.compression is Compression.NONE:
+        _check_header(archive.path)
+        return check_file(archive.path)
+    with _scratch(archive.path.parent) as folder:
+        plain = folder / "plain"
+        unpack(archive, plain, on_event)
+        return check_file(plain)
+
+
+def check_file(path: Path) -> Checked:
+    """Check a single-file database that nobody else uses.
+
+    Raises:
+        ArchiveDamaged: it is not whole, or has no content at all.
+    """
+    try:
+        with files.translated(path), files.opened(path, "ro", immutable=True) as connection:
+            problems = files.integrity_problems(connection)
+    except ArchiveDamaged as exc:
+        raise ArchiveDamaged(f"{path.name} is not a readable SQLite database", details=exc.details) from exc
+    if problems:
+        raise ArchiveDamaged(f"{path.name} fails SQLite's integrity check", details="\n".join(problems))
+    return Checked("SQLite's integrity check passed")
+
+
+def unpack(archive: Archive, plain: Path, on_event: OnEvent = ignore) -> None:
+    """Write the archive's database to a new private file, synced; refuses what is not SQLite."""
+    with (
+        translated(f"cannot write {plain}"),
+        os.fdopen(os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink,
+        open_archive(archive.path) as source,
+        decompressing(source, archive.compression) as reader,
+    ):
+        pump(reader, sink, on_event=on_event)
+        sink.flush()
+        os.fsync(sink.fileno())
+    _check_header(plain, archive.path.name)
+
+
+def _check_header(path: Path, name: str = "") -> None:
+    with open_archive(path) as stream:
+        head = stream.read(len(files.HEADER))
+    if head != files.HEADER:
+        # an empty file is a valid empty database to SQLite, and restoring it empties the live one
+        what = "is empty" if not head else "is not a SQLite database"
+        raise ArchiveDamaged(f"{name or path.name} {what}")
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a private folder, beside the archive where possible: that disk has held the database before."""
+    try:
+        made = tempfile.TemporaryDirectory(dir=folder, prefix=".check-")
+    except OSError:
+        made = tempfile.TemporaryDirectory(prefix="dbtasks-check-")
+    with made as name:
+        yield Path(name)

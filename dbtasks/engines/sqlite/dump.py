@@ -1,0 +1,156 @@
+"""The dump: the online backup API in one step, out of a read-only source.
+
+One step (`pages=-1`) because smaller ones start over whenever another process
+commits and never finish under a steady writer. Under WAL the writer goes on
+meanwhile; otherwise it waits.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ArchiveDamaged, Busy, UsageError
+from ...models import (
+    Compression,
+    Dumped,
+    DumpPlan,
+    DumpRequest,
+    Format,
+    OnEvent,
+    Phase,
+    Route,
+    TableCount,
+)
+from ...stores import Draft
+from ...streams import HashingWriter, compressing, pump
+from . import files
+
+if TYPE_CHECKING:
+    from . import SqliteEngine
+
+__all__ = ["copy_database", "deadline", "dump", "plan_dump"]
+
+SUFFIXES = {Compression.NONE: ".sqlite3", Compression.GZIP: ".sqlite3.gz", Compression.ZSTD: ".sqlite3.zst"}
+
+
+def plan_dump(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> DumpPlan:
+    """See `Engine.plan_dump`."""
+    _refuse_foreign_flags(request, globals_=globals_)
+    compression = request.compression or Compression.NONE
+    if compression is Compression.ZSTD:
+        with compressing(_Nowhere(), compression):
+            pass  # raises MissingExtra now, not after the copy
+    facts = engine.facts()
+    warnings = () if facts.tables else (f"{engine.target.name} holds no tables",)
+    return DumpPlan(
+        request=request,
+        format=Format.SQLITE,
+        compression=compression,
+        suffix=SUFFIXES[compression],
+        route=Route.FILE,
+        why="SQLite is read directly",
+        facts=facts,
+        tool_version=engine.tool_version,
+        tables=facts.tables,
+        warnings=warnings,
+    )
+
+
+def _refuse_foreign_flags(request: DumpRequest, *, globals_: bool) -> None:
+    if request.format not in (None, Format.SQLITE):
+        raise UsageError(f"format {request.format} is PostgreSQL's; a SQLite database is backed up as sqlite")
+    given = {
+        "--table": request.tables,
+        "--exclude-table": request.exclude_tables,
+        "--exclude-data": request.exclude_data,
+        "--schema-only": request.schema_only,
+        "--data-only": request.data_only,
+        "--no-owner": request.no_owner,
+        "--globals": globals_,
+        "--jobs": request.jobs,
+        "arguments after --": request.extra,
+    }
+    for flag, value in given.items():
+        if value:
+            raise UsageError(f"{flag} means nothing for SQLite: the whole file is backed up")
+
+
+def dump(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) -> Dumped:
+    """See `Engine.dump`."""
+    on_event(Phase("dump", f"{engine.target.name} by SQLite's backup API"))
+    plain = draft.path if plan.compression is Compression.NONE else draft.folder / "plain"
+    with files.reading(engine.path, engine.settings.lock_timeout) as source:
+        copy_database(source, plain, engine.settings.lock_timeout, blocked=engine.path)
+    tables, warnings = _describe(plain)
+    if plan.compression is Compression.NONE:
+        return Dumped(tables, raw_size_bytes=plain.stat().st_size, warnings=warnings)
+    raw_size_bytes, sha256 = _compress(plain, draft, plan.compression, on_event)
+    return Dumped(tables, raw_size_bytes=raw_size_bytes, sha256=sha256, warnings=warnings)
+
+
+def copy_database(source: sqlite3.Connection, copy: Path, timeout: float, *, blocked: Path) -> None:
+    """Copy a database into a new file of its own: 0600, one file, synced.
+
+    Raises:
+        Busy: the source stayed locked for `timeout` seconds.
+    """
+    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with files.translated(copy), files.opened(copy, "rw") as connection:
+        source.backup(connection, pages=-1, progress=deadline(timeout, blocked), sleep=0.05)
+        # a copy that keeps the source's WAL flag would need -wal and -shm beside it to be opened
+        connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+    descriptor = os.open(copy, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:
+    """Bound the wait: Python's backup() itself retries a locked source for ever."""
+    end = time.monotonic() + timeout
+
+    def progress(status: int, remaining: int, total: int) -> None:
+        del remaining, total
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
+            raise Busy(
+                f"{blocked} stayed locked for {timeout:g} s",
+                hint="wait for the other process, or raise lock_timeout",
+            )
+
+    return progress
+
+
+def _describe(copy: Path) -> tuple[tuple[TableCount, ...], tuple[str, ...]]:
+    """Count in the copy: it is the snapshot. Foreign keys that do not hold are worth a warning."""
+    with files.translated(copy), files.opened(copy, "ro", immutable=True) as connection:
+        counts = files.count_rows(connection)
+        broken = connection.execute("PRAGMA foreign_key_check").fetchmany(1000)
+    tables = tuple(TableCount(name, rows) for name, rows in counts.items())
+    if not broken:
+        return tables, ()
+    names = sorted({str(row[0]) for row in broken})
+    more = "at least " if len(broken) == 1000 else ""
+    return tables, (f"{more}{len(broken)} rows break a foreign key, in {', '.join(names)}",)
+
+
+def _compress(plain: Path, draft: Draft, codec: Compression, on_event: OnEvent) -> tuple[int, str]:
+    total = plain.stat().st_size
+    with draft.create() as archive:
+        hashing = HashingWriter(archive)
+        with compressing(hashing, codec) as sink, plain.open("rb") as source:
+            moved = pump(source, sink, total_bytes=total, on_event=on_event)
+    if moved != total:
+        raise ArchiveDamaged(f"{plain} changed while it was compressed")
+    plain.unlink()
+    return total, hashing.sha256
+
+
+class _Nowhere:
+    def write(self, data: bytes) -> None:
+        del data

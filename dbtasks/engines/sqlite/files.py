@@ -1,0 +1,223 @@
+"""Opening SQLite files safely, and what can be asked of one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, TargetUnreachable
+from ...models import DatabaseFacts, TargetState
+from ...revisions import find_revision
+
+__all__ = [
+    "HEADER",
+    "SIDECARS",
+    "count_rows",
+    "facts_of",
+    "identifier",
+    "integrity_problems",
+    "opened",
+    "openers",
+    "reading",
+    "state_of",
+    "table_names",
+    "translated",
+    "writing",
+]
+
+HEADER = b"SQLite format 3\0"
+SIDECARS = ("-wal", "-shm", "-journal")
+"""What belongs to a database file: moved with it as one unit, never left beside another file."""
+RECOVERABLE = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
+
+
+@contextmanager
+def opened(
+    path: Path, mode: str, timeout: float = 0.0, *, immutable: bool = False
+) -> Iterator[sqlite3.Connection]:
+    """Open by URI, so that a missing file is an error and never a new database."""
+    uri = f"file:{quote(str(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    with closing(connection):
+        yield connection
+
+
+@contextmanager
+def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
+    """Open a live database for reading.
+
+    Raises:
+        TargetUnreachable: no such file. Busy: locked longer than `timeout` seconds.
+        ArchiveDamaged: not a SQLite database, or malformed.
+    """
+    if not path.is_file():
+        raise TargetUnreachable(
+            f"there is no SQLite database at {path}",
+            hint="check the path: relative ones are relative to the project root",
+        )
+    with translated(path):
+        try:
+            with opened(path, "ro", timeout) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                yield connection
+                return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorname not in RECOVERABLE:
+                raise
+        # a crash left a journal: SQLite itself rolls it back when the file is opened for writing,
+        # as the application's next start would
+        with opened(path, "rw", timeout) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield connection
+
+
+@contextmanager
+def writing(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
+    """Open an existing database for writing."""
+    with translated(path), opened(path, "rw", timeout) as connection:
+        yield connection
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn sqlite3's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise _translate(path, exc) from exc
+
+
+def _translate(path: Path, exc: sqlite3.Error) -> DbTasksError:
+    name = getattr(exc, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Busy(
+            f"{path} is locked by another process{_named(openers(path))}",
+            hint="wait for it, or raise lock_timeout",
+        )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return ArchiveDamaged(f"{path} is not a readable SQLite database", details=str(exc))
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_READONLY")):
+        return TargetUnreachable(
+            f"cannot open {path}: {exc}", hint="check the rights on the file and its folder"
+        )
+    if name.startswith("SQLITE_FULL"):
+        return OperationFailed(f"no space left beside {path}")
+    return OperationFailed(f"SQLite failed on {path}: {exc}")
+
+
+def _named(pids: list[int]) -> str:
+    return f" (process {', '.join(map(str, pids))} has it open)" if pids else ""
+
+
+def state_of(path: Path, timeout: float) -> TargetState:
+    """Look at a file: missing, empty (no tables), damaged, or present.
+
+    Raises:
+        Busy: it cannot be looked at because it is locked.
+    """
+    if not path.exists():
+        return TargetState.MISSING
+    if path.stat().st_size == 0 and not any(_sidecar(path, s).exists() for s in SIDECARS):
+        return TargetState.EMPTY
+    try:
+        with reading(path, timeout) as connection:
+            if integrity_problems(connection):
+                return TargetState.DAMAGED
+            return TargetState.PRESENT if _objects(connection) else TargetState.EMPTY
+    except ArchiveDamaged:
+        return TargetState.DAMAGED
+
+
+def _sidecar(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}{suffix}")
+
+
+def _objects(connection: sqlite3.Connection) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(count)
+
+
+def integrity_problems(connection: sqlite3.Connection) -> list[str]:
+    """Run the full integrity check; returns what it found, empty when all is well."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
+    return [] if found == ["ok"] else found
+
+
+def facts_of(connection: sqlite3.Connection, path: Path, migration_table: str | None) -> DatabaseFacts:
+    """Ask an open database about itself."""
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    tables = table_names(connection)
+    columns = {table: _columns(connection, table) for table in tables}
+    sidecars = sum(s.stat().st_size for s in (_sidecar(path, x) for x in SIDECARS) if s.is_file())
+    return DatabaseFacts(
+        server_version=f"SQLite {sqlite3.sqlite_version}",
+        size_bytes=path.stat().st_size + sidecars,
+        tables=tuple(tables),
+        encoding=str(encoding),
+        revision=find_revision(
+            columns, lambda table, wanted: _select(connection, table, wanted), migration_table
+        ),
+    )
+
+
+def table_names(connection: sqlite3.Connection) -> list[str]:
+    """List the tables that hold rows of the user's: no views, none of SQLite's own."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    return [str(name) for (name,) in connection.execute(query)]
+
+
+def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count every table's rows, as one snapshot when the caller holds a transaction."""
+    return {table: _count(connection, table) for table in table_names(connection)}
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    (rows,) = connection.execute(f"SELECT count(*) FROM {identifier(table)}").fetchone()  # noqa: S608 - quoted below
+    return int(rows)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({identifier(table)})")]
+
+
+def _select(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> list[tuple[object, ...]]:
+    wanted = ", ".join(identifier(column) for column in columns)
+    return connection.execute(f"SELECT {wanted} FROM {identifier(table)}").fetchall()  # noqa: S608 - quoted
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQLite, whose rule (double the quotes) has no library function here."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def openers(path: Path) -> list[int]:
+    """Return the processes that have the file open, as far as this user may see (Linux).
+
+    Idle connections hold no lock, so this is the only way to know that moving
+    the file would make an application write into a file without a name.
+    """
+    try:
+        facts = path.stat()
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    except OSError:
+        return []
+    return [pid for pid in pids if pid != os.getpid() and _has_open(pid, (facts.st_dev, facts.st_ino))]
+
+
+def _has_open(pid: int, inode: tuple[int, int]) -> bool:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        try:
+            facts = descriptor.stat()
+        except OSError:
+            continue
+        if (facts.st_dev, facts.st_ino) == inode:
+            return True
+    return False

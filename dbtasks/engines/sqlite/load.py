@@ -1,0 +1,279 @@
+"""The load: beside first, checked, then into the live file by the backup API.
+
+The backup API takes SQLite's own locks, so applications that have the file
+open see the old state or the new one. Where nothing usable is there, the
+checked file is linked into place; a damaged file is moved aside with its
+journals first, because a stale journal beside a new file corrupts it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import (
+    ArchiveDamaged,
+    Busy,
+    LoadFailed,
+    OperationFailed,
+    Refused,
+    StoreFull,
+    UsageError,
+    WrongEngine,
+)
+from ...models import (
+    Archive,
+    DatabaseFacts,
+    Format,
+    LoadPlan,
+    LoadRequest,
+    LoadStrategy,
+    OnEvent,
+    Phase,
+    Route,
+    Swapped,
+    TargetState,
+    utc_now,
+)
+from ...stores.local import open_archive, translated
+from ...streams import HashingReader, decompressing, pump
+from . import check, files
+from .dump import deadline
+
+if TYPE_CHECKING:
+    from . import SqliteEngine
+
+__all__ = ["loading", "plan_load"]
+
+STRATEGIES = {
+    TargetState.MISSING: LoadStrategy.CREATE,
+    TargetState.EMPTY: LoadStrategy.SWAP,
+    TargetState.PRESENT: LoadStrategy.SWAP,
+    TargetState.DAMAGED: LoadStrategy.ASIDE,
+}
+
+
+def plan_load(engine: SqliteEngine, archive: Archive, request: LoadRequest) -> LoadPlan:
+    """See `Engine.plan_load`."""
+    if archive.format is not Format.SQLITE:
+        raise WrongEngine(
+            f"{archive.path.name} is a {archive.format} archive of PostgreSQL, and {engine.target.name} is a SQLite file",
+            hint="choose a SQLite backup (db.list), or point the url at the PostgreSQL database",
+        )
+    for flag, given in (
+        ("--in-place", request.in_place),
+        ("--no-owner", request.no_owner),
+        ("--role", request.role),
+    ):
+        if given:
+            raise UsageError(f"{flag} means nothing for SQLite")
+    state = engine.state()
+    strategy = STRATEGIES[state]
+    _prove_room(engine.path, archive, strategy)
+    _prove_rights(engine.path, strategy)
+    known = state in (TargetState.PRESENT, TargetState.EMPTY)
+    facts: DatabaseFacts | None = engine.facts() if known else None
+    pids = files.openers(engine.path)
+    if strategy is LoadStrategy.ASIDE and pids:
+        raise Refused(
+            f"{engine.path} is damaged and process {', '.join(map(str, pids))} has it open",
+            hint="stop that process first: it would go on writing into the file that is moved aside",
+        )
+    return LoadPlan(
+        request=request,
+        strategy=strategy,
+        state=state,
+        route=Route.FILE,
+        why="SQLite is written directly",
+        facts=facts,
+        live_rows=engine.row_counts() if known else {},
+        sessions=tuple(f"process {pid} has the file open; it stays connected" for pid in pids),
+        steps=_steps(engine.path, strategy),
+    )
+
+
+def _steps(path: Path, strategy: LoadStrategy) -> tuple[str, ...]:
+    beside = "unpack beside the live file, check it, count its rows"
+    return {
+        LoadStrategy.CREATE: (beside, f"put it in place as {path.name}"),
+        LoadStrategy.ASIDE: (
+            beside,
+            f"move {path.name} and its journals aside as one unit",
+            "put the new file in place",
+        ),
+        LoadStrategy.SWAP: (beside, f"copy it into {path.name} by the backup API, in one transaction"),
+    }[strategy]
+
+
+def _prove_room(path: Path, archive: Archive, strategy: LoadStrategy) -> None:
+    raw = archive.manifest.raw_size_bytes if archive.manifest else None
+    size = raw or archive.path.stat().st_size
+    # beside, plus a second copy in the journal or WAL while it is brought in
+    needed = size * (3 if strategy is LoadStrategy.SWAP else 1)
+    folder = _existing(path.parent)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StoreFull(
+            f"restoring needs {needed:,} bytes beside {path} and {free:,} are free",
+            state=f"{path.name} was not touched",
+            hint="free some space, or restore --into another disk",
+        )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _prove_rights(path: Path, strategy: LoadStrategy) -> None:
+    folder = _existing(path.parent)
+    writable = os.access(folder, os.W_OK) and (strategy is LoadStrategy.CREATE or os.access(path, os.W_OK))
+    if not writable:
+        raise Refused(
+            f"{path} or its folder is not writable for this user", state=f"{path.name} was not touched"
+        )
+
+
+@contextmanager
+def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: OnEvent) -> Iterator[_Loaded]:
+    """See `Engine.load`; the private folder beside the live file is gone afterwards."""
+    path = engine.path
+    on_event(Phase("load", f"beside {path.name}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.restore-") as name:
+        staged = Path(name) / "staged"
+        _stage(archive, staged, on_event)
+        check.check_file(staged)
+        yield _Loaded(engine, plan, staged)
+
+
+def _stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
+    """Lay down the very bytes whose hash the manifest has; a file swapped meanwhile is refused."""
+    with (
+        translated(f"cannot write {staged}"),
+        os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink,
+        open_archive(archive.path) as raw,
+    ):
+        source = HashingReader(raw)
+        with decompressing(source, archive.compression) as reader:
+            pump(reader, sink, on_event=on_event)
+        source.drain()
+        sink.flush()
+        os.fsync(sink.fileno())
+    if archive.manifest and source.sha256 != archive.manifest.sha256:
+        raise ArchiveDamaged(f"{archive.path.name} changed after it was verified")
+
+
+class _Loaded:
+    """A checked database file beside the live one; see `engines.Loaded`."""
+
+    def __init__(self, engine: SqliteEngine, plan: LoadPlan, staged: Path) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._staged = staged
+        self._untouched = f"{engine.path.name} is as it was"
+
+    def counts(self) -> dict[str, int]:
+        with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
+            return files.count_rows(connection)
+
+    def problems(self) -> tuple[str, ...]:
+        with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
+            broken = {str(row[0]) for row in connection.execute("PRAGMA foreign_key_check").fetchmany(1000)}
+        return tuple(f"{table}: rows break a foreign key" for table in sorted(broken))
+
+    def commit(self) -> Swapped:
+        path = self._engine.path
+        if self._plan.strategy is LoadStrategy.SWAP:
+            self._copy_in(path)
+            return Swapped(old=None)
+        aside = self._move_aside(path)
+        self._put_in_place(path, aside)
+        return Swapped(old=str(aside) if aside else None)
+
+    def _copy_in(self, path: Path) -> None:
+        timeout = self._engine.settings.lock_timeout
+        try:
+            with files.writing(path, timeout) as live:
+                wal = self._leave_wal(live)
+                with files.opened(self._staged, "ro", immutable=True) as source:
+                    source.backup(live, pages=-1, progress=deadline(timeout, path), sleep=0.05)
+                if wal:
+                    live.execute("PRAGMA journal_mode=WAL").fetchone()
+        except Busy as exc:
+            exc.state = exc.state or self._untouched
+            raise
+        except (ArchiveDamaged, OperationFailed) as exc:
+            raise LoadFailed(
+                f"the restore into {path.name} broke off: {exc.message}", state=self._untouched
+            ) from exc
+
+    def _leave_wal(self, live: sqlite3.Connection) -> bool:
+        """Page sizes that differ cannot meet under WAL: leave it, which needs the file to ourselves."""
+        (mode,) = live.execute("PRAGMA journal_mode").fetchone()
+        (size,) = live.execute("PRAGMA page_size").fetchone()
+        with files.opened(self._staged, "ro", immutable=True) as staged:
+            (wanted,) = staged.execute("PRAGMA page_size").fetchone()
+        if mode != "wal" or size == wanted:
+            return False
+        try:
+            (mode,) = live.execute("PRAGMA journal_mode=DELETE").fetchone()
+        except sqlite3.OperationalError as exc:
+            raise Busy(
+                f"{self._engine.path.name} has another page size than the backup and is in use",
+                hint="stop the application that has it open, then restore again",
+                state=self._untouched,
+            ) from exc
+        return True
+
+    def _move_aside(self, path: Path) -> Path | None:
+        """Move the file and its journals into one folder, the file itself first.
+
+        Killed in between, no database is live and its parts lie in two places;
+        the next restore finds the journals that stayed and moves them as well.
+        """
+        parts = [
+            p for p in (path, *(path.with_name(f"{path.name}{s}") for s in files.SIDECARS)) if p.exists()
+        ]
+        if not parts:
+            return None
+        aside = path.with_name(f"{path.name}__before_{utc_now():%Y%m%dT%H%M%S%fZ}")
+        aside.mkdir(mode=0o700)
+        for part in parts:
+            part.rename(aside / part.name)
+        return aside
+
+    def _put_in_place(self, path: Path, aside: Path | None) -> None:
+        if aside and (aside / path.name).exists():
+            shutil.copystat(aside / path.name, self._staged)
+            _keep_owner(aside / path.name, self._staged)
+        try:
+            os.link(self._staged, path)  # unlike a rename, never replaces what came up meanwhile
+        except FileExistsError as exc:
+            raise LoadFailed(
+                f"{path} was created by somebody else meanwhile",
+                state=f"that file was not touched; the damaged one lies in {aside}"
+                if aside
+                else "it was not touched",
+            ) from exc
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _keep_owner(source: Path, copy: Path) -> None:
+    facts = source.stat()
+    try:
+        os.chown(copy, facts.st_uid, facts.st_gid)
+    except (PermissionError, AttributeError):
+        # only root may give files away, and Windows has no owners of this kind
+        pass

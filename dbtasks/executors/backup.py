@@ -1,0 +1,238 @@
+"""Back up: dump into a draft, read it back whole, publish it with its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from ..catalog import archive_name, new_id
+from ..engines import Engine
+from ..engines.routes import open_engine
+from ..errors import AlreadyExists, ArchiveDamaged, UsageError
+from ..journal import Run, recorded
+from ..lock import run_lock
+from ..models import (
+    Archive,
+    Backup,
+    Clock,
+    Dumped,
+    DumpPlan,
+    DumpRequest,
+    Manifest,
+    OnEvent,
+    Phase,
+    Proof,
+    Target,
+    Type,
+    Warned,
+    ignore,
+    utc_now,
+)
+from ..settings import Settings
+from ..stores import Draft
+from ..stores.local import LocalStore, OutputFolder, open_archive, translated
+from ..streams import HashingReader
+
+__all__ = ["BackupJob", "BackupPlan", "backup", "hash_file", "make_backup", "plan_backup", "writing_run"]
+
+
+@dataclass(frozen=True)
+class BackupJob:
+    """What is asked of one backup."""
+
+    type: Type = Type.MANUAL
+    request: DumpRequest = DumpRequest()  # noqa: RUF009 - frozen
+    note: str = ""
+    globals: bool = False
+    via: str | None = None
+    output: Path | None = None
+    """A file or folder outside the store; such a backup is nobody's `latest`."""
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What a backup would do; made by reading only."""
+
+    target: Target
+    type: Type
+    dump: DumpPlan
+    archive: Path
+    """Where it would be published; the id in the name is an example."""
+
+
+def plan_backup(
+    settings: Settings, job: BackupJob | None = None, *, on_event: OnEvent = ignore
+) -> BackupPlan:
+    """Prove that a backup can be made and say what it would hold. Nothing is written.
+
+    Raises:
+        CannotReach: the database, a tool or a right is not there.
+        UsageError: the request does not fit the database.
+    """
+    job = job or BackupJob()
+    target = settings.require_target()
+    store = _place(settings, job)
+    with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
+        plan = engine.plan_dump(job.request, globals_=job.globals)
+    name = _name(settings, job, target, new_id(), utc_now(), plan)
+    return BackupPlan(target, job.type, plan, store.home(job.type) / name)
+
+
+def backup(
+    settings: Settings,
+    job: BackupJob | None = None,
+    *,
+    now: Clock = utc_now,
+    on_event: OnEvent = ignore,
+) -> Backup:
+    """Make one verified backup and return its catalog entry.
+
+    It becomes visible only after the dump ended well, was read back from disk
+    and its manifest is written. After any failure, and after a kill, the store
+    holds what it held before.
+
+    Raises:
+        Busy: another run works on this database. StoreUnusable: the folder cannot be written.
+        CannotReach, DumpFailed, StoreFull: nothing was published.
+    """
+    job = job or BackupJob()
+    if job.type is Type.SAFETY:
+        raise UsageError(
+            "safety backups are made by restores only", hint="use manual, daily, weekly or monthly"
+        )
+    target = settings.require_target()
+    with writing_run(settings, "backup", target) as run:
+        with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
+            made = make_backup(settings, engine, job, now=now, on_event=on_event)
+        run.note(backup=made.id, type=str(job.type), size_bytes=made.manifest.size_bytes)
+    return made
+
+
+@contextmanager
+def writing_run(settings: Settings, task: str, target: Target) -> Iterator[Run]:
+    """Prepare the store, hold the run lock, sweep leftovers, and write the log's line."""
+    store = LocalStore(settings.backup_dir)
+    store.prepare()
+    with (
+        recorded(store.root, task, target.identity) as run,
+        run_lock(store.root, target.identity, f"db.{task}"),
+    ):
+        store.sweep()
+        yield run
+
+
+def make_backup(
+    settings: Settings, engine: Engine, job: BackupJob, *, now: Clock = utc_now, on_event: OnEvent = ignore
+) -> Backup:
+    """Make a backup while the caller holds the run lock; see `backup`."""
+    store = _place(settings, job)
+    started_at, id_ = now(), new_id()
+    plan = engine.plan_dump(job.request, globals_=job.globals)
+    for text in plan.warnings:
+        on_event(Warned(text))
+    name = _name(settings, job, engine.target, id_, started_at, plan)
+    if (store.home(job.type) / name).exists():
+        raise AlreadyExists(
+            f"{name} exists already in {store.home(job.type)}; archives are never overwritten"
+        )
+    with store.draft(job.type) as draft:
+        dumped = engine.dump(plan, draft, on_event)
+        for text in dumped.warnings:
+            on_event(Warned(text))
+        proof = _read_back(engine, draft, plan, dumped, now, on_event)
+        manifest = _manifest(settings, engine, job, plan, dumped, proof)
+        manifest = replace(manifest, id=id_, archive=name, started_at=started_at, finished_at=now())
+        manifest = _with_globals(manifest, draft, plan)
+        on_event(Phase("publish", name))
+        return store.publish(draft, manifest, proof)
+
+
+def _place(settings: Settings, job: BackupJob) -> LocalStore:
+    if job.output is None:
+        return LocalStore(settings.backup_dir)
+    output = _output(settings, job.output)
+    return OutputFolder(output if output.is_dir() else output.parent)
+
+
+def _output(settings: Settings, output: Path) -> Path:
+    return settings.root / output.expanduser()
+
+
+def _name(
+    settings: Settings, job: BackupJob, target: Target, id_: str, started_at: datetime, plan: DumpPlan
+) -> str:
+    if job.output is not None and not _output(settings, job.output).is_dir():
+        return job.output.name
+    return archive_name(target.identity, id_, started_at, plan.suffix)
+
+
+def _read_back(
+    engine: Engine, draft: Draft, plan: DumpPlan, dumped: Dumped, now: Clock, on_event: OnEvent
+) -> Proof:
+    """Read the draft from disk, whole: its hash must be the one that was written, its inside must hold."""
+    sha256, size_bytes = hash_file(draft.path)
+    if dumped.sha256 is not None and dumped.sha256 != sha256:
+        raise ArchiveDamaged(
+            "the archive read back from disk differs from what was written",
+            state="nothing was published",
+            hint="check the disk the backup folder lies on",
+        )
+    checked = engine.check(Archive(draft.path, plan.format, plan.compression, None), on_event)
+    return Proof(size_bytes, sha256, f"{checked.how}; sha256 read back", now())
+
+
+def hash_file(path: Path) -> tuple[str, int]:
+    """Return sha256 and size of a file of the store, in bytes."""
+    with translated(f"cannot read {path}"), open_archive(path) as stream:
+        source = HashingReader(stream)
+        source.drain()
+    return source.sha256, source.size_bytes
+
+
+def _manifest(
+    settings: Settings, engine: Engine, job: BackupJob, plan: DumpPlan, dumped: Dumped, proof: Proof
+) -> Manifest:
+    facts = plan.facts
+    return Manifest(
+        id="",
+        archive="",
+        started_at=proof.at,
+        finished_at=proof.at,
+        database=engine.target.identity,
+        type=job.type,
+        format=plan.format,
+        compression=plan.compression,
+        size_bytes=proof.size_bytes,
+        raw_size_bytes=dumped.raw_size_bytes,
+        sha256=proof.sha256,
+        route=plan.route,
+        server_version=facts.server_version,
+        tool_version=plan.tool_version,
+        verified_at=proof.at,
+        verified_how=proof.how,
+        complete=plan.complete,
+        not_included=plan.not_included,
+        environment=settings.environment,
+        system_identifier=facts.system_identifier,
+        extensions=facts.extensions,
+        encoding=facts.encoding,
+        collation=facts.collation,
+        ctype=facts.ctype,
+        revision=facts.revision,
+        note=job.note,
+        tables=dumped.tables,
+        not_counted=dumped.not_counted,
+        sequences=dumped.sequences,
+        database_settings=facts.settings,
+        warnings=(*plan.warnings, *dumped.warnings),
+    )
+
+
+def _with_globals(manifest: Manifest, draft: Draft, plan: DumpPlan) -> Manifest:
+    if not plan.globals:
+        return manifest
+    sha256, _ = hash_file(draft.globals_path)
+    return replace(manifest, globals=f"{manifest.archive}.globals.sql", globals_sha256=sha256)

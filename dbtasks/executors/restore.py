@@ -1,0 +1,370 @@
+"""Restore: read the whole archive, prove that it fits, save the present, load beside, check, swap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..catalog import new_id
+from ..engines import Engine, Loaded
+from ..engines.routes import open_engine
+from ..errors import (
+    ArchiveDamaged,
+    CountsDiffer,
+    DbTasksError,
+    LoadFailed,
+    NotFound,
+    Refused,
+    UsageError,
+    WrongEngine,
+)
+from ..guards import Consent, consent_needed
+from ..journal import write_restore
+from ..models import (
+    Archive,
+    Backup,
+    Clock,
+    EngineName,
+    Format,
+    LoadPlan,
+    LoadRequest,
+    LoadStrategy,
+    OnEvent,
+    Phase,
+    PostgresTarget,
+    Swapped,
+    Target,
+    TargetState,
+    Type,
+    Warned,
+    ignore,
+    utc_now,
+)
+from ..settings import Settings
+from ..urls import sqlite_target
+from .backup import BackupJob, hash_file, make_backup, writing_run
+from .browse import archive_of, find, unlisted_archive
+from .verify import read_whole
+
+__all__ = ["RestoreJob", "RestorePlan", "RestoreResult", "TableChange", "plan_restore", "restore"]
+
+
+@dataclass(frozen=True)
+class RestoreJob:
+    """What is asked of one restore."""
+
+    file: str = "latest"
+    into: str | None = None
+    """Another database of the same server, or another SQLite file; None: the configured one."""
+    via: str | None = None
+    request: LoadRequest = LoadRequest()  # noqa: RUF009 - frozen
+    skip_safety_backup: bool = False
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """One table whose row count a restore changes. None: the table is not there."""
+
+    name: str
+    backup_rows: int | None
+    live_rows: int | None
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What a restore will do; the archive was read whole to make it, nothing was written."""
+
+    job: RestoreJob
+    archive: Archive
+    target: Target
+    load: LoadPlan
+    consent: Consent
+    safety: bool
+    """Whether the present state is backed up first."""
+    why_no_safety: str
+    changes: tuple[TableChange, ...]
+    checked: str
+    """How the archive was read."""
+    environment: str | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether anything that exists is replaced."""
+        return self.load.state is not TargetState.MISSING
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What a restore did, and how to go back."""
+
+    id: str
+    """Of the restore record under restores/."""
+    target: Target
+    archive: Archive
+    tables: int
+    rows: int
+    checked_against_manifest: bool
+    safety_backup: Backup | None
+    old: str | None
+    """Where the replaced database is kept: its new name, or the folder it was moved to."""
+    way_back: str
+    """The command that brings the former state back, or why there is none."""
+    sessions_ended: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+def plan_restore(
+    settings: Settings, job: RestoreJob | None = None, *, on_event: OnEvent = ignore
+) -> RestorePlan:
+    """Read the whole archive and prove that it fits the target. Nothing is touched.
+
+    Raises:
+        NotFound: no such backup. ArchiveDamaged: it is not whole.
+        WrongEngine, Refused: it must not go there. CannotReach: something is missing; the hint
+        names the way left.
+    """
+    job = job or RestoreJob()
+    archive = _archive(settings, job)
+    target = _target(settings, job.into)
+    _same_engine(archive, target)
+    with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
+        checked = read_whole(engine, archive, on_event)
+        load = engine.plan_load(archive, job.request)
+    safety, why = _safety(settings, job, load, target)
+    consent = consent_needed(target, settings.protect)
+    warnings = (*checked.warnings, *load.warnings)
+    return RestorePlan(
+        job=job,
+        archive=archive,
+        target=target,
+        load=load,
+        consent=consent,
+        safety=safety,
+        why_no_safety=why,
+        changes=_changes(archive, load),
+        checked=checked.how,
+        environment=settings.environment,
+        warnings=warnings,
+    )
+
+
+def restore(
+    settings: Settings, plan: RestorePlan, *, now: Clock = utc_now, on_event: OnEvent = ignore
+) -> RestoreResult:
+    """Carry a plan out.
+
+    After success the target holds the backup, every row count equals the
+    manifest's, and a record under restores/ says how to go back. After a
+    failure or an interruption the target is as it was; the error's state says so.
+
+    Raises:
+        Busy: another run, or a lock inside the database. CountsDiffer, ArchiveDamaged, LoadFailed:
+        nothing was kept of the load.
+    """
+    started_at, id_ = now(), new_id()
+    with writing_run(settings, "restore", plan.target) as run:
+        run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
+        safety = _save_present(settings, plan, now, on_event) if plan.safety else None
+        record = _record(plan, id_, safety, started_at.isoformat())
+        write_restore(settings.backup_dir, id_, {**record, "state": "loading"})
+        try:
+            with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
+                counts, swapped = _load(engine, plan, on_event)
+        except BaseException:
+            write_restore(settings.backup_dir, id_, {**record, "state": "failed; the target is as it was"})
+            raise
+        write_restore(
+            settings.backup_dir,
+            id_,
+            {**record, "state": "done", "old": swapped.old, "finished_at": now().isoformat()},
+        )
+        run.note(restore=id_, safety_backup=safety.id if safety else None)
+    for text in swapped.warnings:
+        on_event(Warned(text))
+    return RestoreResult(
+        id=id_,
+        target=plan.target,
+        archive=plan.archive,
+        tables=len(counts),
+        rows=sum(counts.values()),
+        checked_against_manifest=_expected(plan.archive) is not None,
+        safety_backup=safety,
+        old=swapped.old,
+        way_back=_way_back(plan, safety, swapped),
+        sessions_ended=swapped.sessions_ended,
+        seconds=(now() - started_at).total_seconds(),
+        warnings=(*plan.warnings, *swapped.warnings),
+    )
+
+
+def _archive(settings: Settings, job: RestoreJob) -> Archive:
+    try:
+        backup = find(settings, job.file)
+    except NotFound:
+        if job.file.isdecimal() or job.file.startswith("latest"):
+            raise
+        return unlisted_archive(settings, job.file, unverified=job.request.unverified)
+    if backup.manifest.damage and not job.request.unverified:
+        raise ArchiveDamaged(
+            f"backup {backup.id} was found damaged: {backup.manifest.damage}",
+            hint="choose another one (db.list)",
+            state="nothing was touched",
+        )
+    return archive_of(backup)
+
+
+def _target(settings: Settings, into: str | None) -> Target:
+    target = settings.require_target()
+    if into is None:
+        return target
+    if "://" in into:
+        raise UsageError(
+            "--into takes the name of a database of the same server, or the path of a SQLite file"
+        )
+    if isinstance(target, PostgresTarget):
+        return replace(target, database=into)
+    return sqlite_target(Path(into).expanduser(), root=settings.root)
+
+
+def _same_engine(archive: Archive, target: Target) -> None:
+    made_for = EngineName.SQLITE if archive.format is Format.SQLITE else EngineName.POSTGRESQL
+    if made_for is not target.engine:
+        raise WrongEngine(
+            f"{archive.path.name} holds a {made_for} database, and {target.name} is {target.engine}",
+            state="nothing was touched",
+        )
+
+
+def _safety(settings: Settings, job: RestoreJob, load: LoadPlan, target: Target) -> tuple[bool, str]:
+    reasons = {
+        TargetState.MISSING: f"{target.name} does not exist yet",
+        TargetState.EMPTY: f"{target.name} is empty",
+        TargetState.DAMAGED: f"{target.name} is damaged and is kept aside as it is",
+    }
+    if load.state in reasons:
+        return False, reasons[load.state]
+    if job.skip_safety_backup:
+        return False, "--skip-safety-backup"
+    if not settings.safety_backup:
+        return False, "safety_backup is off"
+    return True, ""
+
+
+def _expected(archive: Archive) -> Mapping[str, int] | None:
+    manifest = archive.manifest
+    return None if manifest is None or manifest.not_counted else manifest.counts
+
+
+def _changes(archive: Archive, load: LoadPlan) -> tuple[TableChange, ...]:
+    """List the tables that will not have the rows they have now; empty where nothing is known."""
+    backup = _expected(archive)
+    if backup is None:
+        return ()
+    live = load.live_rows if load.state in (TargetState.PRESENT, TargetState.EMPTY) else {}
+    names = sorted({*backup, *live})
+    return tuple(
+        TableChange(name, backup.get(name), live.get(name))
+        for name in names
+        if backup.get(name) != live.get(name)
+    )
+
+
+def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: OnEvent) -> Backup:
+    """Back up what is about to be replaced: all of it, whatever backups usually leave out."""
+    on_event(Phase("safety", f"backing up {plan.target.name} as it is"))
+    whole = replace(settings, target=plan.target, exclude_tables=(), exclude_data=(), format=None)
+    note = f"before restoring {plan.archive.path.name}"
+    try:
+        with open_engine(whole, plan.target, via=plan.job.via, on_event=on_event) as engine:
+            job = BackupJob(type=Type.SAFETY, note=note)
+            return make_backup(whole, engine, job, now=now, on_event=on_event)
+    except DbTasksError as exc:
+        exc.state = f"{plan.target.name} was not touched: without a safety backup the restore did not start"
+        exc.hint = exc.hint or "--skip-safety-backup restores without one"
+        raise
+
+
+def _load(engine: Engine, plan: RestorePlan, on_event: OnEvent) -> tuple[dict[str, int], Swapped]:
+    with engine.load(plan.load, plan.archive, on_event) as loaded:
+        on_event(Phase("check", "row counts and constraints"))
+        counts = loaded.counts()
+        _compare(plan, counts)
+        _refuse_new_problems(plan, loaded)
+        _same_file(plan)
+        on_event(Phase("swap", plan.target.name))
+        return counts, loaded.commit()
+
+
+def _compare(plan: RestorePlan, counts: Mapping[str, int]) -> None:
+    expected = _expected(plan.archive)
+    if expected is None:
+        return
+    # a table may have been left out of the dump's rows; it must then be there, with none
+    wrong = [
+        f"{name}: {counts.get(name)} instead of {rows}"
+        for name, rows in expected.items()
+        if counts.get(name) != rows
+    ]
+    if wrong:
+        shown = "\n".join(wrong[:10])
+        raise CountsDiffer(
+            f"{len(wrong)} tables did not come back with the rows of the manifest",
+            details=shown,
+            state=f"{plan.target.name} is as it was; what was loaded is removed",
+        )
+
+
+def _refuse_new_problems(plan: RestorePlan, loaded: Loaded) -> None:
+    """Refuse what the load broke; what the backup itself warned of came from the source."""
+    problems = loaded.problems()
+    known = plan.archive.manifest.warnings if plan.archive.manifest else ()
+    if problems and not known and plan.archive.manifest:
+        raise LoadFailed(
+            f"the loaded database does not hold together: {problems[0]}",
+            details="\n".join(problems[1:10]),
+            state=f"{plan.target.name} is as it was; what was loaded is removed",
+        )
+
+
+def _same_file(plan: RestorePlan) -> None:
+    """Hash the archive once more: what was loaded must be what was verified."""
+    manifest = plan.archive.manifest
+    if manifest and hash_file(plan.archive.path)[0] != manifest.sha256:
+        raise Refused(
+            f"{plan.archive.path.name} was replaced while it was being restored",
+            state=f"{plan.target.name} is as it was; what was loaded is removed",
+        )
+
+
+def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "id": id_,
+        "started_at": started_at,
+        "database": str(plan.target.identity),
+        "engine": str(plan.target.engine),
+        "server": plan.target.identity.server,
+        "name": plan.target.name,
+        "system_identifier": plan.load.facts.system_identifier if plan.load.facts else None,
+        "strategy": str(plan.load.strategy),
+        "before": str(plan.load.state),
+        "backup": plan.archive.manifest.id if plan.archive.manifest else None,
+        "archive": str(plan.archive.path),
+        "safety_backup": safety.id if safety else None,
+        "why_no_safety_backup": plan.why_no_safety or None,
+    }
+
+
+def _way_back(plan: RestorePlan, safety: Backup | None, swapped: Swapped) -> str:
+    into = f" --into={plan.job.into}" if plan.job.into else ""
+    if safety:
+        return f"db.restore --file={safety.id}{into}"
+    if swapped.old and plan.load.strategy is LoadStrategy.ASIDE:
+        return f"the damaged files lie in {swapped.old}"
+    if swapped.old:
+        return f"the former database is kept as {swapped.old}"
+    return f"no way back was kept ({plan.why_no_safety})"

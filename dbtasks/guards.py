@@ -1,0 +1,62 @@
+"""Who has to say yes before something is overwritten: pure rules, asked by the task layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from .errors import Declined, NeedsConfirmation
+from .models import PostgresTarget, Target
+
+__all__ = ["Consent", "consent_needed", "matches_name", "nobody_to_ask", "settle"]
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What a destructive task needs before it acts."""
+
+    name: str
+    """What has to be typed: the database's name."""
+    protected: bool
+    """Only the typed name, or --confirm, will do."""
+
+
+def consent_needed(target: Target, protect: tuple[str, ...]) -> Consent:
+    """Say what must be confirmed for this target; `protect` holds names and hosts."""
+    names = {target.name.lower(), PurePath(target.name).stem.lower()}
+    if isinstance(target, PostgresTarget):
+        names = {target.name.lower(), target.host.lower()}
+    return Consent(target.name, protected=any(entry.lower() in names for entry in protect))
+
+
+def matches_name(target: Target, typed: str) -> bool:
+    """Whether a typed text names the target; a SQLite file's stem does as well."""
+    if isinstance(target, PostgresTarget):
+        return typed == target.name
+    return typed in (target.name, PurePath(target.name).stem)
+
+
+def settle(target: Target, consent: Consent, *, yes: bool, confirm: str | None) -> bool:
+    """Decide from the flags alone: True when they suffice, False when somebody must be asked.
+
+    Raises:
+        Declined: --confirm names something else; never taken for a yes.
+    """
+    if confirm is not None:
+        if not matches_name(target, confirm):
+            raise Declined(
+                f"--confirm={confirm} does not name the target, {consent.name}", state="nothing was touched"
+            )
+        return True
+    return yes and not consent.protected
+
+
+def nobody_to_ask(target: Target, consent: Consent) -> NeedsConfirmation:
+    """Build the refusal for a run without a terminal: it names the flag to add."""
+    flag = f"--confirm={consent.name}" if consent.protected else "--yes"
+    why = " (it is protected)" if consent.protected else ""
+    return NeedsConfirmation(
+        f"this overwrites {target.name} at {target.address}{why}, and there is no terminal to ask",
+        hint=f"add {flag}, or restore beside it with --into=NAME",
+        state="nothing was touched",
+    )

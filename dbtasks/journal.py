@@ -1,0 +1,152 @@
+"""What ran, and how each restore is undone: log.jsonl and restores/ in the store's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .errors import DbTasksError
+from .models import Identity, utc_now
+
+__all__ = ["Run", "RunRecord", "read_log", "read_restores", "recorded", "write_restore"]
+
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One line of the log."""
+
+    task: str
+    started_at: datetime
+    seconds: float
+    ok: bool
+    exit_code: int
+    database: str
+    backup: str | None = None
+    size_bytes: int | None = None
+    message: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """What a running task wants its line to say."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+
+    def note(self, **fields: Any) -> None:
+        """Add to the line: backup, size_bytes, exit_code, or anything worth keeping."""
+        self.fields.update(fields)
+
+
+@contextmanager
+def recorded(root: Path, task: str, identity: Identity | None) -> Iterator[Run]:
+    """Write one line when the block ends, however it ends.
+
+    The line is best effort: a log that cannot be written never fails the run
+    it tells about.
+    """
+    run, started = Run(), utc_now()
+    outcome: dict[str, Any] = {"ok": False, "exit_code": 1}
+    try:
+        yield run
+        outcome = {"ok": True, "exit_code": 0}
+    except DbTasksError as exc:
+        outcome = {"ok": False, "exit_code": exc.exit_code, "error": exc.code, "message": exc.message}
+        raise
+    except KeyboardInterrupt:
+        outcome = {"ok": False, "exit_code": 130, "error": "interrupted", "message": "interrupted"}
+        raise
+    finally:
+        line = {
+            "at": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "task": task,
+            "engine": str(identity.engine) if identity else None,
+            "database": str(identity) if identity else None,
+            "seconds": round((utc_now() - started).total_seconds(), 3),
+            **outcome,
+            **run.fields,
+        }
+        _append(root / "log.jsonl", line)
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    data = json.dumps(line, ensure_ascii=False, default=str).encode() + b"\n"
+    try:
+        descriptor = os.open(path, APPEND, 0o600)
+    except OSError:
+        return
+    try:
+        os.write(descriptor, data)  # one write: lines of two runs never mix
+    except OSError:
+        pass  # a full disk is told by the run itself
+    finally:
+        os.close(descriptor)
+
+
+def read_log(root: Path, database: str | None = None) -> list[RunRecord]:
+    """Return the runs newest first; a line cut by a crash is passed over."""
+    try:
+        lines = (root / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    records = [record for record in map(_record, reversed(lines)) if record]
+    return [r for r in records if database is None or r.database == database]
+
+
+def _record(line: str) -> RunRecord | None:
+    try:
+        seen = json.loads(line)
+        known = {"at", "task", "seconds", "ok", "exit_code", "database", "backup", "size_bytes", "message"}
+        return RunRecord(
+            task=str(seen["task"]),
+            started_at=datetime.fromisoformat(seen["at"]),
+            seconds=float(seen["seconds"]),
+            ok=bool(seen["ok"]),
+            exit_code=int(seen["exit_code"]),
+            database=str(seen.get("database") or ""),
+            backup=seen.get("backup"),
+            size_bytes=seen.get("size_bytes"),
+            message=str(seen.get("message") or ""),
+            extra={key: value for key, value in seen.items() if key not in known},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_restore(root: Path, id_: str, record: Mapping[str, Any]) -> Path:
+    """Write how a restore is undone, replacing an earlier state of the same record atomically."""
+    folder = root / "restores"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    final = folder / f"{id_}.json"
+    beside = folder / f".{id_}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with os.fdopen(os.open(beside, flags, 0o600), "wb") as stream:
+            stream.write(json.dumps(record, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(final)
+    finally:
+        beside.unlink(missing_ok=True)
+    return final
+
+
+def read_restores(root: Path) -> list[dict[str, Any]]:
+    """Return the restore records, newest first; unreadable ones are passed over."""
+    records = []
+    for path in (root / "restores").glob("*.json"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and "started_at" in record:
+            records.append(record)
+    return sorted(records, key=lambda r: str(r["started_at"]), reverse=True)

@@ -1,0 +1,224 @@
+"""The edge between Invoke and the executors: one task class, one error boundary.
+
+A task body gets a `Call` in place of Invoke's context, and returns an
+`Outcome`. Everything else is done here: --json and --dry-run, settings,
+signals, errors to exit codes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+
+from .mounts import Mount, mount_of
+
+if TYPE_CHECKING:
+    from ..console import Console
+    from ..errors import DbTasksError
+    from ..settings import Settings
+
+__all__ = ["Call", "DbTask", "Outcome", "db_task"]
+
+COMMON = {
+    "json_": "Print one JSON document on stdout and never ask.",
+    "dry_run": "Show the plan and change nothing (Invoke's own --dry does the same).",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task body hands back."""
+
+    value: Any
+    """What a Python caller of the task gets."""
+    lines: Sequence[str]
+    document: dict[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+
+
+class Call:
+    """One call of a task: its console, its settings, its flags."""
+
+    def __init__(self, context: Context, mount: Mount, console: Console, *, dry: bool) -> None:
+        self.context = context
+        self.mount = mount
+        self.console = console
+        self.dry = dry
+
+    def settings(self, **flags: Any) -> Settings:
+        """Load the settings; flags that were not given are left out.
+
+        Raises:
+            SettingsError: all problems at once.
+        """
+        from ..settings import load_settings
+
+        given = {name: value for name, value in flags.items() if value not in (None, "", ())}
+        root = self.mount.root
+        settings = load_settings(root, shared=self.mount.shared, mount=self.mount.own, **given)
+        for text in settings.warnings:
+            self.console.warn(text)
+        return settings
+
+    @property
+    def remainder(self) -> str:
+        """Everything after `--` on the command line."""
+        return str(getattr(self.context, "remainder", "") or "")
+
+
+class DbTask(Task):  # type: ignore[type-arg]
+    """A task that is equal to itself only.
+
+    Invoke compares tasks by name and code and drops equal calls from a command
+    line. Mounted twice, `inv db.backup analytics.backup` would then back up
+    one database and report nothing about the other.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body inside the boundary."""
+        if not args or not isinstance(args[0], Context):
+            raise TypeError(
+                f"{self.name} expects Invoke's context first; from Python, call dbtasks.{self.name}()"
+            )
+        self.times_called += 1
+        return _run(self, args[0], args[1:], kwargs)
+
+
+def db_task(
+    *,
+    name: str | None = None,
+    help: dict[str, str] | None = None,  # noqa: A002 - the word Invoke uses
+    iterable: Sequence[str] = (),
+) -> Callable[[Callable[..., Outcome]], DbTask]:
+    """Make a task of a body: no positionals, no automatic short flags, --json and --dry-run added."""
+
+    def wrap(body: Callable[..., Outcome]) -> DbTask:
+        signature = inspect.signature(body)
+        common = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+            for name in ("dry_run", "json_")
+        ]
+        body.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*signature.parameters.values(), *common]
+        )
+        return DbTask(
+            body,
+            name=name,
+            positional=[],
+            auto_shortflags=False,
+            iterable=list(iterable),
+            # Invoke looks help up by the flag's name, which has lost its outer underscores
+            help={key.strip("_"): text for key, text in {**(help or {}), **COMMON}.items()},
+        )
+
+    return wrap
+
+
+def _run(task: DbTask, context: Context, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    from ..console import Console
+
+    given = dict(kwargs)
+    as_json = bool(given.pop("json_", False))
+    dry = bool(given.pop("dry_run", False)) or bool(_run_setting(context, "dry"))
+    console = Console(as_json=as_json, echo=bool(_run_setting(context, "echo")))
+    name = str(task.name)
+    with _one_way_out(name, console), _termination():
+        call = Call(context, mount_of(task, context, os.environ), console, dry=dry)
+        outcome = task.body(call, *args, **given)
+        console.show(name, outcome.lines, outcome.document, outcome.exit_code)
+    if outcome.exit_code:
+        raise Exit(code=outcome.exit_code)
+    return outcome.value
+
+
+@contextmanager
+def _one_way_out(name: str, console: Console) -> Iterator[None]:
+    """Turn every exception into one message and one exit code.
+
+    This is the only place that catches broadly: a bug of ours ends with 1 and
+    a traceback under Invoke's debug, and with one honest line without it.
+    """
+    from ..errors import DbTasksError, Interrupted
+
+    try:
+        yield
+    except DbTasksError as exc:
+        _fail(name, console, exc)
+    except KeyboardInterrupt as exc:
+        state = "child processes have ended, unfinished files are removed"
+        _fail(name, console, Interrupted(f"{name} was interrupted", state=state), exc)
+    except BrokenPipeError:
+        # the reader has seen enough; Python's own flush at exit must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as exc:
+        if _debugging():
+            raise
+        bug = DbTasksError(
+            f"{name} met a bug: {type(exc).__name__} in {_place(exc)}",
+            hint="run again with INVOKE_DEBUG=1 for the traceback (check it for secrets before you share it)",
+        )
+        _fail(name, console, bug, exc)
+
+
+def _fail(name: str, console: Console, error: DbTasksError, cause: BaseException | None = None) -> None:
+    try:
+        console.fail(name, error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if _debugging():
+        raise cause or error
+    raise Exit(code=error.exit_code) from None
+
+
+def _debugging() -> bool:
+    return logging.getLogger("invoke").isEnabledFor(logging.DEBUG)
+
+
+def _place(exc: BaseException) -> str:
+    """Name file and line of the innermost frame: a text of ours may hold no data of the user's."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
+
+
+def _run_setting(context: Context, name: str) -> object:
+    run = context.config.get("run") or {}
+    return run.get(name)
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Let SIGTERM unwind like Ctrl-C, so that locks, children and drafts go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

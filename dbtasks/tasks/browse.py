@@ -1,0 +1,126 @@
+"""db.list, db.show, db.info and db.log: look, change nothing."""
+
+from __future__ import annotations
+
+from .backup import parse_type
+from .boundary import Call, Outcome, db_task
+
+__all__ = ["info", "list_", "log", "parse_last", "show"]
+
+
+def parse_last(text: str | None) -> int | None:
+    """Read a --last flag.
+
+    Raises:
+        UsageError: not a whole number from 1 up.
+    """
+    from ..errors import UsageError
+
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--last={text}: allowed is a whole number from 1 up")
+    return int(text)
+
+
+@db_task(
+    name="list",
+    help={
+        "type_": "Only backups of this type.",
+        "all_": "Other databases' backups and foreign files as well.",
+        "last": "Only this many, the newest.",
+    },
+)
+def list_(call: Call, type_: str | None = None, all_: bool = False, last: str | None = None) -> Outcome:
+    """List backups, newest first.
+
+    Needs no connection to the database. The number shifts with every new
+    backup, the id stays: both are accepted wherever a backup is named.
+
+    Examples:
+        invoke db.list
+        invoke db.list --type=daily --last=5
+        invoke db.list --all --json
+
+    Exit codes:
+        0  done, also when there are none
+        2  a setting or flag is wrong
+    """
+    from ..catalog import Catalog
+    from ..console import documents, screens
+    from ..executors.browse import list_backups
+    from ..models import utc_now
+
+    settings = call.settings()
+    catalog = list_backups(settings, type_=parse_type(type_, safety=True) if type_ else None)
+    shown = Catalog(catalog.backups[: parse_last(last)], catalog.others, catalog.foreign)
+    lines = screens.list_lines(shown, utc_now(), everything=all_, width=call.console.width)
+    return Outcome(shown, lines, documents.list_document(shown, everything=all_))
+
+
+@db_task(
+    help={"file": "Number, id, beginning of an id, latest, latest:TYPE, name or path (default: latest)."}
+)
+def show(call: Call, file: str | None = None) -> Outcome:
+    """Show one backup, and the commands that restore it by hand.
+
+    Examples:
+        invoke db.show
+        invoke db.show --file=k3f9a1
+
+    Exit codes:
+        0  done
+        2  a setting or flag is wrong
+        4  no such backup
+    """
+    from ..console import documents, screens
+    from ..executors.browse import show as run
+    from ..models import utc_now
+
+    shown = run(call.settings(), file or "latest")
+    return Outcome(shown, screens.show_lines(shown, utc_now()), documents.show_document(shown))
+
+
+@db_task(help={"check": "End with 10 when something is wrong."})
+def info(call: Call, check: bool = False) -> Outcome:
+    """Show the database, the routes to it, the store and every setting.
+
+    Each setting is shown with the place its value came from.
+
+    Examples:
+        invoke db.info
+        invoke db.info --check --json
+
+    Exit codes:
+        0  done
+        2  a setting is wrong
+        10  something is wrong, with --check
+    """
+    from ..console import documents, screens
+    from ..executors.inspect import inspect
+    from ..models import utc_now
+
+    report = inspect(call.settings(), on_event=call.console)
+    wrong = bool(report.problems or report.warnings)
+    lines, document = screens.info_lines(report, utc_now()), documents.info_document(report)
+    return Outcome(report, lines, document, exit_code=10 if check and wrong else 0)
+
+
+@db_task(help={"last": "Only this many runs (default: 20).", "failed": "Only runs that failed."})
+def log(call: Call, last: str | None = None, failed: bool = False) -> Outcome:
+    """Show what ran, when, how long, how large, and how it ended.
+
+    Examples:
+        invoke db.log
+        invoke db.log --failed --last=3
+
+    Exit codes:
+        0  done
+        2  a setting or flag is wrong
+    """
+    from ..console import documents, screens
+    from ..executors.browse import list_runs
+    from ..models import utc_now
+
+    runs = list_runs(call.settings(), failed=failed, last=parse_last(last) or 20)
+    return Outcome(runs, screens.log_lines(runs, utc_now(), call.console.width), documents.log_document(runs))

@@ -242,7 +242,7 @@ def restore_plan_lines(plan: RestorePlan, now: datetime) -> list[str]:
 
 
 def _change_lines(plan: RestorePlan) -> list[str]:
-    if plan.load.state is TargetState.MISSING or not plan.load.live_rows and not plan.changes:
+    if plan.load.state is TargetState.MISSING or not (plan.load.live_rows or plan.changes):
         return []
     if not plan.changes:
         return ["Rows     the same count in every table"]

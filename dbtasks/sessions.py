@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .errors import (
@@ -35,7 +36,7 @@ from .secrets import Secret, redact
 if TYPE_CHECKING:
     from psycopg2.sql import Composable
 
-__all__ = ["ConnectOptions", "Session", "connect"]
+__all__ = ["ConnectOptions", "PsycopgSession", "Session", "connect", "settled"]
 
 T = TypeVar("T")
 Query: TypeAlias = "str | Composable"
@@ -65,6 +66,7 @@ PREPARE = """
     WHERE name IN ('statement_timeout', 'transaction_timeout',
                    'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """
+SOCKET_FOLDERS = (Path("/var/run/postgresql"), Path("/tmp"))  # noqa: S108 - libpq's own two defaults
 RETRY_SECONDS = 0.25
 
 environment_lock = threading.Lock()
@@ -144,7 +146,7 @@ def connect(
         LoginRefused, DatabaseMissing, RightMissing: the server answered, and said no.
         TargetUnreachable: it did not answer within connect_timeout and wait.
     """
-    options = options or ConnectOptions()
+    options, target = options or ConnectOptions(), settled(target)
     deadline = time.monotonic() + options.wait
     while True:
         try:
@@ -161,7 +163,31 @@ def connect(
         session.close()
 
 
-def keywords(target: PostgresTarget, database: str, options: ConnectOptions) -> dict[str, Any]:
+def settled(target: PostgresTarget) -> PostgresTarget:
+    """Return the target with libpq's defaults filled in, so that every client takes the same ones.
+
+    Each build of libpq has a socket folder of its own; without a host the one
+    that has a server's socket is taken. The user is the account's name,
+    whatever USER or PGUSER say.
+    """
+    host, user = target.host, target.user
+    if not host and os.name == "posix":
+        found = (folder for folder in SOCKET_FOLDERS if (folder / f".s.PGSQL.{target.port}").exists())
+        host = str(next(found, SOCKET_FOLDERS[0]))
+    return replace(target, host=host or "localhost", user=user or _account())
+
+
+def _account() -> str:
+    if os.name == "posix":
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    import getpass
+
+    return getpass.getuser()
+
+
+def _keywords(target: PostgresTarget, database: str, options: ConnectOptions) -> dict[str, Any]:
     """Return libpq keywords for a connection, complete enough that no PG* variable adds to them."""
     own = {LIBPQ_KEYWORDS[name]: value for name, value in options.libpq.items() if name in LIBPQ_KEYWORDS}
     return {
@@ -173,20 +199,9 @@ def keywords(target: PostgresTarget, database: str, options: ConnectOptions) -> 
         "host": target.host,
         "port": target.port,
         "dbname": database,
-        "user": target.user or local_user(),
+        "user": target.user,
         "password": target.password.reveal() if target.password else "",
     }
-
-
-def local_user() -> str:
-    """Return the name libpq takes when none is given: the account's, whatever USER says."""
-    if os.name == "posix":
-        import pwd
-
-        return pwd.getpwuid(os.geteuid()).pw_name
-    import getpass
-
-    return getpass.getuser()
 
 
 def _open(target: PostgresTarget, database: str, options: ConnectOptions) -> Any:
@@ -194,7 +209,7 @@ def _open(target: PostgresTarget, database: str, options: ConnectOptions) -> Any
 
     try:
         with _without_service():
-            connection = psycopg2.connect(**keywords(target, database, options))
+            connection = psycopg2.connect(**_keywords(target, database, options))
     except psycopg2.Error as exc:
         raise _connect_error(exc, target, database) from exc
     connection.autocommit = True
@@ -237,7 +252,7 @@ def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> Can
     # psycopg2 has no SQLSTATE for a connection that never was: only the text is left
     said = _said(exc, target)
     text = said.lower()
-    where = f"{target.host or 'the local socket'}:{target.port}"
+    where = f"{target.host}:{target.port}"
     if _any(
         text, "starting up", "shutting down", "in recovery mode", "not yet accepting", "too many clients"
     ):
@@ -250,7 +265,7 @@ def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> Can
         return RightMissing(f"the role may not connect to the database {database} on {where}", details=said)
     if _any(text, "fatal:", "authentication", "pg_hba.conf", "no password supplied"):
         return LoginRefused(
-            f"the server at {where} refused the login of {target.user or local_user()}",
+            f"the server at {where} refused the login of {target.user}",
             details=said,
             hint="check user and password; a container's POSTGRES_PASSWORD counts only when its volume is new:"
             " an older volume keeps the old password",

@@ -15,6 +15,7 @@ __all__ = ["backup"]
         "type_": "manual, daily, weekly or monthly; each has a folder and a retention of its own (default: manual).",
         "format_": "custom, sql or directory for PostgreSQL; sqlite for SQLite (default: the setting, else by engine).",
         "via": "The way to PostgreSQL (default: the setting, else auto).",
+        "wait": "Seconds to wait for a database that is starting (default: the setting).",
         "compression": "gzip, zstd or none (default: the setting, else the fastest good one).",
         "jobs": "Parallel jobs of a directory dump (default: the setting, else the number of cores).",
         "table": "Only this table, exactly as it is spelt; repeatable.",
@@ -35,6 +36,7 @@ def backup(
     type_: str | None = None,
     format_: str | None = None,
     via: str | None = None,
+    wait: str | None = None,
     compression: str | None = None,
     jobs: str | None = None,
     table: list[str] | None = None,
@@ -73,7 +75,7 @@ def backup(
     from ..executors.backup import backup as run
     from ..executors.backup import plan_backup
 
-    settings = call.settings(format=format_, via=via, compression=compression, jobs=jobs)
+    settings = call.settings(format=format_, via=via, compression=compression, jobs=jobs, wait=wait)
     job = _job(
         settings,
         type_=type_,

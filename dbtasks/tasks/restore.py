@@ -14,6 +14,7 @@ __all__ = ["restore"]
         "file": "Number, id, beginning of an id, latest, latest:TYPE, name or path (default: list and ask).",
         "into": "Another database of the same server, or another SQLite file (default: the configured one).",
         "via": "The way to PostgreSQL (default: the setting, else auto).",
+        "wait": "Seconds to wait for a database that is starting (default: the setting).",
         "in_place": "Drop and load inside the live database, in one transaction, instead of beside it.",
         "drop_old": "Drop the replaced database at once instead of keeping it (default: the setting).",
         "no_owner": "Everything will belong to the connecting role.",
@@ -30,6 +31,7 @@ def restore(
     file: str | None = None,
     into: str | None = None,
     via: str | None = None,
+    wait: str | None = None,
     in_place: bool = False,
     drop_old: bool = False,
     no_owner: bool = False,
@@ -69,7 +71,7 @@ def restore(
     from ..executors.restore import restore as run
     from ..models import LoadRequest, utc_now
 
-    settings = call.settings(via=via)
+    settings = call.settings(via=via, wait=wait)
     settings.require_target()
     selector = file or _choose(call, settings, yes=yes)
     request = LoadRequest(

@@ -62,7 +62,7 @@ def test_the_output_of_a_tool_is_read_to_its_end(make_tool: MakeTool) -> None:
     assert read == bytes(range(256)) * 20_000
 
 
-def test_A02_a_tool_that_ends_badly_after_all_its_output_raises_on_leaving(make_tool: MakeTool) -> None:
+def test_a02_a_tool_that_ends_badly_after_all_its_output_raises_on_leaving(make_tool: MakeTool) -> None:
     runner = make_tool("print('all there'); print('but: broken', file=sys.stderr); sys.exit(3)")
     with (
         pytest.raises(CommandFailed, match=r"tool exited 3 \(host\)") as caught,
@@ -74,7 +74,7 @@ def test_A02_a_tool_that_ends_badly_after_all_its_output_raises_on_leaving(make_
 
 
 @posix
-def test_A02_a_tool_killed_midway_is_a_failure(make_tool: MakeTool) -> None:
+def test_a02_a_tool_killed_midway_is_a_failure(make_tool: MakeTool) -> None:
     runner = make_tool("print('half', flush=True); os.kill(os.getpid(), signal.SIGKILL)")
     with (
         pytest.raises(CommandFailed, match="killed by signal 9"),
@@ -130,7 +130,7 @@ def test_input_reaches_the_tool_and_is_closed_on_a_clean_exit(make_tool: MakeToo
     assert (tmp_path / "copy").read_bytes() == b"a" * 200_000 + b"\0b"
 
 
-def test_D05_an_exception_kills_the_tool_before_it_sees_an_end_of_input(
+def test_d05_an_exception_kills_the_tool_before_it_sees_an_end_of_input(
     make_tool: MakeTool, tmp_path: Path
 ) -> None:
     runner = make_tool("sys.stdin.buffer.read(); open(sys.argv[1], 'w').write('took the end for a commit')")
@@ -167,7 +167,7 @@ def test_a_tool_can_be_ended_from_another_thread(make_tool: MakeTool) -> None:
 
 
 @posix
-def test_H07_a_lock_is_inherited_and_nothing_else_is(make_tool: MakeTool, tmp_path: Path) -> None:
+def test_h07_a_lock_is_inherited_and_nothing_else_is(make_tool: MakeTool, tmp_path: Path) -> None:
     lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT, 0o600)
     os.set_inheritable(other, True)
@@ -181,12 +181,12 @@ def test_H07_a_lock_is_inherited_and_nothing_else_is(make_tool: MakeTool, tmp_pa
 
 
 @posix
-def test_A10_the_tool_leads_a_session_of_its_own_so_that_ctrl_c_reaches_us_first(make_tool: MakeTool) -> None:
+def test_a10_the_tool_leads_a_session_of_its_own_so_that_ctrl_c_reaches_us_first(make_tool: MakeTool) -> None:
     said = make_tool("print(os.getsid(0) == os.getpid())").run(Command("tool"))
     assert said == "True\n"
 
 
-def test_G18_nothing_of_our_pg_environment_reaches_the_tool(
+def test_g18_nothing_of_our_pg_environment_reaches_the_tool(
     make_tool: MakeTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (
@@ -204,7 +204,7 @@ def test_G18_nothing_of_our_pg_environment_reaches_the_tool(
     assert said == "[]\n"
 
 
-def test_G04_a_secret_is_neither_in_the_arguments_nor_in_the_event_nor_in_the_failure(tmp_path: Path) -> None:
+def test_g04_a_secret_is_neither_in_the_arguments_nor_in_the_event_nor_in_the_failure(tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text(
         f"#!{sys.executable}\nimport os, sys\n"
@@ -254,7 +254,7 @@ def test_a_nul_in_an_argument_is_a_usage_error(make_tool: MakeTool) -> None:
 
 
 @posix
-def test_G09_the_password_file_is_private_and_gone_afterwards(pg: PgServer) -> None:
+def test_g09_the_password_file_is_private_and_gone_afterwards(pg: PgServer) -> None:
     target = pg.target()
     with login_environment(target, libpq={}, connect_timeout=10) as variables:
         path = Path(variables["PGPASSFILE"])
@@ -267,7 +267,7 @@ def test_G09_the_password_file_is_private_and_gone_afterwards(pg: PgServer) -> N
     assert not path.parent.exists()
 
 
-def test_G09_a_password_with_a_line_break_is_refused_without_showing_it() -> None:
+def test_g09_a_password_with_a_line_break_is_refused_without_showing_it() -> None:
     target = PostgresTarget("db", host="h", user="u", password=Secret("two\nlines"))
     with (
         pytest.raises(UsageError, match="line break") as caught,
@@ -297,7 +297,7 @@ def test_keywords_of_the_url_reach_the_tools_even_those_without_a_variable(pg: P
 
 @pytest.mark.fault
 @posix
-def test_A09_when_we_are_killed_a_tool_that_writes_to_us_ends_by_itself(
+def test_a09_when_we_are_killed_a_tool_that_writes_to_us_ends_by_itself(
     make_tool: MakeTool, tmp_path: Path, living: Callable[[], list[int]]
 ) -> None:
     make_tool("while True: sys.stdout.buffer.write(b'x' * 65536)")

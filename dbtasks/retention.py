@@ -1,11 +1,11 @@
 """Which backups stay and which go: a policy, a list and a moment in, decisions with reasons out.
 
 Pure. Backups are judged per database identity and type, complete and partial
-ones apart. A backup stays if a calendar bucket wants it; of the rest, one goes
-only when every limit that is set says so. What always stays: the newest
-`min_keep`, pinned ones, the last complete one of a database, whatever the
-caller protects, and anything dated in the future (a wrong clock is no reason
-to delete).
+ones apart; those that were found damaged count for nothing. A backup stays if
+a calendar bucket wants it; of the rest, one goes only when every limit that
+is set says so. What always stays: the newest `min_keep`, pinned ones, the
+last complete one of a database, whatever the caller protects, and anything
+dated in the future (a wrong clock is no reason to delete).
 """
 
 from __future__ import annotations
@@ -186,10 +186,11 @@ def _decision(backup: Backup, policy: Policy, stays: Sequence[str]) -> Decision:
 
 
 def _groups(backups: Iterable[Backup]) -> Iterable[list[Backup]]:
-    groups: dict[tuple[Identity, Type, bool], list[Backup]] = defaultdict(list)
+    groups: dict[tuple[Identity, Type, bool, bool], list[Backup]] = defaultdict(list)
     for backup in backups:
         manifest = backup.manifest
-        groups[manifest.database, manifest.type, manifest.complete].append(backup)
+        # damaged ones take nobody's place: they only push each other out
+        groups[manifest.database, manifest.type, manifest.complete, bool(manifest.damage)].append(backup)
     return groups.values()
 
 
@@ -198,7 +199,7 @@ def _last_complete(newest_first: Iterable[Backup]) -> Iterable[Backup]:
     last: dict[Identity, Backup] = {}
     for backup in newest_first:
         database = backup.manifest.database
-        if not backup.manifest.complete:
+        if not backup.manifest.complete or backup.manifest.damage:
             continue
         if database not in last or (
             last[database].manifest.type is Type.SAFETY and backup.manifest.type is not Type.SAFETY

@@ -177,7 +177,7 @@ def postgres_target(parts: dict[str, str], *, source: str) -> PostgresTarget:
 
 def _has_scheme(url: str) -> bool:
     # anything else before :// may be a login, and is not shown
-    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.\-]{0,30}://", url))
+    return bool(re.match(r"[A-Za-z][A-Za-z0-9.-]{0,20}(\+\w{1,20})?://", url, re.ASCII))
 
 
 def _printable(text: str) -> str:

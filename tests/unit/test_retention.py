@@ -128,6 +128,17 @@ def test_h03_nights_of_partial_backups_do_not_push_the_last_complete_one_out():
     assert "the last complete backup of this database" in reasons(plan, "whole")
 
 
+def test_h03_damaged_backups_count_for_nothing():
+    backups = [
+        *(aged(days, damage="the checksum differs") for days in (1, 2, 3)),
+        aged(4, "whole"),
+        aged(5, "older"),
+    ]
+    plan = plan_retention(backups, Policy(keep=1), NOW)
+    assert kept(plan) == ["d1", "whole"]
+    assert "the last complete backup of this database" in reasons(plan, "whole")
+
+
 def test_h04_the_floor_holds_when_all_backups_are_too_old():
     plan = plan_retention([aged(100), aged(200), aged(300)], Policy(keep_days=30, min_keep=2), NOW)
     assert kept(plan) == ["d100", "d200"]

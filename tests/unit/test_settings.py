@@ -546,20 +546,11 @@ LEAKS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("levels", LEAKS, ids=lambda levels: str(list(levels.values())[0])[:40])
+@pytest.mark.parametrize("levels", LEAKS, ids=[f"leak {number}" for number in range(len(LEAKS))])
 def test_g07_no_error_holds_any_part_of_a_password(levels):
-    if "on_failure" not in str(levels).lower():
-        levels = {**levels, "mount": levels.get("mount", {})}
-    error = None
-    try:
-        resolved(**levels)
-    except SettingsError as exc:
-        error = exc
-    if error is None:
-        pytest.fail("expected a refusal")
-    chain = [error, error.__cause__, error.__context__]
+    error = refused(**levels)
     assert CANARY not in whole(error)
-    assert all(CANARY not in str(exc) for exc in chain if exc is not None and exc is error.__cause__)
+    assert CANARY not in str(error.__cause__)
 
 
 def test_g07_settings_never_show_a_password():

@@ -64,8 +64,8 @@ def table_lines(
     drop: Sequence[int] = (),
     width: int | None = None,
 ) -> list[str]:
-    """Lay out columns; where they do not fit, the columns in `drop` go, first one first."""
-    columns = [i for i in range(len(header)) if header[i] or any(row[i] for row in rows)]
+    """Lay out columns; empty ones are left out, and where they do not fit those in `drop` go, first one first."""
+    columns = [i for i in range(len(header)) if any(row[i] for row in rows) or not rows]
     dropping = [i for i in drop if i in columns]
     while True:
         widths = {i: max(len(header[i]), *(len(row[i]) for row in rows), 1) for i in columns}

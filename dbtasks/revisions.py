@@ -13,7 +13,7 @@ from typing import Any
 
 from .models import Revision
 
-__all__ = ["find_revision", "revision_summary"]
+__all__ = ["find_revision", "known_tables", "revision_summary"]
 
 Row = Sequence[Any]
 Select = Callable[[str, tuple[str, ...]], Iterable[Row]]
@@ -48,6 +48,11 @@ def find_revision(
             if found:
                 return Revision(tool.name, tuple(tool.read(list(select(name, found)))))
     return None
+
+
+def known_tables(table: str | None = None) -> frozenset[str]:
+    """Return the names, in lower case, worth looking for: each tool's, or the one that was named."""
+    return frozenset({table.lower()} if table else {tool.table.lower() for tool in TOOLS})
 
 
 def revision_summary(revision: Revision | None) -> str:

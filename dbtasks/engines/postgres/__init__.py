@@ -1,0 +1,224 @@
+"""PostgreSQL by its own client tools: pg_dump, pg_restore, psql.
+
+Reading order: `facts` (what is there), `tables` (what a dump is to hold),
+`commands` (argument lists, pure), `dump`, `check`; for the way back `fit`,
+`load` and what they use. Rows are never read by us here: pg_dump moves them,
+we count, hash and prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from types import TracebackType
+
+from ...errors import CannotReach, DatabaseMissing, LoginRefused, QueryFailed, RightMissing, TargetUnreachable
+from ...models import (
+    Archive,
+    Checked,
+    DatabaseFacts,
+    Dumped,
+    DumpPlan,
+    DumpRequest,
+    LoadPlan,
+    LoadRequest,
+    OnEvent,
+    PostgresTarget,
+    Route,
+    TargetState,
+    ignore,
+)
+from ...runners.host import HostRunner, login_environment
+from ...sessions import ConnectOptions, Session, connect, settled
+from ...settings import Settings
+from ...stores import Draft
+from .. import Loaded
+from . import facts
+
+__all__ = ["PostgresEngine"]
+
+DAMAGE = ("invalid database", "not a valid data directory", "could not open file", "could not read")
+"""What the server says about a database that is listed and cannot be opened."""
+
+
+class PostgresEngine:
+    """One PostgreSQL database by the host's client tools; see `engines.Engine` for the contract.
+
+    Nothing connects before it is asked. Leaving its block removes the private
+    password file of the tools.
+    """
+
+    route = Route.HOST
+
+    def __init__(
+        self, target: PostgresTarget, settings: Settings, *, why: str = "", on_event: OnEvent = ignore
+    ) -> None:
+        self.target = target
+        self.settings = settings
+        self.why = why
+        self.connect_options = ConnectOptions(
+            connect_timeout=settings.connect_timeout,
+            wait=settings.wait,
+            lock_timeout=settings.lock_timeout,
+            libpq=settings.libpq,
+        )
+        self._on_event = on_event
+        self._resources = ExitStack()
+
+    def __enter__(self) -> PostgresEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what the tools needed; the engine must not be used afterwards."""
+        self._resources.close()
+
+    # -- ways to the server ------------------------------------------------------
+
+    @cached_property
+    def runner(self) -> HostRunner:
+        """The client tools, led to this server; the database comes by PGDATABASE in each command."""
+        environment = login_environment(
+            settled(self.target),
+            libpq=self.settings.libpq,
+            connect_timeout=self.settings.connect_timeout,
+        )
+        return HostRunner(
+            pg_bin=self.settings.pg_bin,
+            environment=self._resources.enter_context(environment),
+            secrets=self.target.secrets,
+            on_event=self._on_event,
+        )
+
+    @property
+    def tool_version(self) -> str:
+        """Name and version of the pg_dump that would be used.
+
+        Raises:
+            ToolMissing: there is none.
+        """
+        return f"pg_dump {self.runner.version('pg_dump')}"
+
+    @contextmanager
+    def session(self, database: str | None = None) -> Iterator[Session]:
+        """Connect to the target's database, or to another one of the same server."""
+        with connect(self.target, database=database, options=self.connect_options) as session:
+            yield session
+
+    @contextmanager
+    def maintenance_session(self) -> Iterator[Session]:
+        """Connect to the database from which others are created and renamed.
+
+        Raises:
+            CannotReach: neither maintenance_db nor, without one, postgres and template1 can be reached.
+        """
+        with ExitStack() as stack:
+            yield self._enter_maintenance(stack)
+
+    def _enter_maintenance(self, stack: ExitStack) -> Session:
+        chosen = self.settings.maintenance_db
+        *others, last = (chosen,) if chosen else ("postgres", "template1")
+        for database in others:
+            try:
+                return stack.enter_context(self.session(database))
+            except (DatabaseMissing, RightMissing, LoginRefused):
+                continue
+        return stack.enter_context(self.session(last))
+
+    def server_version(self) -> int:
+        """Return the server's version as a number, such as 180004; asked once."""
+        return self._server_version
+
+    @cached_property
+    def _server_version(self) -> int:
+        query = "SELECT pg_catalog.current_setting('server_version_num')::int"
+        try:
+            with self.session() as session:
+                ((number,),) = session.rows(query)
+        except DatabaseMissing:
+            with self.maintenance_session() as session:
+                ((number,),) = session.rows(query)
+        return int(number)
+
+    # -- what is there -------------------------------------------------------------
+
+    def state(self) -> TargetState:
+        """Say what is there now.
+
+        Raises:
+            CannotReach: the server, the login or a right stands in the way of knowing.
+        """
+        try:
+            with self.session() as session:
+                return TargetState.PRESENT if facts.holds_objects(session) else TargetState.EMPTY
+        except QueryFailed as exc:
+            if exc.sqlstate.startswith("XX"):
+                return TargetState.DAMAGED
+            raise
+        except (TargetUnreachable, LoginRefused) as exc:
+            return self._state_from_outside(exc)
+
+    def _state_from_outside(self, refusal: CannotReach) -> TargetState:
+        """Ask the maintenance database: the refusal's own words come in the server's language."""
+        query = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
+        try:
+            with self.maintenance_session() as session:
+                listed = session.rows(query, (self.target.database,))
+        except CannotReach:
+            raise refusal from None
+        if not listed:
+            return TargetState.MISSING
+        said = refusal.details.lower()
+        if isinstance(refusal, DatabaseMissing) or any(sign in said for sign in DAMAGE):
+            return TargetState.DAMAGED
+        raise refusal
+
+    def facts(self) -> DatabaseFacts:
+        """Ask the database about itself."""
+        with self.session() as session:
+            return facts.database_facts(session, migration_table=self.settings.migration_table)
+
+    def row_counts(self) -> dict[str, int]:
+        """Count every table's rows in one snapshot; a partitioned table's are in its partitions."""
+        with self.session() as session, facts.reading_snapshot(session):
+            tables = [found for found in facts.relations(session) if found.kind == facts.TABLE]
+            return {str(table): rows for table, rows in facts.count_rows(session, tables).items()}
+
+    # -- out and in ------------------------------------------------------------------
+
+    def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
+        """Prove versions, rights and names; nothing is written."""
+        from . import dump
+
+        return dump.plan_dump(self, request, globals_=globals_)
+
+    def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
+        """Let pg_dump fill the draft from one exported snapshot, and count in it meanwhile."""
+        from . import dump
+
+        return dump.dump(self, plan, draft, on_event)
+
+    def check(self, archive: Archive, on_event: OnEvent = ignore) -> Checked:
+        """Read the archive to its end: custom and directory by pg_restore, sql by us."""
+        from . import check
+
+        return check.check_archive(self.runner, archive, on_event)
+
+    def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
+        """Prove that the archive fits this server, and say what will be done."""
+        from . import load
+
+        return load.plan_load(self, archive, request)
+
+    def load(
+        self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore
+    ) -> AbstractContextManager[Loaded]:
+        """Load beside the live database, or inside one transaction of it."""
+        from . import load
+
+        return load.loading(self, plan, archive, on_event)

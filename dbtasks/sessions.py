@@ -114,7 +114,7 @@ class PsycopgSession:
 
         def fetch(cursor: Any) -> list[tuple[Any, ...]]:
             cursor.execute(query, parameters or None)
-            return list(cursor.fetchall()) if cursor.description else []
+            return list(cursor.fetchall()) if cursor.description is not None else []
 
         return self._run(fetch)
 

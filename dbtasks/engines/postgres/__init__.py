@@ -165,7 +165,7 @@ class PostgresEngine:
 
     def _state_from_outside(self, refusal: CannotReach) -> TargetState:
         """Ask the maintenance database: the refusal's own words come in the server's language."""
-        query = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
+        query = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s"
         try:
             with self.maintenance_session() as session:
                 listed = session.rows(query, (self.target.database,))

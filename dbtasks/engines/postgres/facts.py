@@ -54,14 +54,14 @@ SETTINGS = """
     SELECT CASE WHEN s.setrole = 0 THEN pg_catalog.format('ALTER DATABASE %I', d.datname)
                 ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE %I',
                                        pg_catalog.pg_get_userbyid(s.setrole), d.datname) END,
-           pg_catalog.split_part(line, '=', 1),
+           pg_catalog.split_part(line, '=', 1), pg_catalog.quote_ident(pg_catalog.split_part(line, '=', 1)),
            pg_catalog.substr(line, pg_catalog.strpos(line, '=') + 1),
            pg_catalog.quote_literal(pg_catalog.substr(line, pg_catalog.strpos(line, '=') + 1))
     FROM pg_catalog.pg_db_role_setting s
     JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase,
-    LATERAL pg_catalog.unnest(s.setconfig) AS line
+    LATERAL pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS l (line, position)
     WHERE d.datname = pg_catalog.current_database()
-    ORDER BY s.setrole, line
+    ORDER BY s.setrole, position
 """
 LISTS = frozenset(
     {
@@ -151,10 +151,10 @@ def relations(session: Session) -> tuple[Relation, ...]:
 def database_settings(session: Session) -> tuple[str, ...]:
     """Return `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET` statements, without semicolon."""
     lines = []
-    for subject, name, raw, quoted in session.rows(SETTINGS):
+    for subject, name, name_quoted, raw, quoted in session.rows(SETTINGS):
         as_list = name.lower() in LISTS and raw != '""'
         value = raw if as_list else "''" if raw == '""' else quoted
-        lines.append(f"{subject} SET {_setting_name(name)} TO {value}")
+        lines.append(f"{subject} SET {name_quoted} TO {value}")
     return tuple(lines)
 
 
@@ -225,14 +225,6 @@ def _system_identifier(session: Session) -> str:
     except (RightMissing, QueryFailed):
         return ""
     return str(identifier)
-
-
-def _setting_name(name: str) -> str:
-    """Quote the parts of a setting's name that are not plain words; a prefix goes before a dot."""
-    return ".".join(
-        part if part.replace("_", "a").isalnum() and part.isascii() else '"' + part.replace('"', '""') + '"'
-        for part in name.split(".")
-    )
 
 
 def _revision(session: Session, found: Iterable[Relation], table: str | None) -> Revision | None:

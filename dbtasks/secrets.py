@@ -54,7 +54,8 @@ def redact(text: str, secrets: Iterable[Secret | None]) -> str:
 
     libpq quotes parts of a password it mistook for a host name or an option,
     so the pieces between the characters that split a URL are masked as well
-    when they are long enough to be recognisable.
+    when they are recognisable as such: four characters, and not a plain word
+    that may stand in any message (`--no-password`).
     """
     for secret in secrets:
         if not secret:
@@ -69,5 +70,6 @@ def _forms(value: str) -> list[str]:
     pieces = value
     for separator in "@/:#%? ='\"\\":
         pieces = pieces.replace(separator, "\n")
-    forms.update(piece for piece in pieces.split("\n") if len(piece) >= 4)
+    telling = (piece for piece in pieces.split("\n") if len(piece) >= 4 and not piece.isalpha())
+    forms.update(telling)
     return sorted((form for form in forms if form), key=len, reverse=True)

@@ -103,6 +103,10 @@ def test_short_pieces_are_left_so_that_messages_stay_readable():
     assert redact("the host is db", [Secret("a@db@x1")]) == "the host is db"
 
 
+def test_plain_words_of_a_password_are_left_so_that_options_stay_readable():
+    assert redact("pg_dump --no-password", [Secret("my pass@w0rd")]) == "pg_dump --no-password"
+
+
 @given(st.text(min_size=1), st.text(), st.text())
 def test_g07_a_redacted_text_holds_the_secret_in_no_spelling(value, before, after):
     for form in (value, quote(value, safe=""), quote(value), quote_plus(value)):

@@ -14,7 +14,7 @@ from ..errors import DbTasksError
 from ..models import CommandStarted, Event, Note, Phase, Progress, Warned
 from .text import printable, size_text
 
-__all__ = ["Console"]
+__all__ = ["Console", "error_lines"]
 
 QUIET_SECONDS = 10.0
 """Away from a terminal: at most one progress line per phase in this time."""

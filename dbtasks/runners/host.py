@@ -30,7 +30,7 @@ from ..models import CommandStarted, OnEvent, PostgresTarget, ignore
 from ..secrets import Secret, redact
 from . import Command, ToolVersion
 
-__all__ = ["HostRunner", "Reading", "Writing", "login_environment"]
+__all__ = ["TAIL_BYTES", "VERSION", "HostRunner", "Reading", "Writing", "login_environment"]
 
 NEEDED = (
     "PATH",

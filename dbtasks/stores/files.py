@@ -12,7 +12,16 @@ from typing import BinaryIO
 
 from ..errors import ArchiveDamaged, DbTasksError, NotFound, OperationFailed, StoreFull, StoreUnusable
 
-__all__ = ["create_new", "is_plain_file", "open_archive", "sync", "translated", "unusable", "write_new"]
+__all__ = [
+    "NOFOLLOW",
+    "create_new",
+    "is_plain_file",
+    "open_archive",
+    "sync",
+    "translated",
+    "unusable",
+    "write_new",
+]
 
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 BINARY = getattr(os, "O_BINARY", 0)

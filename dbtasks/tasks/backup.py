@@ -7,7 +7,7 @@ from typing import Any
 
 from .boundary import Call, Outcome, db_task
 
-__all__ = ["backup"]
+__all__ = ["backup", "parse_type"]
 
 
 @db_task(

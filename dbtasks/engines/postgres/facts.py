@@ -17,6 +17,9 @@ from ...revisions import find_revision, known_tables
 from ...sessions import Session
 
 __all__ = [
+    "PARTITIONED",
+    "SEQUENCE",
+    "TABLE",
     "Relation",
     "count_rows",
     "database_facts",

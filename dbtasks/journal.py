@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import DbTasksError
 from .models import Identity, utc_now
+from .stores.local import translated
 
 __all__ = ["Run", "RunRecord", "read_log", "read_restores", "recorded", "write_restore"]
 
@@ -78,7 +79,7 @@ def recorded(root: Path, task: str, identity: Identity | None) -> Iterator[Run]:
 
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:
-    data = json.dumps(line, ensure_ascii=False, default=str).encode() + b"\n"
+    data = _encoded(json.dumps(line, ensure_ascii=False, default=str))
     try:
         descriptor = os.open(path, APPEND, 0o600)
     except OSError:
@@ -89,6 +90,11 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         pass  # a full disk is told by the run itself
     finally:
         os.close(descriptor)
+
+
+def _encoded(text: str) -> bytes:
+    # a file name that is not UTF-8 holds lone surrogates; Python's escape for them is JSON's as well
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_log(root: Path, database: str | None = None) -> list[RunRecord]:
@@ -122,21 +128,30 @@ def _record(line: str) -> RunRecord | None:
 
 
 def write_restore(root: Path, id_: str, record: Mapping[str, Any]) -> Path:
-    """Write how a restore is undone, replacing an earlier state of the same record atomically."""
+    """Write how a restore is undone, replacing an earlier state of the same record atomically.
+
+    Raises:
+        StoreFull, OperationFailed: it cannot be written; an earlier state is still there.
+    """
     folder = root / "restores"
-    folder.mkdir(mode=0o700, exist_ok=True)
     final = folder / f"{id_}.json"
     beside = folder / f".{id_}.{os.getpid()}"
+    with translated(f"cannot write the record of the restore, {final}"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _write_over(final, beside, record)
+    return final
+
+
+def _write_over(final: Path, beside: Path, record: Mapping[str, Any]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         with os.fdopen(os.open(beside, flags, 0o600), "wb") as stream:
-            stream.write(json.dumps(record, indent=2, ensure_ascii=False, default=str).encode() + b"\n")
+            stream.write(_encoded(json.dumps(record, indent=2, ensure_ascii=False, default=str)))
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(final)
     finally:
         beside.unlink(missing_ok=True)
-    return final
 
 
 def read_restores(root: Path) -> list[dict[str, Any]]:

@@ -84,8 +84,8 @@ def try_lock(descriptor: int) -> bool:
 def _slug(identity: Identity) -> str:
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", identity.name)[:40]
     # two databases may share a readable part; the digest keeps their locks apart
-    whole = f"{identity.engine}\0{identity.server}\0{identity.name}"
-    return f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
+    whole = f"{identity.engine}\0{identity.server}\0{identity.name}".encode("utf-8", "surrogateescape")
+    return f"{readable}-{hashlib.sha256(whole).hexdigest()[:10]}"
 
 
 def _sign(descriptor: int, task: str) -> None:

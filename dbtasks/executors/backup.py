@@ -11,7 +11,7 @@ from pathlib import Path
 from ..catalog import archive_name, new_id
 from ..engines import Engine
 from ..engines.routes import open_engine
-from ..errors import AlreadyExists, ArchiveDamaged, UsageError
+from ..errors import AlreadyExists, ArchiveDamaged, Damaged, OperationFailed, UsageError
 from ..journal import Run, recorded
 from ..lock import run_lock
 from ..models import (
@@ -138,7 +138,7 @@ def make_backup(
         raise AlreadyExists(
             f"{name} exists already in {store.home(job.type)}; archives are never overwritten"
         )
-    with store.draft(job.type) as draft:
+    with _nothing_published(), store.draft(job.type) as draft:
         dumped = engine.dump(plan, draft, on_event)
         for text in dumped.warnings:
             on_event(Warned(text))
@@ -148,6 +148,16 @@ def make_backup(
         manifest = _with_globals(manifest, draft, plan)
         on_event(Phase("publish", name))
         return store.publish(draft, manifest, proof)
+
+
+@contextmanager
+def _nothing_published() -> Iterator[None]:
+    """Let every failure say in which state it left the store."""
+    try:
+        yield
+    except (OperationFailed, Damaged) as exc:
+        exc.state = exc.state or "nothing was published; earlier backups are untouched"
+        raise
 
 
 def _place(settings: Settings, job: BackupJob) -> LocalStore:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from ..engines.routes import open_engine
 from ..errors import (
     ArchiveDamaged,
     CountsDiffer,
+    Damaged,
     DbTasksError,
+    Interrupted,
     LoadFailed,
     NotFound,
     Refused,
@@ -21,10 +24,12 @@ from ..errors import (
     WrongEngine,
 )
 from ..guards import Consent, consent_needed
+from ..interrupts import held_back
 from ..journal import write_restore
 from ..models import (
     Archive,
     Backup,
+    Checked,
     Clock,
     EngineName,
     Format,
@@ -132,7 +137,7 @@ def plan_restore(
     target = _target(settings, job.into)
     _same_engine(archive, target)
     with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
-        checked = read_whole(engine, archive, on_event)
+        checked = _read(engine, archive, on_event)
         load = engine.plan_load(archive, job.request)
     safety, why = _safety(settings, job, load, target)
     consent = consent_needed(target, settings.protect)
@@ -159,30 +164,29 @@ def restore(
 
     After success the target holds the backup, every row count equals the
     manifest's, and a record under restores/ says how to go back. After a
-    failure or an interruption the target is as it was; the error's state says so.
+    failure the target is as it was; the error's state says so. An interruption
+    that comes when the backup is live already is told as one, with that state.
 
     Raises:
         Busy: another run, or a lock inside the database. CountsDiffer, ArchiveDamaged, LoadFailed:
-        nothing was kept of the load.
+        nothing was kept of the load. Interrupted: the state says what the target holds.
     """
     started_at, id_ = now(), new_id()
-    with writing_run(settings, "restore", plan.target) as run:
-        run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
-        safety = _save_present(settings, plan, now, on_event) if plan.safety else None
-        record = _record(plan, id_, safety, started_at.isoformat())
-        write_restore(settings.backup_dir, id_, {**record, "state": "loading"})
-        try:
-            with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
-                counts, swapped = _load(engine, plan, on_event)
-        except BaseException:
-            write_restore(settings.backup_dir, id_, {**record, "state": "failed; the target is as it was"})
-            raise
-        write_restore(
-            settings.backup_dir,
-            id_,
-            {**record, "state": "done", "old": swapped.old, "finished_at": now().isoformat()},
-        )
-        run.note(restore=id_, safety_backup=safety.id if safety else None)
+    state = f"{plan.target.name} is as it was; unfinished files are removed"
+    try:
+        with writing_run(settings, "restore", plan.target) as run, ExitStack() as held:
+            run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
+            _still_as_planned(settings, plan, on_event)
+            safety = _save_present(settings, plan, now, on_event) if plan.safety else None
+            record = _record(plan, id_, safety, started_at.isoformat())
+            with _written_down(settings, id_, record, on_event) as outcome:
+                with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
+                    counts, swapped = _load(engine, plan, on_event, held)
+                state = f"{plan.target.name} holds the backup; {_way_back(plan, safety, swapped)}"
+                outcome |= {"state": "done", "old": swapped.old, "finished_at": now().isoformat()}
+            run.note(restore=id_, safety_backup=safety.id if safety else None)
+    except KeyboardInterrupt as exc:
+        raise Interrupted(f"the restore of {plan.target.name} was interrupted", state=state) from exc
     for text in swapped.warnings:
         on_event(Warned(text))
     return RestoreResult(
@@ -215,6 +219,15 @@ def _archive(settings: Settings, job: RestoreJob) -> Archive:
             state="nothing was touched",
         )
     return archive_of(backup)
+
+
+def _read(engine: Engine, archive: Archive, on_event: OnEvent) -> Checked:
+    try:
+        return read_whole(engine, archive, on_event)
+    except Damaged as exc:
+        exc.state = exc.state or f"{engine.target.name} was not touched"
+        exc.hint = exc.hint or "choose another backup (db.list)"
+        raise
 
 
 def _target(settings: Settings, into: str | None) -> Target:
@@ -273,6 +286,20 @@ def _changes(archive: Archive, load: LoadPlan) -> tuple[TableChange, ...]:
     )
 
 
+def _still_as_planned(settings: Settings, plan: RestorePlan, on_event: OnEvent) -> None:
+    """Look again where the plan found nothing worth a safety backup: somebody may have filled it since."""
+    if plan.load.state not in (TargetState.MISSING, TargetState.EMPTY):
+        return
+    with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
+        state = engine.state()
+    if state is not plan.load.state:
+        raise Refused(
+            f"{plan.target.name} was {plan.load.state} when the restore was planned, and is {state} now",
+            state=f"{plan.target.name} was not touched",
+            hint="look at it, then restore again",
+        )
+
+
 def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: OnEvent) -> Backup:
     """Back up what is about to be replaced: all of it, whatever backups usually leave out."""
     on_event(Phase("safety", f"backing up {plan.target.name} as it is"))
@@ -288,15 +315,46 @@ def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: O
         raise
 
 
-def _load(engine: Engine, plan: RestorePlan, on_event: OnEvent) -> tuple[dict[str, int], Swapped]:
-    with engine.load(plan.load, plan.archive, on_event) as loaded:
+@contextmanager
+def _written_down(
+    settings: Settings, id_: str, record: Mapping[str, Any], on_event: OnEvent
+) -> Iterator[dict[str, Any]]:
+    """Keep the restore's record: loading, then how it ended, which the block fills in."""
+    write_restore(settings.backup_dir, id_, {**record, "state": "loading"})
+    outcome: dict[str, Any] = {"state": "failed; the target is as it was"}
+    try:
+        yield outcome
+    finally:
+        try:
+            write_restore(settings.backup_dir, id_, {**record, **outcome})
+        except DbTasksError as exc:
+            # what was done to the database is done, and told; the record only says less than it could
+            on_event(Warned(exc.message))
+
+
+def _load(
+    engine: Engine, plan: RestorePlan, on_event: OnEvent, held: ExitStack
+) -> tuple[dict[str, int], Swapped]:
+    """Load, prove, commit; from the commit on `held` keeps interrupts back."""
+    with _untouched(plan), engine.load(plan.load, plan.archive, on_event) as loaded:
         on_event(Phase("check", "row counts and constraints"))
         counts = loaded.counts()
         _compare(plan, counts)
         _refuse_new_problems(plan, loaded)
         _same_file(plan)
         on_event(Phase("swap", plan.target.name))
+        held.enter_context(held_back())
         return counts, loaded.commit()
+
+
+@contextmanager
+def _untouched(plan: RestorePlan) -> Iterator[None]:
+    """Let every failure of a load say what every engine promises."""
+    try:
+        yield
+    except DbTasksError as exc:
+        exc.state = exc.state or f"{plan.target.name} is as it was; what was loaded is removed"
+        raise
 
 
 def _compare(plan: RestorePlan, counts: Mapping[str, int]) -> None:

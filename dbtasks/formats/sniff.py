@@ -38,6 +38,8 @@ def sniff(path: Path) -> tuple[Format, Compression]:
             stream.seek(0)
             with decompressing(stream, compression) as reader:
                 head = reader.read(HEAD_BYTES)
+            if not head:
+                raise ArchiveDamaged(f"{path.name} has nothing in it")
     return _format(path, head), compression
 
 

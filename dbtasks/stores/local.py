@@ -218,8 +218,11 @@ class LocalStore:
         archive = home / manifest.archive
         if not is_plain_file(archive):
             return _foreign(path, f"its archive {manifest.archive} is missing")
-        if archive.lstat().st_size != manifest.size_bytes:
-            return _foreign(archive, "its size differs from its manifest's")
+        size_bytes = archive.lstat().st_size
+        if size_bytes != manifest.size_bytes and not manifest.damage:
+            # cut or grown since: seen at every look, so that it is nobody's latest even before db.verify
+            damage = f"it has {size_bytes:,} bytes, its manifest says {manifest.size_bytes:,}"
+            manifest = replace(manifest, damage=damage)
         return Backup(manifest, archive)
 
     # -- removing ----------------------------------------------------------------

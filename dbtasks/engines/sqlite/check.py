@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ...errors import ArchiveDamaged
+from ...errors import ArchiveDamaged, Refused, StoreUnusable
 from ...models import Archive, Checked, Compression, OnEvent, Phase, ignore
+from ...stores.drafts import open_draft
 from ...stores.local import open_archive, translated
 from ...streams import decompressing, pump
 from . import files
@@ -20,6 +22,8 @@ __all__ = ["check_archive", "check_file", "unpack"]
 def check_archive(archive: Archive, on_event: OnEvent = ignore) -> Checked:
     """See `Engine.check`; a compressed archive is unpacked into a private folder beside it."""
     on_event(Phase("verify", archive.path.name))
+    if archive.manifest is None:
+        _refuse_half(archive.path)
     if archive.compression is Compression.NONE:
         _check_header(archive.path)
         return check_file(archive.path)
@@ -27,6 +31,18 @@ def check_archive(archive: Archive, on_event: OnEvent = ignore) -> Checked:
         plain = folder / "plain"
         unpack(archive, plain, on_event)
         return check_file(plain)
+
+
+def _refuse_half(path: Path) -> None:
+    """Refuse somebody's database file whose latest rows lie in a journal beside it."""
+    for suffix in ("-wal", "-journal"):
+        beside = path.with_name(f"{path.name}{suffix}")
+        if beside.is_file() and beside.stat().st_size:
+            raise Refused(
+                f"{path.name} is only a part of a database: the rest lies in {beside.name}",
+                hint=f"make one file of it first: sqlite3 {shlex.quote(path.name)} '.backup whole.db'",
+                state="nothing was touched",
+            )
 
 
 def check_file(path: Path) -> Checked:
@@ -71,9 +87,9 @@ def _check_header(path: Path, name: str = "") -> None:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """Yield a private folder, beside the archive where possible: that disk has held the database before."""
-    try:
-        made = tempfile.TemporaryDirectory(dir=folder, prefix=".check-")
-    except OSError:
-        made = tempfile.TemporaryDirectory(prefix="dbtasks-check-")
-    with made as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(open_draft(folder)).folder
+        except StoreUnusable:
+            made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dbtasks-check-")))
+        yield made

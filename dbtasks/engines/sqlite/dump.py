@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ArchiveDamaged, Busy, UsageError
+from ...interrupts import is_waiting
 from ...models import (
     Compression,
     Dumped,
@@ -117,7 +118,11 @@ def deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:
 
     def progress(status: int, remaining: int, total: int) -> None:
         del remaining, total
-        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
+        if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return
+        if is_waiting():
+            raise KeyboardInterrupt
+        if time.monotonic() > end:
             raise Busy(
                 f"{blocked} stayed locked for {timeout:g} s",
                 hint="wait for the other process, or raise lock_timeout",
@@ -130,13 +135,17 @@ def _describe(copy: Path) -> tuple[tuple[TableCount, ...], tuple[str, ...]]:
     """Count in the copy: it is the snapshot. Foreign keys that do not hold are worth a warning."""
     with files.translated(copy), files.opened(copy, "ro", immutable=True) as connection:
         counts = files.count_rows(connection)
+        names = files.table_names(connection)
         broken = connection.execute("PRAGMA foreign_key_check").fetchmany(1000)
-    tables = tuple(TableCount(name, rows) for name, rows in counts.items())
-    if not broken:
-        return tables, ()
-    names = sorted({str(row[0]) for row in broken})
-    more = "at least " if len(broken) == 1000 else ""
-    return tables, (f"{more}{len(broken)} rows break a foreign key, in {', '.join(names)}",)
+    tables = tuple(TableCount(name, counts.get(name)) for name in names)
+    warnings = [
+        f"{name} was not counted: its module is not in this SQLite" for name in names if name not in counts
+    ]
+    if broken:
+        where = sorted({str(row[0]) for row in broken})
+        more = "at least " if len(broken) == 1000 else ""
+        warnings.append(f"{more}{len(broken)} rows break a foreign key, in {', '.join(where)}")
+    return tables, tuple(warnings)
 
 
 def _compress(plain: Path, draft: Draft, codec: Compression, on_event: OnEvent) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, TargetUnreachable
+from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, StoreFull, TargetUnreachable
 from ...models import DatabaseFacts, TargetState
 from ...revisions import find_revision
 
@@ -40,7 +40,7 @@ def opened(
     path: Path, mode: str, timeout: float = 0.0, *, immutable: bool = False
 ) -> Iterator[sqlite3.Connection]:
     """Open by URI, so that a missing file is an error and never a new database."""
-    uri = f"file:{quote(str(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
     with closing(connection):
         yield connection
@@ -59,20 +59,39 @@ def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
             f"there is no SQLite database at {path}",
             hint="check the path: relative ones are relative to the project root",
         )
-    with translated(path):
-        try:
-            with opened(path, "ro", timeout) as connection:
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                yield connection
-                return
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorname not in RECOVERABLE:
-                raise
+    with translated(path), opened(path, _mode(path, timeout), timeout) as connection:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield connection
+
+
+def _mode(path: Path, timeout: float) -> str:
+    """Open read-only wherever that can work and leaves nothing behind."""
+    if _rests_in_wal_mode(path):
+        # a read-only connection could not remove the -wal and -shm it has to create
+        return "rw"
+    try:
+        with opened(path, "ro", timeout) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorname not in RECOVERABLE:
+            raise
         # a crash left a journal: SQLite itself rolls it back when the file is opened for writing,
         # as the application's next start would
-        with opened(path, "rw", timeout) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield connection
+        return "rw"
+    return "ro"
+
+
+def _rests_in_wal_mode(path: Path) -> bool:
+    """Whether it is a WAL database that was closed cleanly and could be opened for writing."""
+    if any(_sidecar(path, suffix).exists() for suffix in SIDECARS):
+        return False
+    try:
+        with path.open("rb") as stream:
+            versions = stream.read(20)[18:]
+    except OSError:
+        return False
+    return versions == b"\2\2" and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 @contextmanager
@@ -105,7 +124,7 @@ def _translate(path: Path, exc: sqlite3.Error) -> DbTasksError:
             f"cannot open {path}: {exc}", hint="check the rights on the file and its folder"
         )
     if name.startswith("SQLITE_FULL"):
-        return OperationFailed(f"no space left beside {path}")
+        return StoreFull(f"cannot write {path}: no space left", hint="free some space")
     return OperationFailed(f"SQLite failed on {path}: {exc}")
 
 
@@ -171,17 +190,36 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
 
 
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """Count every table's rows, as one snapshot when the caller holds a transaction."""
-    return {table: _count(connection, table) for table in table_names(connection)}
+    """Count every table's rows, as one snapshot when the caller holds a transaction.
+
+    Virtual tables whose module is not in this library are left out.
+    """
+    counts = {table: _count(connection, table) for table in table_names(connection)}
+    return {table: rows for table, rows in counts.items() if rows is not None}
 
 
-def _count(connection: sqlite3.Connection, table: str) -> int:
-    (rows,) = connection.execute(f"SELECT count(*) FROM {identifier(table)}").fetchone()  # noqa: S608 - quoted below
+def _count(connection: sqlite3.Connection, table: str) -> int | None:
+    try:
+        (rows,) = connection.execute(f"SELECT count(*) FROM {identifier(table)}").fetchone()  # noqa: S608 - quoted below
+    except sqlite3.OperationalError as exc:
+        if _lacks_module(exc):
+            return None
+        raise
     return int(rows)
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({identifier(table)})")]
+    try:
+        return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({identifier(table)})")]
+    except sqlite3.OperationalError as exc:
+        if _lacks_module(exc):
+            return []
+        raise
+
+
+def _lacks_module(exc: sqlite3.OperationalError) -> bool:
+    # the code is the general SQLITE_ERROR; only the text tells
+    return str(exc).startswith("no such module")
 
 
 def _select(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> list[tuple[object, ...]]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,7 @@ from ...models import (
     TargetState,
     utc_now,
 )
+from ...stores.drafts import claim_draft, discard_draft, drafts_in, open_draft
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump
 from . import check, files
@@ -80,11 +80,8 @@ def plan_load(engine: SqliteEngine, archive: Archive, request: LoadRequest) -> L
     known = state in (TargetState.PRESENT, TargetState.EMPTY)
     facts: DatabaseFacts | None = engine.facts() if known else None
     pids = files.openers(engine.path)
-    if strategy is LoadStrategy.ASIDE and pids:
-        raise Refused(
-            f"{engine.path} is damaged and process {', '.join(map(str, pids))} has it open",
-            hint="stop that process first: it would go on writing into the file that is moved aside",
-        )
+    if strategy is LoadStrategy.ASIDE:
+        _refuse_opened(engine.path, pids)
     return LoadPlan(
         request=request,
         strategy=strategy,
@@ -96,6 +93,15 @@ def plan_load(engine: SqliteEngine, archive: Archive, request: LoadRequest) -> L
         sessions=tuple(f"process {pid} has the file open; it stays connected" for pid in pids),
         steps=_steps(engine.path, strategy),
     )
+
+
+def _refuse_opened(path: Path, pids: list[int]) -> None:
+    if pids:
+        raise Refused(
+            f"{path} is damaged and process {', '.join(map(str, pids))} has it open",
+            hint="stop that process first: it would go on writing into the file that is moved aside",
+            state=f"{path.name} was not touched",
+        )
 
 
 def _steps(path: Path, strategy: LoadStrategy) -> tuple[str, ...]:
@@ -146,12 +152,22 @@ def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: On
     """See `Engine.load`; the private folder beside the live file is gone afterwards."""
     path = engine.path
     on_event(Phase("load", f"beside {path.name}"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.restore-") as name:
-        staged = Path(name) / "staged"
+    with ExitStack() as stack:
+        with translated(f"cannot write beside {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        staged = stack.enter_context(open_draft(path.parent)).path
         _stage(archive, staged, on_event)
         check.check_file(staged)
         yield _Loaded(engine, plan, staged)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed restores left beside the live file."""
+    for draft in drafts_in(folder):
+        lock = claim_draft(draft)
+        if lock is not None:
+            discard_draft(draft, lock)
 
 
 def _stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
@@ -194,8 +210,19 @@ class _Loaded:
         if self._plan.strategy is LoadStrategy.SWAP:
             self._copy_in(path)
             return Swapped(old=None)
-        aside = self._move_aside(path)
-        self._put_in_place(path, aside)
+        if self._plan.strategy is LoadStrategy.CREATE and path.exists():
+            raise LoadFailed(f"{path} was created by somebody else meanwhile", state="it was not touched")
+        _refuse_opened(path, files.openers(path))
+        aside: Path | None = None
+        try:
+            aside = self._move_aside(path)
+            self._put_in_place(path, aside)
+        except OSError as exc:
+            state = f"what was there lies in {aside}" if aside and not _bring_back(aside, path) else None
+            raise LoadFailed(
+                f"{path.name} could not be put in place: {exc.strerror or exc}",
+                state=state or self._untouched,
+            ) from exc
         return Swapped(old=str(aside) if aside else None)
 
     def _copy_in(self, path: Path) -> None:
@@ -246,8 +273,12 @@ class _Loaded:
             return None
         aside = path.with_name(f"{path.name}__before_{utc_now():%Y%m%dT%H%M%S%fZ}")
         aside.mkdir(mode=0o700)
-        for part in parts:
-            part.rename(aside / part.name)
+        try:
+            for part in parts:
+                part.rename(aside / part.name)
+        except OSError:
+            _bring_back(aside, path)
+            raise
         return aside
 
     def _put_in_place(self, path: Path, aside: Path | None) -> None:
@@ -268,6 +299,19 @@ class _Loaded:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _bring_back(aside: Path, path: Path) -> bool:
+    """Undo a move aside; False when something stands in the way."""
+    if path.exists():
+        return False
+    try:
+        for part in sorted(aside.iterdir(), key=lambda part: part.name != path.name):
+            part.rename(path.with_name(part.name))
+        aside.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _keep_owner(source: Path, copy: Path) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .errors import DbTasksError
     from .executors.backup import BackupJob, BackupPlan, backup, plan_backup
     from .executors.browse import find, list_backups, list_runs, show
-    from .executors.cleanup import CleanupResult, cleanup, plan_cleanup
+    from .executors.cleanup import CleanupPlan, CleanupResult, cleanup, plan_cleanup
     from .executors.inspect import InfoReport, inspect
     from .executors.restore import RestoreJob, RestorePlan, RestoreResult, plan_restore, restore
     from .executors.verify import Verified, verify
@@ -43,6 +43,7 @@ __all__ = [
     "BackupJob",
     "BackupPlan",
     "Catalog",
+    "CleanupPlan",
     "CleanupResult",
     "DbTasksError",
     "DumpRequest",
@@ -77,7 +78,7 @@ _HOMES = {
     "errors": ("DbTasksError",),
     "executors.backup": ("BackupJob", "BackupPlan", "backup", "plan_backup"),
     "executors.browse": ("find", "list_backups", "list_runs", "show"),
-    "executors.cleanup": ("CleanupResult", "cleanup", "plan_cleanup"),
+    "executors.cleanup": ("CleanupPlan", "CleanupResult", "cleanup", "plan_cleanup"),
     "executors.inspect": ("InfoReport", "inspect"),
     "executors.restore": ("RestoreJob", "RestorePlan", "RestoreResult", "plan_restore", "restore"),
     "executors.verify": ("Verified", "verify"),

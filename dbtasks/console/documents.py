@@ -9,25 +9,24 @@ from typing import Any
 from ..catalog import Catalog
 from ..executors.backup import BackupPlan
 from ..executors.browse import Shown
-from ..executors.cleanup import CleanupResult
+from ..executors.cleanup import CleanupPlan, CleanupResult
 from ..executors.inspect import InfoReport
 from ..executors.restore import RestorePlan, RestoreResult
 from ..executors.verify import Verified
 from ..journal import RunRecord
 from ..manifest import manifest_document
 from ..models import Backup, ForeignFile, Target
-from ..retention import RetentionPlan
 
 __all__ = [
     "backup_document",
     "backup_plan_document",
     "cleanup_document",
+    "cleanup_plan_document",
     "info_document",
     "list_document",
     "log_document",
     "restore_document",
     "restore_plan_document",
-    "retention_document",
     "show_document",
     "verify_document",
 ]
@@ -109,7 +108,7 @@ def verify_document(results: Sequence[Verified]) -> dict[str, Any]:
     }
 
 
-def retention_document(plan: RetentionPlan, *, dry_run: bool) -> dict[str, Any]:
+def cleanup_plan_document(plan: CleanupPlan, *, dry_run: bool) -> dict[str, Any]:
     """What a cleanup keeps and removes, with reasons."""
     return {
         "dry_run": dry_run,
@@ -121,8 +120,9 @@ def retention_document(plan: RetentionPlan, *, dry_run: bool) -> dict[str, Any]:
                 "keep": d.keep,
                 "reasons": list(d.reasons),
             }
-            for d in plan.decisions
+            for d in plan.retention.decisions
         ],
+        "replaced": list(plan.replaced),
     }
 
 
@@ -132,6 +132,7 @@ def cleanup_document(result: CleanupResult) -> dict[str, Any]:
         "removed": [{"id": b.id, "path": str(b.path)} for b in result.removed],
         "kept": result.kept,
         "freed_bytes": result.freed_bytes,
+        "dropped": list(result.dropped),
         "failed": list(result.failed),
     }
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from ..catalog import Catalog
 from ..executors.backup import BackupPlan
 from ..executors.browse import Shown
-from ..executors.cleanup import CleanupResult
+from ..executors.cleanup import CleanupPlan, CleanupResult
 from ..executors.inspect import InfoReport
 from ..executors.restore import RestorePlan, RestoreResult, TableChange
 from ..executors.verify import Verified
 from ..journal import RunRecord
 from ..models import Backup, Manifest, TargetState
-from ..retention import RetentionPlan
 from .text import age_text, count_text, duration_text, moment_text, size_text, table_lines
 
 __all__ = [
@@ -22,12 +21,12 @@ __all__ = [
     "backup_plan_lines",
     "choice_lines",
     "cleanup_lines",
+    "cleanup_plan_lines",
     "info_lines",
     "list_lines",
     "log_lines",
     "restore_lines",
     "restore_plan_lines",
-    "retention_lines",
     "show_lines",
     "verify_lines",
 ]
@@ -186,10 +185,11 @@ def verify_lines(results: Sequence[Verified]) -> list[str]:
     return [f"{'✓' if r.ok else '✗'} {r.backup.id}  {r.backup.path.name}  {r.how}" for r in results]
 
 
-def retention_lines(plan: RetentionPlan, now: datetime, width: int | None) -> list[str]:
-    """Lines of a retention plan: every backup with its reason."""
-    if not plan.decisions:
-        return ["Nothing to clean up: there are no backups."]
+def cleanup_plan_lines(plan: CleanupPlan, now: datetime, width: int | None) -> list[str]:
+    """Lines of a cleanup's plan: every backup with its reason, every database a restore left."""
+    replaced = [f"drop    {name}: replaced by a restore" for name in plan.replaced]
+    if not plan.retention.decisions:
+        return replaced or ["Nothing to clean up: there are no backups."]
     rows = [
         (
             "keep" if d.keep else "remove",
@@ -199,16 +199,18 @@ def retention_lines(plan: RetentionPlan, now: datetime, width: int | None) -> li
             size_text(d.backup.manifest.size_bytes),
             ", ".join(d.reasons),
         )
-        for d in plan.decisions
+        for d in plan.retention.decisions
     ]
-    return table_lines(
+    lines = table_lines(
         ("", "id", "type", "when", "size", "because"), rows, right=(4,), drop=(4, 3), width=width
     )
+    return [*lines, *replaced]
 
 
 def cleanup_lines(result: CleanupResult) -> list[str]:
     """Lines after a cleanup."""
     lines = [f"✓ removed {len(result.removed)}, kept {result.kept}, freed {size_text(result.freed_bytes)}"]
+    lines += [f"  dropped {name}" for name in result.dropped]
     return [*lines, *(f"✗ {text}" for text in result.failed)]
 
 

@@ -101,6 +101,13 @@ class Engine(Protocol):
             ArchiveDamaged: it is not whole. WrongEngine: it is another kind of file.
         """
 
+    def drop_replaced(self, name: str) -> None:
+        """Drop a former database that a restore of this target kept; gone already is fine.
+
+        Raises:
+            Refused: it is not one. Busy: somebody is connected to it.
+        """
+
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Prove that the archive fits and say what loading it will do.
 

@@ -152,7 +152,7 @@ def _clean_up(call: Call, settings: Any, made: Outcome) -> Outcome:
 
     try:
         plan = plan_cleanup(settings)
-        if not any(not decision.keep for decision in plan.decisions):
+        if not plan.going:
             return made
         result = cleanup(settings, plan, on_event=call.console)
     except DbTasksError as exc:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .backup import parse_type
 from .boundary import Call, Outcome, db_task
 
@@ -69,7 +67,7 @@ def cleanup(
 
     Pinned backups, the last verified complete one and the safety backup of
     the last restore always stay. Files that dbtasks did not make are never
-    touched.
+    touched. A database that a restore replaced and kept is dropped.
 
     Examples:
         invoke db.cleanup --dry-run
@@ -89,29 +87,28 @@ def cleanup(
 
     settings = call.settings(keep=keep, keep_days=keep_days)
     plan = plan_cleanup(settings, type_=parse_type(type_, safety=True) if type_ else None)
-    lines = screens.retention_lines(plan, utc_now(), call.console.width)
-    going = [d for d in plan.decisions if not d.keep]
-    document = documents.retention_document(plan, dry_run=call.dry)
-    if call.dry or not going:
+    lines = screens.cleanup_plan_lines(plan, utc_now(), call.console.width)
+    document = documents.cleanup_plan_document(plan, dry_run=call.dry)
+    if call.dry or not plan.going:
         note = "Nothing was removed (dry run)." if call.dry else "Nothing to remove."
         return Outcome(plan, [*lines, note], document)
     call.console.say(lines)
-    _confirm(call, len(going), yes=yes)
+    _confirm(call, plan.going, yes=yes)
     result = run(settings, plan, on_event=call.console)
     document = {**document, **documents.cleanup_document(result)}
     return Outcome(result, screens.cleanup_lines(result), document, exit_code=0 if result.ok else 8)
 
 
-def _confirm(call: Call, count: Any, *, yes: bool) -> None:
+def _confirm(call: Call, count: int, *, yes: bool) -> None:
     from ..errors import Declined, NeedsConfirmation
 
     if yes:
         return
     if not call.console.may_ask:
         raise NeedsConfirmation(
-            f"{count} backups would be removed, and there is no terminal to ask",
+            f"{count} things would be removed, and there is no terminal to ask",
             hint="add --yes",
             state="nothing was removed",
         )
-    if call.console.ask(f"Remove {count} backups? (yes/no)").lower() not in ("y", "yes"):
+    if call.console.ask(f"Remove what is marked ({count})? (yes/no)").lower() not in ("y", "yes"):
         raise Declined("declined", state="nothing was removed")

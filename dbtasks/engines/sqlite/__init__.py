@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ...errors import Refused
 from ...models import (
     Archive,
     Checked,
@@ -79,6 +80,10 @@ class SqliteEngine:
     def check(self, archive: Archive, on_event: OnEvent = ignore) -> Checked:
         """Run SQLite's full integrity check on the archive."""
         return check.check_archive(archive, on_event)
+
+    def drop_replaced(self, name: str) -> None:
+        """Refuse: a restore here keeps a former file only when it was damaged, as the safety copy."""
+        raise Refused(f"{name} is a safety copy; remove it yourself when it is no longer wanted")
 
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Decide between creating, copying in and moving aside; prove that there is room."""

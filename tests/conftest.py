@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import sqlite3
@@ -15,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
-pytest_plugins = ["tests.fix_postgres"] if importlib.util.find_spec("tests.fix_postgres") else []
+FIXTURES = sorted(path.stem for path in Path(__file__).parent.glob("fix_*.py"))
+pytest_plugins = [f"tests.{name}" for name in FIXTURES]
+
+settings.register_profile("dbtasks", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("dbtasks")
 
 REPOSITORY = Path(__file__).parent.parent
 REQUIRE = os.environ.get("DBTASKS_REQUIRE", "")
@@ -107,6 +111,19 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
     """The project, and the current folder is its root."""
     monkeypatch.chdir(project.root)
     yield project
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark by fixture what needs more than a wheel, and leave out what has nothing to run on."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        for name, marker in (("chinook", "chinook"), ("docker_client", "docker")):
+            if name in fixtures:
+                item.add_marker(marker)
+    if "DBTASKS_TEST_CHINOOK" not in os.environ:
+        without = [item for item in items if item.get_closest_marker("chinook")]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
 
 
 @pytest.hookimpl(wrapper=True)

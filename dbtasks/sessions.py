@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -36,7 +36,7 @@ from .secrets import Secret, redact
 if TYPE_CHECKING:
     from psycopg2.sql import Composable
 
-__all__ = ["ConnectOptions", "PsycopgSession", "Session", "connect", "settled"]
+__all__ = ["ConnectOptions", "Parameters", "PsycopgSession", "Query", "Session", "connect", "settled"]
 
 T = TypeVar("T")
 Query: TypeAlias = "str | Composable"
@@ -101,6 +101,9 @@ class Session(Protocol):
     def execute(self, query: Query, parameters: Parameters = ()) -> None:
         """Run a statement whose rows, if any, do not matter; raises like `rows`."""
 
+    def cancel(self) -> None:
+        """Make the query that another thread is running in this session fail; harmless without one."""
+
 
 class PsycopgSession:
     """A session over psycopg2."""
@@ -122,6 +125,14 @@ class PsycopgSession:
         """Run a statement."""
         self._run(lambda cursor: cursor.execute(query, parameters or None))
 
+    def cancel(self) -> None:
+        """Ask the server to give up the running query."""
+        import psycopg2
+
+        # a connection that is gone has nothing to cancel
+        with suppress(psycopg2.Error):
+            self._connection.cancel()
+
     def close(self) -> None:
         """End the connection; an open transaction is rolled back by the server."""
         self._connection.close()
@@ -131,7 +142,7 @@ class PsycopgSession:
 
         try:
             with self._connection.cursor() as cursor:
-                return _interruptible(lambda: act(cursor), cancel=self._connection.cancel)
+                return _interruptible(lambda: act(cursor), cancel=self.cancel)
         except psycopg2.Error as exc:
             raise _query_error(exc, self._target) from exc
 

@@ -1,7 +1,7 @@
 """PostgreSQL by its own client tools: pg_dump, pg_restore, psql.
 
 Reading order: `facts` (what is there), `tables` (what a dump is to hold),
-`commands` (argument lists, pure), `dump`, `check`; for the way back `fit`,
+`commands` (argument lists, pure), `prove` (a dump's plan), `dump`, `check`; for the way back `fit`,
 `load` and what they use. Rows are never read by us here: pg_dump moves them,
 we count, hash and prove.
 """
@@ -193,9 +193,9 @@ class PostgresEngine:
 
     def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
         """Prove versions, rights and names; nothing is written."""
-        from . import dump
+        from . import prove
 
-        return dump.plan_dump(self, request, globals_=globals_)
+        return prove.plan_dump(self, request, globals_=globals_)
 
     def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
         """Let pg_dump fill the draft from one exported snapshot, and count in it meanwhile."""
@@ -208,6 +208,12 @@ class PostgresEngine:
         from . import check
 
         return check.check_archive(self.runner, archive, on_event)
+
+    def drop_replaced(self, name: str) -> None:
+        """Drop a database that a swap renamed away; any other name is refused."""
+        from . import replaced
+
+        replaced.drop_replaced(self, name)
 
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Prove that the archive fits this server, and say what will be done."""

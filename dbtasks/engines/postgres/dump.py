@@ -1,0 +1,284 @@
+"""Dumping: prove first, then let pg_dump write while we hold its snapshot and count.
+
+One session locks every table against TRUNCATE and ALTER (ACCESS SHARE), takes
+the snapshot after that, exports it and stays until all is done. pg_dump and a
+counting session both read in it, side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...errors import (
+    Busy,
+    CommandFailed,
+    DbTasksError,
+    DumpFailed,
+    QueryFailed,
+    TargetUnreachable,
+)
+from ...models import Compression, Dumped, DumpPlan, Format, OnEvent, Phase, TableCount
+from ...sessions import Session
+from ...stores import Draft
+from ...stores.files import create_new, translated
+from ...streams import HashingWriter, compressing, pump
+from .commands import dump_command, globals_command
+from .facts import Relation, count_rows, reading_snapshot, relations, sequence_values
+from .tables import Selection, select_tables
+from .tarred import pack
+
+if TYPE_CHECKING:
+    from . import PostgresEngine
+
+__all__ = ["dump"]
+
+UNTOUCHED = "nothing was published; earlier backups are untouched"
+LOCKED_AT_ONCE = 200
+SIZES = "SELECT oid, pg_catalog.pg_table_size(oid) FROM pg_catalog.pg_class WHERE oid = ANY (%s)"
+BLOCKERS = """
+    SELECT l.relation, a.pid, a.usename, a.application_name, l.granted
+    FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.relation = ANY (%s)
+      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+    ORDER BY l.granted DESC, a.xact_start
+"""
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """An exported snapshot and what is to be dumped in it."""
+
+    name: str
+    selection: Selection
+    filtered: bool
+    """Row-level security may hide rows: it was asked for."""
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What lies in the draft."""
+
+    sha256: str
+    raw_size_bytes: int | None
+    warnings: tuple[str, ...]
+
+
+def dump(engine: PostgresEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) -> Dumped:
+    """Fill the draft with what the plan says; returns only if every child ended well.
+
+    Raises:
+        DumpFailed: it broke off. Busy: a table was not given in time; names who holds it.
+        StoreFull: no space left.
+    """
+    try:
+        if plan.globals:
+            on_event(Phase("globals", "roles and tablespaces"))
+            _dump_globals(engine, draft)
+        with _exported(engine, plan) as snapshot, _counting(engine, snapshot) as counting:
+            on_event(Phase("dump", f"{engine.target.name} by {plan.tool_version}"))
+            written = _write(engine, plan, snapshot, draft, on_event)
+            if not counting.done():
+                on_event(Phase("count", "rows in the dump's snapshot"))
+            counts = counting.result()
+    except CommandFailed as exc:
+        raise _failure(engine, exc) from exc
+    except (QueryFailed, TargetUnreachable) as exc:
+        raise DumpFailed(
+            f"the dump of {engine.target.name} broke off: {exc.message}", details=exc.details, state=UNTOUCHED
+        ) from exc
+    return Dumped(
+        tables=counts.tables,
+        not_counted=counts.not_counted,
+        sequences=counts.sequences,
+        raw_size_bytes=written.raw_size_bytes,
+        sha256=written.sha256,
+        warnings=written.warnings,
+    )
+
+
+# -- the snapshot ----------------------------------------------------------------
+
+
+@contextmanager
+def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
+    """Lock what will be dumped, then take and export the snapshot; both last as long as the block."""
+    filtered = "--enable-row-security" in plan.request.extra
+    with engine.session() as session:
+        before = _select(engine, plan, session)
+        with reading_snapshot(session, row_security=filtered):
+            try:
+                _lock(session, before.dumped)
+            except Busy as exc:
+                raise _busy(engine, before.dumped, exc) from exc
+            ((name,),) = session.rows("SELECT pg_catalog.pg_export_snapshot()")
+            # what was created or dropped between the plan and the locks is seen here
+            yield _Snapshot(str(name), _select(engine, plan, session), filtered)
+
+
+def _select(engine: PostgresEngine, plan: DumpPlan, session: Session) -> Selection:
+    settings = engine.settings
+    return select_tables(
+        session,
+        relations(session),
+        plan.request,
+        exclude_tables=settings.exclude_tables,
+        exclude_data=settings.exclude_data,
+    )
+
+
+def _lock(session: Session, dumped: Sequence[Relation]) -> None:
+    """Lock tables so that nobody empties or rewrites them under the snapshot (pg_dump's own lock comes later).
+
+    LOCK takes no snapshot: the one exported afterwards is younger than the locks.
+    """
+    from psycopg2 import sql
+
+    tables = [relation for relation in dumped if relation.kind in "rp"]
+    for start in range(0, len(tables), LOCKED_AT_ONCE):
+        names = sql.SQL(", ").join(
+            sql.SQL("ONLY ") + sql.Identifier(table.schema, table.name)
+            for table in tables[start : start + LOCKED_AT_ONCE]
+        )
+        session.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+
+
+# -- counting beside it ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Counts:
+    tables: tuple[TableCount, ...]
+    sequences: tuple[str, ...] = ()
+    not_counted: str = ""
+
+
+@contextmanager
+def _counting(engine: PostgresEngine, snapshot: _Snapshot) -> Iterator[Future[_Counts]]:
+    """Count in a thread and a session of its own; leaving by an exception ends it."""
+    with engine.session() as session, ThreadPoolExecutor(1, "dbtasks-count") as pool:
+        counting = pool.submit(_count, session, snapshot)
+        try:
+            yield counting
+        except BaseException:
+            session.cancel()
+            raise
+
+
+def _count(session: Session, snapshot: _Snapshot) -> _Counts:
+    selection = snapshot.selection
+    bare = tuple(TableCount(str(table), rows=None, data=False) for table in selection.without_rows)
+    try:
+        with reading_snapshot(session, snapshot.name, row_security=snapshot.filtered):
+            sizes = dict(session.rows(SIZES, ([table.oid for table in selection.with_rows],)))
+            rows = count_rows(session, selection.with_rows)
+            sequences = sequence_values(session)
+    except DbTasksError as exc:
+        # the dump itself does not depend on it: it is kept, and says that nobody counted
+        uncounted = tuple(TableCount(str(table), rows=None) for table in selection.with_rows)
+        return _Counts(_by_name(uncounted + bare), not_counted=exc.message)
+    counted = tuple(
+        TableCount(str(table), rows=number, bytes=sizes.get(table.oid)) for table, number in rows.items()
+    )
+    return _Counts(_by_name(counted + bare), sequences)
+
+
+def _by_name(tables: tuple[TableCount, ...]) -> tuple[TableCount, ...]:
+    return tuple(sorted(tables, key=lambda table: table.name))
+
+
+# -- writing -----------------------------------------------------------------------
+
+
+def _write(
+    engine: PostgresEngine, plan: DumpPlan, snapshot: _Snapshot, draft: Draft, on_event: OnEvent
+) -> _Written:
+    folder = draft.folder / "directory" if plan.format is Format.DIRECTORY else None
+    command = dump_command(
+        plan,
+        snapshot.selection,
+        database=engine.target.database,
+        snapshot=snapshot.name,
+        lock_timeout=engine.settings.lock_timeout,
+        folder=folder,
+        inherit=(draft.lock,),
+    )
+    # destination outside, source inside: how pg_dump ended is known before the archive is complete
+    if folder is not None:
+        with engine.runner.reading(command) as source:
+            source.read()
+        on_event(Phase("pack", "the directory into one file"))
+        with draft.create() as file:
+            archive = HashingWriter(file)
+            pack(folder, archive)
+        return _Written(archive.sha256, None, _warnings(source.said))
+    codec = plan.compression if plan.format is Format.SQL else Compression.NONE
+    with draft.create() as file:
+        archive = HashingWriter(file)
+        with compressing(archive, codec) as sink, engine.runner.reading(command) as source:
+            size_bytes = pump(source, sink, on_event=on_event)
+    raw_size_bytes = size_bytes if plan.format is Format.SQL else None
+    return _Written(archive.sha256, raw_size_bytes, _warnings(source.said))
+
+
+def _dump_globals(engine: PostgresEngine, draft: Draft) -> None:
+    """Write roles and tablespaces beside the archive, 0600 from the first byte: password hashes are in it."""
+    with (
+        translated(f"cannot write {draft.globals_path}"),
+        os.fdopen(create_new(draft.globals_path), "wb") as file,
+        engine.runner.reading(
+            globals_command(database=engine.target.database, inherit=(draft.lock,))
+        ) as source,
+    ):
+        pump(source, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _warnings(said: str) -> tuple[str, ...]:
+    """Turn pg_dump's stderr into one text per warning, its detail and hint lines joined."""
+    found: list[str] = []
+    for line in said.splitlines():
+        text = re.sub(r"^pg_dump(all)?: (warning: )?", "", line).strip()
+        if re.match(r"(detail|hint): ", text) and found:
+            found[-1] += f" ({text})"
+        elif text:
+            found.append(text)
+    return tuple(found)
+
+
+# -- what went wrong -----------------------------------------------------------------
+
+
+def _failure(engine: PostgresEngine, exc: CommandFailed) -> DbTasksError:
+    if "LOCK TABLE" in exc.details and "timeout" in exc.details:
+        with engine.session() as session:
+            found = relations(session)
+        return _busy(engine, found, Busy("", details=exc.details))
+    return DumpFailed(
+        f"the dump of {engine.target.name} broke off: {exc.message}", details=exc.details, state=UNTOUCHED
+    )
+
+
+def _busy(engine: PostgresEngine, tables: Sequence[Relation], exc: Busy) -> Busy:
+    """Name who holds, or waits for, the only lock a dump cannot live with."""
+    names = {table.oid: str(table) for table in tables}
+    with engine.session() as session:
+        found = session.rows(BLOCKERS, (list(names),))
+    lines = [
+        f"{names[oid]}: process {pid} ({user}{f', {application}' if application else ''})"
+        f" {'holds' if granted else 'waits for'} an ACCESS EXCLUSIVE lock"
+        for oid, pid, user, application, granted in found
+    ]
+    who = lines[0] if lines else "the lock is free again by now"
+    return Busy(
+        f"a table of {engine.target.name} stayed locked for {engine.settings.lock_timeout:g} s: {who}",
+        details="\n".join(lines[1:] or [exc.details]),
+        state=UNTOUCHED,
+        hint="let that transaction end, or raise lock_timeout",
+    )

@@ -1,0 +1,179 @@
+"""Planning a dump: versions, names and rights are proved before a byte is written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ...errors import MissingExtra, RightMissing, UsageError, VersionMismatch
+from ...models import Compression, DumpPlan, DumpRequest, Format
+from ...runners import ToolVersion
+from ...sessions import Session
+from ...streams import zstd_available
+from .commands import SUFFIXES, check_extra, zstd_in_pg_dump
+from .facts import PARTITIONED, SEQUENCE, TABLE, database_facts, relations
+from .tables import Selection, select_tables
+
+if TYPE_CHECKING:
+    from . import PostgresEngine
+
+__all__ = ["plan_dump"]
+
+UNREADABLE = """
+    SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s) AND NOT (
+        pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+        AND CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+                           ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END)
+"""
+FILTERED = (
+    "SELECT oid FROM pg_catalog.unnest(%s::pg_catalog.oid[]) oid WHERE pg_catalog.row_security_active(oid)"
+)
+MAY_READ_ROLES = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')"
+
+
+def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -> DumpPlan:
+    """Prove that a dump can be made and say what it will hold.
+
+    Raises:
+        UsageError: flags do not fit together, or a table does not exist.
+        ToolMissing, VersionMismatch: the tools cannot do it.
+        RightMissing: the role may not read all of it; names what.
+    """
+    check_extra(request.extra)
+    format_ = _format(engine, request)
+    jobs = _jobs(engine, request, format_)
+    _prove_tools(engine, format_, globals_=globals_)
+    compression = _compression(engine, request, format_)
+    settings = engine.settings
+    with engine.session() as session:
+        facts = database_facts(session, migration_table=settings.migration_table)
+        selection = select_tables(
+            session,
+            relations(session),
+            request,
+            exclude_tables=settings.exclude_tables,
+            exclude_data=settings.exclude_data,
+        )
+        _prove_rights(session, selection, filtered="--enable-row-security" in request.extra)
+        if globals_:
+            _prove_globals(session)
+    return DumpPlan(
+        request=request,
+        format=format_,
+        compression=compression,
+        suffix=SUFFIXES[format_, compression],
+        route=engine.route,
+        why=engine.why,
+        facts=facts,
+        tool_version=engine.tool_version,
+        complete=not selection.not_included,
+        not_included=selection.not_included,
+        tables=tuple(str(table) for table in selection.with_rows),
+        tables_without_data=tuple(str(table) for table in selection.without_rows),
+        jobs=jobs,
+        globals=globals_,
+        warnings=selection.warnings,
+    )
+
+
+def _format(engine: PostgresEngine, request: DumpRequest) -> Format:
+    format_ = request.format or engine.settings.format or Format.CUSTOM
+    if format_ is Format.SQLITE:
+        raise UsageError(
+            f"{engine.target.name} is a PostgreSQL database: format=sqlite is for SQLite files",
+            hint="use custom, sql or directory",
+        )
+    return format_
+
+
+def _jobs(engine: PostgresEngine, request: DumpRequest, format_: Format) -> int:
+    if format_ is Format.DIRECTORY:
+        return request.jobs or engine.settings.jobs or os.cpu_count() or 1
+    if request.jobs and request.jobs > 1:
+        raise UsageError(f"a {format_} dump is one stream: --jobs={request.jobs} needs --format=directory")
+    return 1
+
+
+def _compression(engine: PostgresEngine, request: DumpRequest, format_: Format) -> Compression:
+    """Choose the codec: pg_dump's own for custom and directory, ours for sql."""
+    wanted = request.compression or engine.settings.compression
+    if format_ is Format.SQL:
+        if wanted is Compression.ZSTD and not zstd_available():
+            raise MissingExtra("zstd needs one more package", hint='pip install "dbtasks[zstd]"')
+        return wanted or Compression.GZIP
+    if wanted not in (None, Compression.ZSTD):
+        return wanted
+    if zstd_in_pg_dump(engine.runner):
+        return Compression.ZSTD
+    if wanted is Compression.ZSTD:
+        raise VersionMismatch(
+            f"{engine.tool_version} ({engine.runner.where}) cannot write zstd",
+            hint="--compression=gzip works with every pg_dump; --format=sql compresses by itself",
+        )
+    return Compression.GZIP
+
+
+# -- proofs -------------------------------------------------------------------------
+
+
+def _prove_tools(engine: PostgresEngine, format_: Format, *, globals_: bool) -> None:
+    runner = engine.runner
+    pg_dump = runner.version("pg_dump")
+    _prove_version(engine, "pg_dump", pg_dump)
+    if globals_:
+        _prove_version(engine, "pg_dumpall", runner.version("pg_dumpall"))
+    if format_ is not Format.SQL and runner.version("pg_restore").major < pg_dump.major:
+        raise VersionMismatch(
+            f"pg_restore {runner.version('pg_restore')} cannot read what pg_dump {pg_dump} writes,"
+            " so the backup could not be verified",
+            hint="install both of one version, or set pg_bin to a folder that has both",
+        )
+
+
+def _prove_version(engine: PostgresEngine, tool: str, version: ToolVersion) -> None:
+    server = engine.server_version()
+    if version.major < server // 10_000:
+        raise VersionMismatch(
+            f"{tool} {version} ({engine.runner.where}) is older than the server {server // 10_000}.{server % 10_000}"
+            " and would refuse to dump it",
+            hint=f"install the client tools of PostgreSQL {server // 10_000}, or set pg_bin to their folder",
+            state="nothing was written",
+        )
+
+
+def _prove_rights(session: Session, selection: Selection, *, filtered: bool) -> None:
+    """Prove that everything may be read whole: pg_dump would stop at the first that may not."""
+    names = {relation.oid: str(relation) for relation in selection.dumped}
+    read = [r.oid for r in selection.dumped if r.kind in (TABLE, PARTITIONED, SEQUENCE)]
+    unreadable = sorted(names[oid] for (oid,) in session.rows(UNREADABLE, (read,)))
+    if unreadable:
+        raise RightMissing(
+            f"the role may not read {_some(unreadable)}",
+            hint="grant it pg_read_all_data, use the owner's login, or leave them out with --exclude-table",
+            state="nothing was written",
+        )
+    if filtered:
+        return
+    with_rows = [table.oid for table in selection.with_rows]
+    hidden = sorted(names[oid] for (oid,) in session.rows(FILTERED, (with_rows,)))
+    if hidden:
+        raise RightMissing(
+            f"row-level security hides rows of {_some(hidden)} from this role",
+            hint="use the owner's login or a role with BYPASSRLS; `-- --enable-row-security`"
+            " makes a partial backup of the visible rows",
+            state="nothing was written",
+        )
+
+
+def _prove_globals(session: Session) -> None:
+    ((may,),) = session.rows(MAY_READ_ROLES)
+    if not may:
+        raise RightMissing(
+            "--globals needs a superuser: only one may read the roles' password hashes",
+            hint="leave --globals out, or use a superuser's login",
+            state="nothing was written",
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

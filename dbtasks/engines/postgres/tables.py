@@ -1,0 +1,233 @@
+"""Which tables a dump is to hold: names mean exactly the tables they name.
+
+pg_dump takes `--table` for a pattern: upper case is lost, `p*` is many tables,
+an unknown one beside a known one is ignored, and a partitioned table comes
+without its partitions. So names are looked up here, partitions are added, and
+pg_dump is given quoted names only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ...errors import UsageError
+from ...models import DumpRequest
+from ...sessions import Session
+from .facts import PARTITIONED, SEQUENCE, TABLE, Relation
+
+__all__ = ["Selection", "find_relations", "partition_trees", "select_tables", "split_name"]
+
+TREES = """
+    WITH RECURSIVE tree (root, oid) AS (
+        SELECT c.oid, c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'p'
+        UNION ALL
+        SELECT tree.root, i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid)
+    SELECT root, oid FROM tree WHERE root <> oid
+"""
+LARGE_OBJECT_TABLES = """
+    SELECT DISTINCT a.attrelid FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY (%s)
+      AND 'pg_catalog.oid'::pg_catalog.regtype IN (t.oid, t.typbasetype)
+      AND EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+"""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a database is dumped, looked up and proved to exist."""
+
+    dumped: tuple[Relation, ...]
+    """Everything whose definition or rows are in the dump."""
+    with_rows: tuple[Relation, ...]
+    """Tables that hold rows themselves and whose rows are in the dump."""
+    without_rows: tuple[Relation, ...]
+    """Tables whose definition is in the dump and whose rows are not."""
+    arguments: tuple[str, ...] = ()
+    """For pg_dump."""
+    not_included: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def select_tables(
+    session: Session,
+    found: Sequence[Relation],
+    request: DumpRequest,
+    *,
+    exclude_tables: Sequence[str] = (),
+    exclude_data: Sequence[str] = (),
+) -> Selection:
+    """Look up the names of a request among the relations found; the last two come from the settings.
+
+    A name in the settings that does not exist (yet, or any more) is a
+    warning, one in the request is an error. A table asked for by name is not
+    left out by the settings.
+
+    Raises:
+        UsageError: a name does not exist, or exists in several schemas; or nothing is left.
+    """
+    if request.schema_only and request.data_only:
+        raise UsageError("--schema-only and --data-only leave nothing to back up")
+    trees = partition_trees(session, found)
+    included = _all_of(find_relations(request.tables, found, "--table"), trees)
+    standing, warnings = _standing((*exclude_tables,), found, "exclude_tables")
+    standing_data, more = _standing((*exclude_data,), found, "exclude_data")
+    excluded = _all_of(find_relations(request.exclude_tables, found, "--exclude-table"), trees)
+    excluded |= _all_of(standing, trees) - included
+    no_rows = _all_of(find_relations(request.exclude_data, found, "--exclude-data"), trees)
+    no_rows |= _all_of(standing_data, trees)
+    dumped = [r for r in found if r not in excluded and (not request.tables or r in included)]
+    if request.tables and not dumped:
+        raise UsageError("--table and --exclude-table leave nothing to back up")
+    large = _large_objects(session, request, dumped)
+    tables = [relation for relation in dumped if relation.kind == TABLE]
+    bare = set(tables) if request.schema_only else no_rows
+    return Selection(
+        dumped=tuple(dumped),
+        with_rows=tuple(table for table in tables if table not in bare),
+        without_rows=tuple(table for table in tables if table in bare),
+        arguments=_arguments(
+            included if request.tables else set(), excluded, no_rows & set(dumped), bool(large)
+        ),
+        not_included=_not_included(request, included, excluded, no_rows & set(dumped)),
+        warnings=(*warnings, *more, *large),
+    )
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Split `schema.table`, `"sch.ema"."ta.ble"` or `table`; without quotes the first dot splits.
+
+    Raises:
+        UsageError: a quote is not closed, or there are more than two parts.
+    """
+    parts: list[str] = []
+    rest = name
+    while True:
+        if rest.startswith('"'):
+            part, rest = _quoted(rest, name)
+        elif parts or "." not in rest:
+            part, rest = rest, ""
+        else:
+            part, _, rest = rest.partition(".")
+            rest = f".{rest}"
+        parts.append(part)
+        if not rest:
+            break
+        if not rest.startswith(".") or len(parts) == 2:
+            raise UsageError(f'{name!r} is not a table\'s name; write schema.table or "schema"."table"')
+        rest = rest[1:]
+    return (None, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+
+
+def find_relations(names: Iterable[str], found: Sequence[Relation], flag: str) -> set[Relation]:
+    """Look up each name exactly, upper and lower case apart.
+
+    Raises:
+        UsageError: one does not exist, or exists in several schemas and has none given.
+    """
+    return {_find(name, found, flag) for name in names}
+
+
+def partition_trees(session: Session, found: Iterable[Relation]) -> dict[Relation, set[Relation]]:
+    """Return all partitions, of all levels, of each partitioned table."""
+    by_oid = {relation.oid: relation for relation in found}
+    trees: dict[Relation, set[Relation]] = {}
+    for root, child in session.rows(TREES):
+        if root in by_oid and child in by_oid:
+            trees.setdefault(by_oid[root], set()).add(by_oid[child])
+    return trees
+
+
+def _quoted(rest: str, name: str) -> tuple[str, str]:
+    position = 1
+    while True:
+        end = rest.find('"', position)
+        if end < 0:
+            raise UsageError(f"{name!r}: a quote is not closed")
+        if rest[end : end + 2] != '""':
+            return rest[1:end].replace('""', '"'), rest[end + 1 :]
+        position = end + 2
+
+
+def _find(name: str, found: Sequence[Relation], flag: str) -> Relation:
+    schema, table = split_name(name)
+    matches = [r for r in found if (r.name == table and schema in (None, r.schema)) or r.name == name]
+    if not matches:
+        close = [str(relation) for relation in found if relation.name.lower() == table.lower()]
+        hint = f"did you mean {close[0]}? Upper and lower case count" if close else "db.info lists the tables"
+        raise UsageError(f"{flag}={name}: there is no such table", hint=hint)
+    if len(matches) > 1:
+        where = ", ".join(str(relation) for relation in matches)
+        raise UsageError(f"{flag}={name}: the name exists in several schemas", hint=f"say which one: {where}")
+    return matches[0]
+
+
+def _standing(
+    names: Iterable[str], found: Sequence[Relation], setting: str
+) -> tuple[set[Relation], tuple[str, ...]]:
+    known: set[Relation] = set()
+    warnings = []
+    for name in names:
+        try:
+            known.add(_find(name, found, setting))
+        except UsageError as exc:
+            warnings.append(exc.message)
+    return known, tuple(warnings)
+
+
+def _all_of(relations: set[Relation], trees: dict[Relation, set[Relation]]) -> set[Relation]:
+    return relations.union(*(trees.get(relation, set()) for relation in relations))
+
+
+def _large_objects(session: Session, request: DumpRequest, dumped: list[Relation]) -> tuple[str, ...]:
+    """Warn where chosen tables point to large objects, which pg_dump leaves out of partial dumps."""
+    if not request.tables or request.schema_only:
+        return ()
+    oids = {oid for (oid,) in session.rows(LARGE_OBJECT_TABLES, ([r.oid for r in dumped],))}
+    pointing = [str(relation) for relation in dumped if relation.oid in oids]
+    if not pointing:
+        return ()
+    return (f"{', '.join(pointing)} may refer to large objects: all large objects are included",)
+
+
+def _arguments(
+    included: set[Relation], excluded: set[Relation], no_rows: set[Relation], large: bool
+) -> tuple[str, ...]:
+    lists = (("--table", included), ("--exclude-table", excluded), ("--exclude-table-data", no_rows))
+    arguments = [
+        f"{flag}={_pattern(relation)}"
+        for flag, relations in lists
+        for relation in sorted(relations, key=lambda relation: (relation.schema, relation.name))
+    ]
+    # the short spelling is the one every version knows
+    return (*arguments, *(("-b",) if large else ()), *(("--strict-names",) if included else ()))
+
+
+def _pattern(relation: Relation) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (relation.schema, relation.name))
+
+
+def _not_included(
+    request: DumpRequest, included: set[Relation], excluded: set[Relation], no_rows: set[Relation]
+) -> tuple[str, ...]:
+    parts = []
+    if request.tables:
+        parts.append(f"everything but {_names(included)}")
+    if excluded:
+        parts.append(f"table {_names(excluded)}")
+    if no_rows and not request.schema_only:
+        parts.append(f"rows of {_names(no_rows)}")
+    if request.schema_only:
+        parts.append("all rows (--schema-only)")
+    if request.data_only:
+        parts.append("all definitions (--data-only)")
+    if request.extra:
+        parts.append(f"what pg_dump's own arguments leave out: {' '.join(request.extra)}")
+    return tuple(parts)
+
+
+def _names(relations: set[Relation]) -> str:
+    return ", ".join(sorted(str(r) for r in relations if r.kind not in (PARTITIONED, SEQUENCE))) or ", ".join(
+        sorted(str(r) for r in relations)
+    )

@@ -1,13 +1,16 @@
-"""Write the pages that come from the code: docs/settings.md, docs/tasks.md, .env.example.
+"""Write the pages that come from the code: docs/settings.md, docs/tasks.md, docs/reliability.md, .env.example.
 
 `python docs/generate.py --check` writes nothing and fails where one is stale.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
+import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from invoke import Collection
@@ -42,12 +45,29 @@ ENV_HEAD = """\
 #DATABASE_URL=sqlite:///app.db
 """
 
+RELIABILITY_HEAD = """# What is tested against what goes wrong
+
+Each fault has an id: A a backup breaks off, B consistency of what is in it, C damage to stored files, D a restore breaks off, E what comes
+back, F SQLite, G security, H concurrency, retention and time. The ids stand in the names of the tests, and this page is written from those names.
+
+"""
+PROMISES = {
+    "A backup that is listed was complete and verified; a failed run leaves nothing that looks like one": "AC",
+    "What is in a backup is one consistent moment, exactly": "B",
+    "A restore that fails or is interrupted leaves the live database as it was": "DF",
+    "What comes back is what was backed up": "E",
+    "No secret leaks, and a file cannot run commands through us": "G",
+    "Cleanup never removes the last verified complete backup; runs do not harm each other": "H",
+}
+FAULTS = re.compile(r"(?<![a-z0-9])([a-h][0-9]{2})(?![0-9])")
+
 
 def main() -> int:
     """Write the pages, or name the stale ones; return the exit status."""
     pages = {
         "docs/settings.md": settings_page(),
         "docs/tasks.md": tasks_page(),
+        "docs/reliability.md": reliability_page(),
         ".env.example": env_example(),
     }
     stale = [name for name, text in pages.items() if read(ROOT / name) != text]
@@ -98,6 +118,34 @@ def tasks_page() -> str:
     for name in dbtasks.ns.tasks:
         parts.append(f"\n## db.{name}\n\n```text\n{help_of(namespace, f'db.{name}')}\n```\n")
     return "".join(parts)
+
+
+def reliability_page() -> str:
+    """For each promise the faults that are tried, with the tests that try them."""
+    tests = fault_tests()
+    parts = [NOTE, RELIABILITY_HEAD]
+    for promise, letters in PROMISES.items():
+        rows = [
+            f"| {fault.upper()} | {'; '.join(tests[fault])} |\n"
+            for fault in sorted(tests)
+            if fault[0].upper() in letters
+        ]
+        parts.append(f"## {promise}\n\n| id | tried by |\n|---|---|\n{''.join(rows)}\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def fault_tests() -> dict[str, list[str]]:
+    """Return per fault id the sentences of the tests whose names hold it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                faults = FAULTS.findall(node.name)
+                sentence = FAULTS.sub("", node.name.removeprefix("test_")).replace("_", " ")
+                sentence = re.sub(r"\s+", " ", re.sub(r"^( and| to| )+", "", sentence)).strip()
+                for fault in dict.fromkeys(faults):
+                    found[fault].append(sentence)
+    return found
 
 
 def help_of(namespace: Collection, task: str) -> str:

@@ -399,7 +399,7 @@ class TestLocalFiles:
         with pytest.raises(Exception, match="symbolic link"):
             stored(local, id_="bbbbbb")
         assert backups(local) == []
-        assert ["a symbolic link, not followed"] == [entry.why for entry in foreign(local)]
+        assert [entry.why for entry in foreign(local)] == ["a symbolic link, not followed"]
         assert len(backups(elsewhere)) == 1
 
     def test_g12_a_draft_that_is_a_link_is_not_swept(self, local, tmp_path):

@@ -107,14 +107,22 @@ def tool(server: PgServer, name: str, *arguments: str, tools: Path | None = None
     environment = {"PATH": os.environ["PATH"], "PGPASSWORD": server.password, "LC_ALL": "C"}
     login = ["-h", server.host, "-p", str(server.port), "-U", server.user]
     done = subprocess.run(
-        [str((tools or server.bin) / name), *login, *arguments], env=environment, capture_output=True, **options
+        [str((tools or server.bin) / name), *login, *arguments],
+        env=environment,
+        capture_output=True,
+        **options,
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
 
 def archive_of(
-    database: PgDatabase, folder: Path, format_: Format, *extra: str, tools: Path | None = None, **manifest: Any
+    database: PgDatabase,
+    folder: Path,
+    format_: Format,
+    *extra: str,
+    tools: Path | None = None,
+    **manifest: Any,
 ) -> Archive:
     """Dump with the server's own pg_dump and give it the manifest a backup of ours would have."""
     server = database.server

@@ -52,6 +52,9 @@ _LONGEST_LINE_OF_OURS = 300
 """Bytes; a line longer than this is none of the three above."""
 _LONGEST_TOKEN = 1 << 20
 
+_SHOWN = frozenset({b"alter", b"comment", b"create", b"grant", b"revoke", b"reset", b"set"})
+_LONGEST_SHOWN = 1 << 20
+"""Bytes."""
 _TRAILER = b"-- PostgreSQL database dump complete"
 _TRANSACTION_WORDS = {b"begin", b"start", b"commit", b"end", b"rollback", b"abort", b"savepoint", b"release"}
 _BLOCK_WORDS = {b"begin", b"case", b"end"}
@@ -74,8 +77,20 @@ class Gate:
         ArchiveDamaged: it ends before its end.
     """
 
-    def __init__(self, source: HasRead, *, without: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        source: HasRead,
+        *,
+        without: frozenset[str] = frozenset(),
+        leave_out: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Read a script; `without` names settings the server does not know.
+
+        `leave_out` is shown each statement that owns, grants, comments or creates
+        (whole, unless longer than a megabyte) and says whether psql is not to see it.
+        """
         self._source = source
+        self._leave_out = leave_out
         self._without = {name.encode() for name in without}
         self._data = b""
         self._at = 0
@@ -139,6 +154,7 @@ class Gate:
             special = self._special_line(start, final)
             if special is not None:
                 return special
+            self._first = start
         self._at = end
         if self._data[end : end + 1] == b"'":
             return True  # the prefix of a string, or refused where the quote is read
@@ -312,6 +328,9 @@ class Gate:
 
     def _new_statement(self, start: int) -> None:
         self._statement: int | None = start
+        """Where it begins, with the comments before it; None once its settings have been sent."""
+        self._first = start
+        """Where its first word stands."""
         self._words: list[bytes] = []
         self._last: tuple[bytes, ...] = ()
         self._marks = False
@@ -329,6 +348,10 @@ class Gate:
             self._refuse("a change of how strings are read", end)
         if first == b"discard":
             self._refuse("DISCARD", end)
+        if self._leave_out and first in _SHOWN and end - self._first <= _LONGEST_SHOWN:
+            if self._leave_out(self._data[self._first : end]):
+                self._skip(self._first, end)
+                return
         self._settle(end)
         if first == b"copy":
             if self._last != (b"from", b"stdin"):
@@ -418,6 +441,7 @@ class Gate:
 
     def _flush(self) -> bytes:
         """Return what was read; a statement that goes on in the next block gets its settings now."""
+        self._step_back()
         in_rows = self._scan in (self._rows, self._rows_begin)
         begun = not in_rows and (bool(self._words) or self._marks or self._scan != self._sql)
         if begun and self._statement is not None:
@@ -430,10 +454,22 @@ class Gate:
         self._data = self._data[keep:]
         self._at -= keep
         self._sent -= keep
+        self._first -= keep
         if self._statement is not None:
             self._statement = self._at
         sent, self._out = b"".join(self._out), []
         return sent
+
+    def _step_back(self) -> None:
+        """Keep an unfinished statement that has to be shown whole: it is read again with the next block."""
+        shown = self._leave_out and self._words and self._words[0] in _SHOWN
+        if not shown or len(self._data) - self._first > _LONGEST_SHOWN:
+            return
+        known = self._statement
+        self._at = self._first if known is None else known
+        self._scan = self._sql
+        self._new_statement(self._at)
+        self._statement = known
 
     def _demand_the_end(self) -> None:
         if self._scan in (self._rows, self._rows_begin):

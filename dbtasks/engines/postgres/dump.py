@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import (
@@ -24,6 +25,7 @@ from ...errors import (
     TargetUnreachable,
 )
 from ...models import Compression, Dumped, DumpPlan, Format, OnEvent, Phase, TableCount
+from ...runners import Command
 from ...sessions import Session
 from ...stores import Draft
 from ...stores.files import create_new, translated
@@ -86,9 +88,7 @@ def dump(engine: PostgresEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent
             if not counting.done():
                 on_event(Phase("count", "rows in the dump's snapshot"))
             counts = counting.result()
-    except CommandFailed as exc:
-        raise _failure(engine, exc) from exc
-    except (QueryFailed, TargetUnreachable) as exc:
+    except (CommandFailed, QueryFailed, TargetUnreachable) as exc:
         raise DumpFailed(
             f"the dump of {engine.target.name} broke off: {exc.message}", details=exc.details, state=UNTOUCHED
         ) from exc
@@ -208,22 +208,40 @@ def _write(
         folder=folder,
         inherit=(draft.lock,),
     )
-    # destination outside, source inside: how pg_dump ended is known before the archive is complete
-    if folder is not None:
-        with engine.runner.reading(command) as source:
-            source.read()
-        on_event(Phase("pack", "the directory into one file"))
-        with draft.create() as file:
-            archive = HashingWriter(file)
-            pack(folder, archive)
-        return _Written(archive.sha256, None, _warnings(source.said))
+    try:
+        if folder is not None:
+            return _write_directory(engine, command, folder, draft, on_event)
+        return _write_stream(engine, command, plan, draft, on_event)
+    except CommandFailed as exc:
+        if "LOCK TABLE" in exc.details and "timeout" in exc.details:
+            # asked while our own locks are still held, so that who waits for them is seen too
+            raise _busy(engine, snapshot.selection.dumped, exc) from exc
+        raise
+
+
+def _write_stream(
+    engine: PostgresEngine, command: Command, plan: DumpPlan, draft: Draft, on_event: OnEvent
+) -> _Written:
     codec = plan.compression if plan.format is Format.SQL else Compression.NONE
+    # destination outside, source inside: how pg_dump ended is known before the archive is complete
     with draft.create() as file:
         archive = HashingWriter(file)
         with compressing(archive, codec) as sink, engine.runner.reading(command) as source:
             size_bytes = pump(source, sink, on_event=on_event)
     raw_size_bytes = size_bytes if plan.format is Format.SQL else None
     return _Written(archive.sha256, raw_size_bytes, _warnings(source.said))
+
+
+def _write_directory(
+    engine: PostgresEngine, command: Command, folder: Path, draft: Draft, on_event: OnEvent
+) -> _Written:
+    with engine.runner.reading(command) as source:
+        source.read()
+    on_event(Phase("pack", "the directory into one file"))
+    with draft.create() as file:
+        archive = HashingWriter(file)
+        pack(folder, archive)
+    return _Written(archive.sha256, None, _warnings(source.said))
 
 
 def _dump_globals(engine: PostgresEngine, draft: Draft) -> None:
@@ -255,17 +273,7 @@ def _warnings(said: str) -> tuple[str, ...]:
 # -- what went wrong -----------------------------------------------------------------
 
 
-def _failure(engine: PostgresEngine, exc: CommandFailed) -> DbTasksError:
-    if "LOCK TABLE" in exc.details and "timeout" in exc.details:
-        with engine.session() as session:
-            found = relations(session)
-        return _busy(engine, found, Busy("", details=exc.details))
-    return DumpFailed(
-        f"the dump of {engine.target.name} broke off: {exc.message}", details=exc.details, state=UNTOUCHED
-    )
-
-
-def _busy(engine: PostgresEngine, tables: Sequence[Relation], exc: Busy) -> Busy:
+def _busy(engine: PostgresEngine, tables: Sequence[Relation], exc: DbTasksError) -> Busy:
     """Name who holds, or waits for, the only lock a dump cannot live with."""
     names = {table.oid: str(table) for table in tables}
     with engine.session() as session:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -111,7 +112,18 @@ class PsqlSession:
             if text.startswith(self._marker):
                 return lines, text
             lines.append(text)
-        raise self._gone(self._psql.said)
+        raise self._gone(self.last_words())
+
+    def last_words(self) -> str:
+        """Return what a psql that ended, or is about to, said last; complete only once it has ended."""
+        for _ in range(50):
+            try:
+                self._psql.write(b"\n")
+                self._psql.flush()
+            except CommandFailed as exc:
+                return exc.details
+            time.sleep(0.02)
+        return self._psql.said
 
     def _gone(self, said: str) -> TargetUnreachable:
         return TargetUnreachable(f"the psql held open for {self._database} ended", details=said)

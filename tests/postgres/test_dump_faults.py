@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +23,9 @@ from dbtasks.errors import (
     ToolMissing,
     VersionMismatch,
 )
-from dbtasks.models import DumpRequest, Event, Format, Progress
-from tests.fix_postgres import PgDatabase, PgServer
+from dbtasks.models import DumpRequest, Event, Format, Phase, Progress
+from dbtasks.stores.local import LocalStore
+from tests.fix_postgres import PASSWORD, PgDatabase, PgServer
 from tests.postgres.dumping import dumped, engine_of, rows_of
 
 BIG = """CREATE TABLE big AS SELECT i, (SELECT string_agg(md5(random()::text), '') FROM generate_series(i, i + 99)) AS text
@@ -258,3 +262,101 @@ def test_a_reading_role_is_enough_for_a_whole_backup(pg: PgServer, pg_db: PgData
     with dumped(pg_db.seen_by(role), tmp_path) as made:
         assert made.plan.complete
         assert rows_of(made) == {"app.t": 0}
+
+
+@contextlib.contextmanager
+def emptier_in_the_way(database: PgDatabase) -> Iterator[None]:
+    """Queue an uncommitted TRUNCATE behind the dump's own lock: pg_dump, which comes later, waits for it."""
+    with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        worker = threading.Thread(target=cursor.execute, args=("TRUNCATE big",))
+        worker.start()
+        until(lambda: database.run("SELECT 1 FROM pg_locks WHERE NOT granted") == [(1,)])
+        try:
+            yield
+        finally:
+            worker.join()
+            cursor.execute("ROLLBACK")
+
+
+def until(condition: Callable[[], object]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+def waiting(database: PgDatabase) -> bool:
+    """Whether the TRUNCATE and pg_dump both wait."""
+    return database.run("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(2,)]
+
+
+@pytest.mark.fault
+def test_a10_ctrl_c_ends_a_directory_dump_and_its_workers(big_db: PgDatabase, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+
+        def interrupt() -> None:
+            until(lambda: waiting(big_db))
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Phase) and event.name == "dump":
+                stack.enter_context(emptier_in_the_way(big_db))
+                threading.Thread(target=interrupt).start()
+
+        request = DumpRequest(format=Format.DIRECTORY, jobs=2)
+        with (
+            pytest.raises(KeyboardInterrupt),
+            dumped(big_db, tmp_path, request, on_event=on_event, lock_timeout=60.0),
+        ):
+            pass
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from dbtasks.models import DumpRequest, Format, Phase
+from tests.fix_postgres import PgDatabase, PgServer
+from tests.postgres.dumping import dumped
+port, bin_, name, root = sys.argv[1:]
+server = PgServer(18, int(port), "127.0.0.1", "postgres", sys.stdin.readline()[:-1], Path(bin_), Path("/tmp"))
+def on_event(event):
+    if isinstance(event, Phase) and event.name == "dump":
+        print("locked", flush=True)
+        sys.stdin.readline()
+with dumped(PgDatabase(server, name), Path(root), DumpRequest(format=Format.DIRECTORY), on_event=on_event, lock_timeout=60.0):
+    pass
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a08_an_orphaned_pg_dump_keeps_its_draft_and_the_next_sweep_takes_it(
+    big_db: PgDatabase, tmp_path: Path
+) -> None:
+    server, store = big_db.server, LocalStore(tmp_path / "backups")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(server.port), str(server.bin), big_db.name, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with parent:
+        assert parent.stdin
+        assert parent.stdout
+        parent.stdin.write(f"{PASSWORD}\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "locked\n"
+        with emptier_in_the_way(big_db):
+            parent.stdin.write("\n")
+            parent.stdin.flush()
+            until(lambda: waiting(big_db))
+            parent.kill()
+            parent.wait()
+            assert store.sweep() == []
+            assert len(list((tmp_path / "backups" / "manual").glob("*.draft"))) == 1
+            assert not list(store.entries())
+    # the orphan ends by itself, and with it the lock on its draft
+    until(store.sweep)
+    assert not list(store.entries())

@@ -36,7 +36,16 @@ from .secrets import Secret, redact
 if TYPE_CHECKING:
     from psycopg2.sql import Composable
 
-__all__ = ["ConnectOptions", "Parameters", "PsycopgSession", "Query", "Session", "connect", "settled"]
+__all__ = [
+    "PREPARE",
+    "ConnectOptions",
+    "Parameters",
+    "PsycopgSession",
+    "Query",
+    "Session",
+    "connect",
+    "settled",
+]
 
 T = TypeVar("T")
 Query: TypeAlias = "str | Composable"

@@ -64,6 +64,18 @@ def test_c03_a_cut_anywhere_is_found(checker: Checker, format_: Format, compress
         assert isinstance(checker.refusal(whole[:cut], format_), ArchiveDamaged | WrongEngine), cut
 
 
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
+def test_c03_a_cut_zstd_archive_is_found(pg17: PgServer, tmp_path: Path, format_: Format) -> None:
+    with pg17.fresh() as database:
+        database.run(ROWS)
+        checker = Checker(database, tmp_path)
+        whole = checker.archive(format_, Compression.ZSTD)
+        checker.check(whole, format_)
+        end = len(whole.rstrip(b"\0"))
+        for cut in range(100, end, end // 15):
+            assert isinstance(checker.refusal(whole[:cut], format_), ArchiveDamaged | WrongEngine), cut
+
+
 def test_c01_a_flipped_bit_in_compressed_data_is_found(checker: Checker) -> None:
     whole = checker.archive(Format.CUSTOM, Compression.GZIP)
     middle = len(whole) // 2

@@ -18,7 +18,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from ..errors import CommandFailed, OperationFailed, ToolMissing, UsageError
 from ..models import CommandStarted, OnEvent, PostgresTarget, ignore
 from ..secrets import Secret, redact
 from . import Command, ToolVersion
+from .private import private_folder, write_private
 
 __all__ = ["TAIL_BYTES", "VERSION", "HostRunner", "Reading", "Writing", "login_environment"]
 
@@ -340,8 +340,8 @@ def login_environment(
 ) -> Iterator[dict[str, str]]:
     """Yield the PG* variables that lead a client tool to a settled target, all but PGDATABASE.
 
-    The password lies in a 0600 file inside a 0700 folder, which is gone when
-    the block ends.
+    The password lies in a 0600 file inside a private folder, which is gone
+    when the block ends.
 
     Raises:
         UsageError: the password holds a line break, which no passfile can.
@@ -364,14 +364,15 @@ def login_environment(
     if not (target.password or rest):
         yield variables
         return
-    with tempfile.TemporaryDirectory(prefix="dbtasks-") as folder:
+    with private_folder() as folder:
         if target.password:
-            variables["PGPASSFILE"] = _private(Path(folder) / "passfile", _passfile(target.password))
+            write_private(folder / "passfile", _passfile(target.password))
+            variables["PGPASSFILE"] = str(folder / "passfile")
         if rest:
             # keywords without a variable of their own, such as sslpassword
             lines = "".join(f"{keyword}={value}\n" for keyword, value in rest.items())
-            variables["PGSERVICEFILE"] = _private(Path(folder) / "service", f"[dbtasks]\n{lines}")
-            variables["PGSERVICE"] = "dbtasks"
+            write_private(folder / "service", f"[dbtasks]\n{lines}")
+            variables |= {"PGSERVICEFILE": str(folder / "service"), "PGSERVICE": "dbtasks"}
         yield variables
 
 
@@ -381,10 +382,3 @@ def _passfile(password: Secret) -> str:
         raise UsageError("the password holds a line break, which PostgreSQL's password file cannot")
     escaped = plain.replace("\\", "\\\\").replace(":", "\\:")
     return f"*:*:*:*:{escaped}\n"
-
-
-def _private(path: Path, text: str) -> str:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-    return str(path)

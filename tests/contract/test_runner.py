@@ -18,6 +18,7 @@ from dbtasks.errors import CommandFailed, OperationFailed, ToolMissing, UsageErr
 from dbtasks.models import CommandStarted, Event, PostgresTarget
 from dbtasks.runners import Command, ToolVersion
 from dbtasks.runners.host import HostRunner, login_environment
+from dbtasks.runners.private import private_folder
 from dbtasks.secrets import Secret
 from tests.fix_postgres import PASSWORD, PgServer
 
@@ -275,6 +276,27 @@ def test_g09_a_password_with_a_line_break_is_refused_without_showing_it() -> Non
     ):
         pass
     assert "lines" not in caught.value.message.replace("line break", "")
+
+
+@pytest.mark.fault
+@posix
+def test_g09_the_password_file_of_a_killed_run_is_removed_by_the_next_and_a_living_ones_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = (
+        "import os, signal, sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
+        "from dbtasks.runners.private import private_folder, write_private\n"
+        "with private_folder() as folder:\n"
+        "    write_private(folder / 'passfile', 'x')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (dead,) = tmp_path.iterdir()
+    assert (dead / "passfile").exists()
+    with private_folder() as living, private_folder() as second:
+        assert sorted(tmp_path.iterdir()) == sorted((living, second))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keywords_of_the_url_reach_the_tools_even_those_without_a_variable(pg: PgServer) -> None:

@@ -79,6 +79,8 @@ def _replaced(settings: Settings, identity: Identity) -> list[dict[str, Any]]:
 def _needed_by_restores(settings: Settings, identity: Identity) -> dict[str, str]:
     """Name the safety backup of the last restore: it is the way back."""
     for record in read_restores(settings.backup_dir):
+        if str(record.get("state")).startswith("failed"):
+            continue  # it changed nothing: the restore before it is still the one to go back behind
         if record.get("database") == str(identity) and record.get("safety_backup"):
             return {str(record["safety_backup"]): "safety backup of the last restore"}
     return {}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import StoreUnusable
+from ..interrupts import held_back
 from ..lock import try_lock
 from .files import NOFOLLOW, create_new, translated, unusable
 
@@ -56,14 +57,20 @@ def open_draft(home: Path) -> Iterator[LocalDraft]:
         StoreUnusable: the folder cannot be written.
         StoreFull: no space left.
     """
+    made: tuple[Path, int] | None = None
     try:
-        folder, lock = _locked_folder(home)
+        # Ctrl-C between making the folder and knowing of it would leave it behind
+        with held_back():
+            made = _locked_folder(home)
+        yield LocalDraft(*made)
     except OSError as exc:
-        raise unusable(home, exc) from exc
-    try:
-        yield LocalDraft(folder, lock)
+        if made is None:
+            raise unusable(home, exc) from exc
+        raise
     finally:
-        discard_draft(folder, lock)
+        if made is not None:
+            with held_back():
+                discard_draft(*made)
 
 
 def drafts_in(home: Path) -> list[Path]:

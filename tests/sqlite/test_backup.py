@@ -74,8 +74,8 @@ def test_f02_f04_a_backup_under_a_writer_that_never_pauses_ends_and_is_whole(
 ) -> None:
     path = make(tmp_path / "app.db", 20_000, journal=journal, width=200)
     with writer(path):
-        for _ in range(3):
-            made = dbtasks.backup(settings(tmp_path, lock_timeout="30"))
+        for _ in range(3 if journal == "wal" else 1):
+            made = dbtasks.backup(settings(tmp_path, lock_timeout="120"))
             assert_whole(made.path)
             assert made.manifest.counts["item"] == count(made.path) > 20_000
 

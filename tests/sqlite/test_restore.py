@@ -579,7 +579,7 @@ def test_a_damaged_backup_is_marked_skipped_by_latest_and_refused(tmp_path: Path
         restore(config, newer.id)
     assert newer.id in caught.value.message
     plan = dbtasks.plan_cleanup(config, policy=dbtasks.Policy(keep=1))
-    assert older.id in [b.id for b in plan.kept]
+    assert older.id in [b.id for b in plan.retention.kept]
 
 
 def test_the_wrong_kinds_of_target_are_refused_by_name(tmp_path: Path) -> None:

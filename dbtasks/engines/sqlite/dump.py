@@ -34,7 +34,7 @@ from . import files
 if TYPE_CHECKING:
     from . import SqliteEngine
 
-__all__ = ["copy_database", "deadline", "dump", "plan_dump"]
+__all__ = ["copy_database", "copy_pages", "dump", "plan_dump"]
 
 SUFFIXES = {Compression.NONE: ".sqlite3", Compression.GZIP: ".sqlite3.gz", Compression.ZSTD: ".sqlite3.zst"}
 
@@ -102,7 +102,7 @@ def copy_database(source: sqlite3.Connection, copy: Path, timeout: float, *, blo
     """
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with files.translated(copy), files.opened(copy, "rw") as connection:
-        source.backup(connection, pages=-1, progress=deadline(timeout, blocked), sleep=0.05)
+        copy_pages(source, connection, timeout, blocked=blocked)
         # a copy that keeps the source's WAL flag would need -wal and -shm beside it to be opened
         connection.execute("PRAGMA journal_mode=DELETE").fetchone()
     descriptor = os.open(copy, os.O_RDONLY)
@@ -112,7 +112,20 @@ def copy_database(source: sqlite3.Connection, copy: Path, timeout: float, *, blo
         os.close(descriptor)
 
 
-def deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:
+def copy_pages(
+    source: sqlite3.Connection, sink: sqlite3.Connection, timeout: float, *, blocked: Path
+) -> None:
+    """Copy all pages in one step, repeated while one side is locked.
+
+    Raises:
+        Busy: it stayed locked for `timeout` seconds.
+    """
+    # our own deadline does the waiting: SQLite's would come on top, deaf to Ctrl-C
+    source.execute("PRAGMA busy_timeout=0")
+    source.backup(sink, pages=-1, progress=_deadline(timeout, blocked), sleep=files.POLL_SECONDS)
+
+
+def _deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:
     """Bound the wait: Python's backup() itself retries a locked source for ever."""
     end = time.monotonic() + timeout
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, StoreFull, TargetUnreachable
+from ...interrupts import is_waiting
 from ...models import DatabaseFacts, TargetState
 from ...revisions import find_revision
 
@@ -22,6 +25,7 @@ __all__ = [
     "integrity_problems",
     "opened",
     "openers",
+    "patiently",
     "reading",
     "state_of",
     "table_names",
@@ -32,16 +36,16 @@ __all__ = [
 HEADER = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-shm", "-journal")
 """What belongs to a database file: moved with it as one unit, never left beside another file."""
+POLL_SECONDS = 0.02
 RECOVERABLE = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
+T = TypeVar("T")
 
 
 @contextmanager
-def opened(
-    path: Path, mode: str, timeout: float = 0.0, *, immutable: bool = False
-) -> Iterator[sqlite3.Connection]:
+def opened(path: Path, mode: str, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
     """Open by URI, so that a missing file is an error and never a new database."""
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None)
     with closing(connection):
         yield connection
 
@@ -59,10 +63,33 @@ def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
             f"there is no SQLite database at {path}",
             hint="check the path: relative ones are relative to the project root",
         )
-    with translated(path), opened(path, _mode(path, timeout), timeout) as connection:
+    with translated(path), opened(path, _mode(path, timeout)) as connection:
         connection.execute("PRAGMA query_only=ON")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        patiently(lambda: _look(connection), timeout)
+        connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
         yield connection
+
+
+def _look(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def patiently(act: Callable[[], T], timeout: float) -> T:
+    """Repeat what a lock turns down, for so many seconds.
+
+    SQLite's own waiting happens out of Python's sight: Ctrl-C would not be heard until it ends.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            return act()
+        except sqlite3.OperationalError as exc:
+            busy = exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+            if not busy or time.monotonic() > end:
+                raise
+        if is_waiting():
+            raise KeyboardInterrupt
+        time.sleep(POLL_SECONDS)
 
 
 def _mode(path: Path, timeout: float) -> str:
@@ -71,8 +98,8 @@ def _mode(path: Path, timeout: float) -> str:
         # a read-only connection could not remove the -wal and -shm it has to create
         return "rw"
     try:
-        with opened(path, "ro", timeout) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with opened(path, "ro") as connection:
+            patiently(lambda: _look(connection), timeout)
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorname not in RECOVERABLE:
             raise
@@ -95,9 +122,9 @@ def _rests_in_wal_mode(path: Path) -> bool:
 
 
 @contextmanager
-def writing(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
-    """Open an existing database for writing."""
-    with translated(path), opened(path, "rw", timeout) as connection:
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open an existing database for writing; it waits for no lock, see `patiently`."""
+    with translated(path), opened(path, "rw") as connection:
         yield connection
 
 

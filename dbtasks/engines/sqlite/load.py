@@ -44,7 +44,7 @@ from ...stores.drafts import claim_draft, discard_draft, drafts_in, open_draft
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump
 from . import check, files
-from .dump import deadline
+from .dump import copy_pages
 
 if TYPE_CHECKING:
     from . import SqliteEngine
@@ -208,8 +208,7 @@ class _Loaded:
     def commit(self) -> Swapped:
         path = self._engine.path
         if self._plan.strategy is LoadStrategy.SWAP:
-            self._copy_in(path)
-            return Swapped(old=None)
+            return Swapped(old=None, warnings=self._copy_in(path))
         if self._plan.strategy is LoadStrategy.CREATE and path.exists():
             raise LoadFailed(f"{path} was created by somebody else meanwhile", state="it was not touched")
         _refuse_opened(path, files.openers(path))
@@ -225,15 +224,19 @@ class _Loaded:
             ) from exc
         return Swapped(old=str(aside) if aside else None)
 
-    def _copy_in(self, path: Path) -> None:
+    def _copy_in(self, path: Path) -> tuple[str, ...]:
         timeout = self._engine.settings.lock_timeout
         try:
-            with files.writing(path, timeout) as live:
-                wal = self._leave_wal(live)
-                with files.opened(self._staged, "ro", immutable=True) as source:
-                    source.backup(live, pages=-1, progress=deadline(timeout, path), sleep=0.05)
-                if wal:
-                    live.execute("PRAGMA journal_mode=WAL").fetchone()
+            with files.writing(path) as live:
+                left_wal = self._leave_wal(live)
+                try:
+                    with files.opened(self._staged, "ro", immutable=True) as source:
+                        copy_pages(source, live, timeout, blocked=path)
+                finally:
+                    is_back = not left_wal or _enter_wal(live)
+                return (
+                    () if is_back else (f"{path.name} is in rollback-journal mode now, it was in WAL mode",)
+                )
         except Busy as exc:
             exc.state = exc.state or self._untouched
             raise
@@ -244,14 +247,15 @@ class _Loaded:
 
     def _leave_wal(self, live: sqlite3.Connection) -> bool:
         """Page sizes that differ cannot meet under WAL: leave it, which needs the file to ourselves."""
-        (mode,) = live.execute("PRAGMA journal_mode").fetchone()
-        (size,) = live.execute("PRAGMA page_size").fetchone()
+        timeout = self._engine.settings.lock_timeout
+        (mode,) = files.patiently(lambda: live.execute("PRAGMA journal_mode").fetchone(), timeout)
+        (size,) = files.patiently(lambda: live.execute("PRAGMA page_size").fetchone(), timeout)
         with files.opened(self._staged, "ro", immutable=True) as staged:
             (wanted,) = staged.execute("PRAGMA page_size").fetchone()
         if mode != "wal" or size == wanted:
             return False
         try:
-            (mode,) = live.execute("PRAGMA journal_mode=DELETE").fetchone()
+            files.patiently(lambda: live.execute("PRAGMA journal_mode=DELETE").fetchone(), timeout)
         except sqlite3.OperationalError as exc:
             raise Busy(
                 f"{self._engine.path.name} has another page size than the backup and is in use",
@@ -299,6 +303,15 @@ class _Loaded:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _enter_wal(live: sqlite3.Connection) -> bool:
+    try:
+        (mode,) = live.execute("PRAGMA journal_mode=WAL").fetchone()
+    except sqlite3.OperationalError:
+        # somebody came in between; the data is what it should be, and the application can switch back
+        return False
+    return bool(mode == "wal")
 
 
 def _bring_back(aside: Path, path: Path) -> bool:

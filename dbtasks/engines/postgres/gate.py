@@ -107,7 +107,16 @@ class Gate:
         self._key: bytes | None = None
         self._inside_inner = False
         self._complete = False
-        self._new_statement(0)
+        self._statement: int | None = 0
+        """Where the statement begins, with the comments before it; None once its settings have been sent."""
+        self._first = 0
+        """Where its first word stands."""
+        self._words: list[bytes] = []
+        self._last: tuple[bytes, ...] = ()
+        self._marks = False
+        self._words_matter = True
+        self._depth = 0
+        self._blocks = 0
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._mode()
@@ -327,16 +336,10 @@ class Gate:
     # -- statements ----------------------------------------------------------------
 
     def _new_statement(self, start: int) -> None:
-        self._statement: int | None = start
-        """Where it begins, with the comments before it; None once its settings have been sent."""
-        self._first = start
-        """Where its first word stands."""
-        self._words: list[bytes] = []
-        self._last: tuple[bytes, ...] = ()
-        self._marks = False
-        self._words_matter = True
-        self._depth = 0
-        self._blocks = 0
+        self._statement = self._first = start
+        self._words, self._last = [], ()
+        self._marks, self._words_matter = False, True
+        self._depth = self._blocks = 0
 
     def _end_statement(self, end: int) -> None:
         first, second = (*self._words, b"", b"")[:2]
@@ -348,10 +351,10 @@ class Gate:
             self._refuse("a change of how strings are read", end)
         if first == b"discard":
             self._refuse("DISCARD", end)
-        if self._leave_out and first in _SHOWN and end - self._first <= _LONGEST_SHOWN:
-            if self._leave_out(self._data[self._first : end]):
-                self._skip(self._first, end)
-                return
+        shown = self._leave_out and first in _SHOWN and end - self._first <= _LONGEST_SHOWN
+        if shown and self._leave_out and self._leave_out(self._data[self._first : end]):
+            self._skip(self._first, end)
+            return
         self._settle(end)
         if first == b"copy":
             if self._last != (b"from", b"stdin"):

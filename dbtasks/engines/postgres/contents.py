@@ -1,0 +1,188 @@
+"""What an archive would do to a server, read from the archive itself: never loaded for it.
+
+A custom or directory archive is asked through pg_restore, a script is read; in
+both cases what comes is a plain script that goes through the gate.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ArchiveDamaged, CommandFailed, VersionMismatch
+from ...models import Archive, Format
+from ...runners import Command
+from ...stores.local import open_archive
+from ...streams import HashingReader, HasRead, decompressing
+from .gate import Gate
+from .tarred import unpacked
+
+if TYPE_CHECKING:
+    from . import PostgresEngine
+
+__all__ = ["Contents", "Script", "is_ownership", "read_contents", "script_of"]
+
+_ROLE = r'(?:"(?:[^"]|"")+"|[^\s",;()]+)'
+_ROLES = rf"({_ROLE}(?:, {_ROLE})*)"
+_OWNER = re.compile(rf"ALTER .* OWNER TO ({_ROLE});", re.DOTALL)
+_DEFAULTS = re.compile(
+    rf"ALTER DEFAULT PRIVILEGES FOR ROLE ({_ROLE}) .* (?:TO|FROM) {_ROLES}[^;,]*;", re.DOTALL
+)
+_SESSION = re.compile(r"(?:SET SESSION AUTHORIZATION '?(.*?)'?|RESET SESSION AUTHORIZATION);", re.DOTALL)
+_GRANT = re.compile(
+    rf"(?:GRANT .* TO|REVOKE .* FROM) {_ROLES}(?: WITH GRANT OPTION)?(?: GRANTED BY {_ROLE})?;", re.DOTALL
+)
+_POLICY = re.compile(rf"CREATE POLICY .*? TO {_ROLES}(?= USING| WITH CHECK|;)", re.DOTALL)
+_BY_NAME = {"PUBLIC", "public", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "DEFAULT"}
+
+
+@dataclass
+class Contents:
+    """What the statements of an archive ask of a server."""
+
+    owners: set[str] = field(default_factory=set)
+    """Roles the loading role has to be a member of."""
+    named: set[str] = field(default_factory=set)
+    """Roles that privileges are given to or taken from."""
+    in_policies: set[str] = field(default_factory=set)
+    """Roles in row-level security policies: needed even where owners and privileges are left out."""
+    created: int = 0
+    """Statements that create something: each needs locks until the transaction's end."""
+
+    def take(self, statement: bytes) -> bool:
+        """Learn from one statement; always lets it pass."""
+        text = statement.decode(errors="surrogateescape")
+        if text.startswith("CREATE "):
+            self.created += 1
+            if text.startswith("CREATE POLICY ") and (policy := _POLICY.match(text)):
+                self.in_policies |= _names(policy[1])
+        elif owner := _OWNER.fullmatch(text):
+            self.owners |= _names(owner[1])
+        elif defaults := _DEFAULTS.fullmatch(text):
+            self.owners |= _names(defaults[1])
+            self.named |= _names(defaults[2])
+        elif (session := _SESSION.fullmatch(text)) and session[1]:
+            self.owners |= _names(session[1])
+        elif grant := _GRANT.fullmatch(text):
+            self.named |= _names(grant[1])
+        return False
+
+
+def is_ownership(statement: bytes) -> bool:
+    """Whether a statement is about owners or privileges: what --no-owner leaves out."""
+    text = statement.decode(errors="surrogateescape")
+    return any(kind.fullmatch(text) for kind in (_OWNER, _DEFAULTS, _SESSION, _GRANT))
+
+
+def _names(text: str) -> set[str]:
+    found = re.findall(_ROLE, text)
+    return {
+        name[1:-1].replace('""', '"') if name.startswith('"') else name
+        for name in found
+        if name not in _BY_NAME
+    }
+
+
+def read_contents(engine: PostgresEngine, archive: Archive) -> Contents:
+    """Read all statements of an archive, without the rows where the format allows.
+
+    Raises:
+        VersionMismatch: pg_restore cannot read this archive.
+        Refused, ArchiveDamaged: see the gate.
+    """
+    contents = Contents()
+    with _definitions(engine, archive) as source:
+        for _ in Gate(source, leave_out=contents.take):
+            pass
+    return contents
+
+
+@contextmanager
+def _definitions(engine: PostgresEngine, archive: Archive) -> Iterator[HasRead]:
+    if archive.format is Format.SQL:
+        with open_archive(archive.path) as file, decompressing(file, archive.compression) as plain:
+            yield plain
+        return
+    with ExitStack() as stack:
+        directory = archive.format is Format.DIRECTORY
+        path = stack.enter_context(_table_of_contents(archive.path)) if directory else archive.path
+        arguments = (f"--format={archive.format}", "--schema-only", "--file=-", str(path.absolute()))
+        try:
+            with engine.runner.reading(Command("pg_restore", arguments)) as source:
+                yield source
+        except CommandFailed as exc:
+            raise _unreadable(engine, archive, exc) from exc
+
+
+@contextmanager
+def _table_of_contents(archive: Path) -> Iterator[Path]:
+    """Lay down toc.dat alone: all that is needed to read a directory dump's definitions."""
+    with tempfile.TemporaryDirectory(prefix="dbtasks-") as name:
+        try:
+            with open_archive(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+                member = next((m for m in tar if m.name.removeprefix("./") == "toc.dat" and m.isreg()), None)
+                source = tar.extractfile(member) if member else None
+                if source is None:
+                    raise ArchiveDamaged(f"{archive.name} holds no directory dump: toc.dat is missing")
+                (Path(name) / "toc.dat").write_bytes(source.read())
+        except tarfile.TarError as exc:
+            raise ArchiveDamaged(f"{archive.name} is not a whole tar file", details=str(exc)) from exc
+        yield Path(name)
+
+
+def _unreadable(engine: PostgresEngine, archive: Archive, exc: CommandFailed) -> Exception:
+    version = engine.runner.version("pg_restore")
+    if "unsupported version" in exc.details:
+        made_by = f" (made by pg_dump {archive.manifest.tool_version})" if archive.manifest else ""
+        return VersionMismatch(
+            f"pg_restore {version} ({engine.runner.where}) cannot read {archive.path.name}{made_by}",
+            details=exc.details,
+            state="nothing was touched",
+            hint="install client tools at least as new as those that made it, or set pg_bin to their folder",
+        )
+    return ArchiveDamaged(f"pg_restore cannot read {archive.path.name}", details=exc.details)
+
+
+class Script:
+    """An archive as a plain SQL script, to be read once."""
+
+    def __init__(self, source: HasRead, prove: Callable[[], None]) -> None:
+        self.source = source
+        self.prove = prove
+        """Called after the end: raises ArchiveDamaged unless the bytes were those of the manifest."""
+
+
+@contextmanager
+def script_of(engine: PostgresEngine, archive: Archive) -> Iterator[Script]:
+    """Open the whole archive as a plain SQL script."""
+    if archive.format is Format.SQL:
+        with open_archive(archive.path) as file:
+            hashing = HashingReader(file)
+            with decompressing(hashing, archive.compression) as plain:
+                yield Script(plain, lambda: _prove_sha256(archive, hashing))
+        return
+    with ExitStack() as stack:
+        directory = archive.format is Format.DIRECTORY
+        path = stack.enter_context(unpacked(archive.path)) if directory else archive.path
+        command = Command("pg_restore", (f"--format={archive.format}", "--file=-", str(path.absolute())))
+        source = stack.enter_context(engine.runner.reading(command))
+        try:
+            # how pg_restore ended is known only when its block is left: that belongs to the proof
+            yield Script(source, stack.close)
+        except ArchiveDamaged as exc:
+            exc.details = exc.details or source.said
+            raise
+
+
+def _prove_sha256(archive: Archive, hashing: HashingReader) -> None:
+    hashing.drain()
+    if archive.manifest is not None and hashing.sha256 != archive.manifest.sha256:
+        raise ArchiveDamaged(
+            f"{archive.path.name} is not the file its manifest describes: the sha256 differs"
+        )

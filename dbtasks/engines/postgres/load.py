@@ -1,0 +1,29 @@
+"""Loading an archive: beside the live database and exchanged for it, or inside one transaction of it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from ...models import Archive, LoadPlan, LoadStrategy, OnEvent
+from .. import Loaded
+from .beside import loading_beside
+from .fit import plan_load
+from .inplace import loading_in_place
+
+if TYPE_CHECKING:
+    from . import PostgresEngine
+
+__all__ = ["loading", "plan_load"]
+
+
+def loading(
+    engine: PostgresEngine, plan: LoadPlan, archive: Archive, on_event: OnEvent
+) -> AbstractContextManager[Loaded]:
+    """Load as the plan says; inside the block the backup is loaded and not yet live.
+
+    Raises:
+        LoadFailed, Busy, ArchiveDamaged, Refused: the live database is as it was; the state says so.
+    """
+    way = loading_in_place if plan.strategy is LoadStrategy.IN_PLACE else loading_beside
+    return way(engine, plan, archive, on_event)

@@ -46,10 +46,15 @@ __all__ = ["plan_load"]
 UNTOUCHED = "nothing was touched"
 RIGHTS = """
     SELECT current_user::text AS role, r.rolsuper, r.rolsuper OR r.rolcreatedb AS creates,
-           d.owner, d.owner IS NULL OR pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns
+           d.owner, d.owner IS NULL OR pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns, d.closed_space
     FROM pg_catalog.pg_roles r
-    LEFT JOIN (SELECT datdba, pg_catalog.pg_get_userbyid(datdba)::text AS owner
-               FROM pg_catalog.pg_database WHERE datname = %s) d ON true
+    LEFT JOIN (SELECT b.datdba, pg_catalog.pg_get_userbyid(b.datdba)::text AS owner,
+                      CASE WHEN b.dattablespace <> e.dattablespace
+                                AND NOT pg_catalog.has_tablespace_privilege(b.dattablespace, 'CREATE')
+                           THEN t.spcname::text END AS closed_space
+               FROM pg_catalog.pg_database b JOIN pg_catalog.pg_tablespace t ON t.oid = b.dattablespace,
+                    pg_catalog.pg_database e
+               WHERE b.datname = %s AND e.datname = 'template0') d ON true
     WHERE r.rolname = current_user
 """
 SESSIONS = """
@@ -89,6 +94,8 @@ class _Server:
     owner: str | None
     """Of the live database."""
     owns: bool
+    closed_space: str | None = None
+    """The live database's tablespace, where the role may not create in it."""
     tied: tuple[str, ...] = ()
     """What holds the live database by its identity: it would stay with the old one."""
     sessions: tuple[str, ...] = ()
@@ -217,14 +224,14 @@ def _look(engine: PostgresEngine, state: TargetState) -> tuple[_Server, str]:
 
 
 def _server(session: Session, database: str) -> _Server:
-    ((role, superuser, creates, owner, owns),) = session.rows(RIGHTS, (database,))
+    ((role, superuser, creates, owner, owns, space),) = session.rows(RIGHTS, (database,))
     tied = [str(name) for (name,) in session.rows(TIED, {"db": database})]
     try:
         tied += [str(name) for (name,) in session.rows(SUBSCRIPTIONS, {"db": database})]
     except RightMissing:
         pass  # only a superuser sees them; the exchange of names would leave them with the old database
     sessions = tuple(_described(*row) for row in session.rows(SESSIONS, (database,)))
-    return _Server(str(role), bool(superuser), bool(creates), owner, bool(owns), tuple(tied), sessions)
+    return _Server(str(role), bool(superuser), bool(creates), owner, bool(owns), space, tuple(tied), sessions)
 
 
 def _described(pid: int, user: str | None, name: str | None, address: str | None, state: str | None) -> str:
@@ -238,7 +245,7 @@ def _strategy(
     target = engine.target.database
     if request.in_place:
         return LoadStrategy.IN_PLACE, "asked for"
-    able = server.creates and server.owns and not why_inside
+    able = server.creates and server.owns and not why_inside and server.closed_space is None
     if able:
         missing = state is TargetState.MISSING
         return (LoadStrategy.CREATE if missing else LoadStrategy.SWAP), engine.why
@@ -246,6 +253,8 @@ def _strategy(
         why = f"no database can be created: {why_inside}"
     elif not server.creates:
         why = f"the role {server.role} may not create databases"
+    elif server.closed_space is not None:
+        why = f"the role {server.role} may not create in the tablespace {server.closed_space} of {target}"
     else:
         why = f"{target} belongs to {server.owner}, and {server.role} is not a member of that role"
     if state in (TargetState.PRESENT, TargetState.EMPTY):

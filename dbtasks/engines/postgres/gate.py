@@ -401,6 +401,8 @@ class Gate:
     def _backslash(self, start: int) -> None:
         line = _RESTRICT.match(self._data, start)
         if not line or self._words or self._marks or self._before(start)[0] not in (0, 0x0A):
+            if self._data.startswith(b"\\unrestrict ", start) and b"\n" not in self._data[start:]:
+                raise ArchiveDamaged("the script ends inside its last line; it was cut")
             end = self._data.find(b"\n", start, start + 60)
             text = self._data[start : end if end >= 0 else start + 60].decode(errors="replace")
             self._refuse(f"the meta-command {text!r}, which psql would run on this machine", start)

@@ -85,7 +85,7 @@ OBJECTS = """
            o.owner IS NULL OR pg_catalog.pg_has_role(o.owner, 'USAGE') AS ours
     FROM objects o, pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                      WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('e', 'i'))
+                      WHERE d.classid = o.classid AND d.objid = o.objid AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
     ORDER BY o.step, i.identity
 """
 KEPT_SCHEMAS = """

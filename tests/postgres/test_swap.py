@@ -1,0 +1,251 @@
+"""The exchange of names: what is carried over, and who may be connected meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.errors import Busy, CannotReach
+from dbtasks.models import Event, Format, LoadRequest, LoadStrategy
+from tests.fix_postgres import PgDatabase, PgServer
+from tests.postgres.restoring import databases, engine_on, restore
+from tests.postgres.rich import archive_of, count, fingerprint
+
+ABOUT = """
+    SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider,
+           datconnlimit, shobj_description(oid, 'pg_database')
+    FROM pg_database WHERE datname = current_database()
+"""
+ACL = "SELECT datacl::text FROM pg_database WHERE datname = current_database()"
+
+
+@pytest.fixture
+def shop(any_db: PgDatabase, tmp_path: Path) -> PgDatabase:
+    any_db.run("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item SELECT generate_series(1, 10)")
+    return any_db
+
+
+def test_d17_everything_pg_dump_leaves_out_is_carried_over(any_pg: PgServer, tmp_path: Path) -> None:
+    owner, guest = any_pg.create_role(), any_pg.create_role()
+    with any_pg.fresh(
+        f"OWNER {owner.user} LC_COLLATE 'C' LC_CTYPE 'C' ENCODING 'LATIN1' TEMPLATE template0"
+    ) as database:
+        name = f'"{database.name}"'
+        database.run("CREATE TABLE t AS SELECT 'ü'::text AS a")
+        database.run(f"COMMENT ON DATABASE {name} IS 'the shop''s'")
+        database.run(f"ALTER DATABASE {name} CONNECTION LIMIT 17")
+        database.run(
+            f"REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {guest.user} WITH GRANT OPTION"
+        )
+        database.run(f"ALTER DATABASE {name} SET timezone TO 'Asia/Tokyo'")
+        database.run(f"ALTER DATABASE {name} SET search_path TO public, \"$user\", 'a b'")
+        database.run(f"ALTER ROLE {guest.user} IN DATABASE {name} SET work_mem TO '3MB'")
+        archive = archive_of(database, tmp_path, Format.CUSTOM)
+        about, acl = database.run(ABOUT), database.run(ACL)
+        settings = database.run(
+            "SELECT setrole, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database() ORDER BY 1"
+        )
+        with engine_on(database) as engine:
+            _, swapped, _ = restore(engine, archive)
+        assert swapped.warnings == ()
+        assert database.run(ABOUT) == about
+        assert sorted(str(database.run(ACL)[0][0]).strip("{}").split(",")) == sorted(
+            str(acl[0][0]).strip("{}").split(",")
+        )
+        assert (
+            database.run(
+                "SELECT setrole, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database() ORDER BY 1"
+            )
+            == settings
+        )
+        assert len(settings) == 2
+        assert database.seen_by(guest).run("SHOW work_mem") == [("3MB",)]
+        assert database.run("SELECT a FROM t") == [("ü",)]
+
+
+def test_a_locale_of_icu_and_of_the_server_itself_is_carried_over(pg17: PgServer, tmp_path: Path) -> None:
+    asked = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = current_database()"
+    ways = {
+        "i": "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'",
+        "b": "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
+    }
+    for provider, options in ways.items():
+        with (
+            contextlib.suppress(psycopg2.errors.FeatureNotSupported),
+            pg17.fresh(
+                f"TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING 'UTF8' {options}"
+            ) as database,
+        ):
+            archive = archive_of(database, tmp_path, Format.CUSTOM)
+            database.run("CREATE TABLE t (a int)")
+            before = database.run(asked)
+            with engine_on(database) as engine:
+                restore(engine, archive)
+            assert before == database.run(asked)
+            assert before[0][0] == provider
+
+
+def test_d18_what_lies_in_template1_does_not_come_along(pg_db: PgDatabase, tmp_path: Path) -> None:
+    pg_db.run("CREATE TABLE t (a int)")
+    archive = archive_of(pg_db, tmp_path, Format.CUSTOM)
+    server = pg_db.server
+    server.run("template1", "CREATE TABLE public.polluted (a int)")
+    try:
+        with engine_on(pg_db) as engine:
+            restore(engine, archive)
+    finally:
+        server.run("template1", "DROP TABLE public.polluted")
+    assert list(count(pg_db)) == ["public.t"]
+
+
+def test_d14_open_sessions_are_told_in_the_plan_and_ended(shop: PgDatabase, tmp_path: Path) -> None:
+    archive = archive_of(shop, tmp_path, Format.CUSTOM)
+    idle, busy = shop.connect(), shop.connect()
+    with contextlib.closing(idle), contextlib.closing(busy), busy.cursor() as cursor:
+        busy.autocommit = False
+        cursor.execute("DELETE FROM item")
+        with engine_on(shop) as engine:
+            plan, swapped, _ = restore(engine, archive)
+        assert len(plan.sessions) == 2
+        assert "idle in transaction" in " ".join(plan.sessions)
+        assert swapped.sessions_ended == 2
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    assert count(shop) == {"public.item": 10}
+
+
+@dataclass
+class Writer:
+    """An application that connects, writes, and connects again whatever happens to it."""
+
+    database: PgDatabase
+    stop: threading.Event
+    connected: int = 0
+    ended: int = 0
+    errors: set[str] = field(default_factory=set)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                with contextlib.closing(self.database.connect()) as connection, connection.cursor() as cursor:
+                    self.connected += 1
+                    while not self.stop.is_set():
+                        cursor.execute("INSERT INTO public.visit VALUES (1)")
+            except psycopg2.OperationalError as exc:
+                self.ended += 1
+                self.errors.add(str(exc).strip().splitlines()[0])
+
+
+def test_d14_d16_eight_clients_that_reconnect_at_once_do_not_defeat_the_swap(
+    any_db: PgDatabase, tmp_path: Path
+) -> None:
+    any_db.run("CREATE TABLE visit (a int); INSERT INTO visit SELECT generate_series(1, 1000)")
+    archive = archive_of(any_db, tmp_path, Format.CUSTOM)
+    any_db.run("CREATE TABLE newer (a int)")
+    stop = threading.Event()
+    writers = [Writer(any_db, stop) for _ in range(8)]
+    threads = [threading.Thread(target=writer.run) for writer in writers]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(writer.connected == 0 for writer in writers):
+            time.sleep(0.01)
+        with engine_on(any_db) as engine:
+            _, swapped, counts = restore(engine, archive)
+        reached = [writer.connected for writer in writers]
+        for _ in range(200):
+            if all(writer.connected > before for writer, before in zip(writers, reached, strict=True)) or all(
+                writer.connected > 1 for writer in writers
+            ):
+                break
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert counts == {"public.visit": 1000}
+    assert swapped.sessions_ended >= 8
+    assert all(writer.ended >= 1 for writer in writers)
+    assert "public.newer" not in count(any_db)
+    assert "public.newer" in count(PgDatabase(any_db.server, swapped.old or ""))
+    assert count(any_db)["public.visit"] > 1000, "the application goes on in the restored database"
+    assert any_db.run("SELECT datallowconn FROM pg_database WHERE datname = current_database()") == [(True,)]
+
+
+def test_a_session_that_may_not_be_ended_is_named_and_nothing_changes(pg: PgServer, tmp_path: Path) -> None:
+    owner = pg.create_role("LOGIN CREATEDB")
+    with pg.fresh(f"OWNER {owner.user}") as database:
+        mine = database.seen_by(owner)
+        mine.run("CREATE TABLE t AS SELECT 1 a")
+        archive = archive_of(mine, tmp_path, Format.CUSTOM)
+        before = fingerprint(mine)
+        with contextlib.closing(database.connect()), engine_on(mine, lock_timeout=1) as engine:
+            plan = plan_load(engine, archive, LoadRequest())
+            with (
+                pytest.raises(Busy, match=r"process \d+ \(postgres\)") as busy,
+                loading(engine, plan, archive, list[Event]().append) as loaded,
+            ):
+                loaded.commit()
+        assert database.name in busy.value.state
+        assert fingerprint(mine) == before
+        assert databases(database) == [database.name]
+
+
+def test_the_old_database_is_dropped_when_that_is_asked_for(shop: PgDatabase, tmp_path: Path) -> None:
+    archive = archive_of(shop, tmp_path, Format.CUSTOM)
+    with engine_on(shop) as engine:
+        plan, swapped, _ = restore(engine, archive, LoadRequest(drop_old=True))
+    assert swapped.old is None
+    assert databases(shop) == [shop.name]
+    assert any("dropped" in step for step in plan.steps)
+
+
+def test_d13_a_restore_twice_gives_the_backup_and_not_its_double(shop: PgDatabase, tmp_path: Path) -> None:
+    shop.run("CREATE TABLE without_key AS SELECT 1 a")
+    archive = archive_of(shop, tmp_path, Format.CUSTOM)
+    with engine_on(shop) as engine:
+        _, first, _ = restore(engine, archive)
+        _, second, _ = restore(engine, archive)
+    assert count(shop) == {"public.item": 10, "public.without_key": 1}
+    assert first.old != second.old
+    assert databases(shop) == sorted([shop.name, first.old or "", second.old or ""])
+
+
+def test_an_owner_who_may_create_databases_needs_no_superuser(any_pg: PgServer, tmp_path: Path) -> None:
+    owner = any_pg.create_role("LOGIN CREATEDB")
+    with any_pg.fresh(f"OWNER {owner.user}") as database:
+        mine = database.seen_by(owner)
+        mine.run("CREATE TABLE t AS SELECT 1 a; CREATE SCHEMA s; CREATE TABLE s.u (a int)")
+        for format_ in (Format.CUSTOM, Format.SQL, Format.DIRECTORY):
+            archive = archive_of(mine, tmp_path, format_)
+            mine.run("DELETE FROM t")
+            with contextlib.closing(mine.connect()), engine_on(mine) as engine:
+                plan, swapped, _ = restore(engine, archive)
+            assert plan.strategy is LoadStrategy.SWAP
+            assert swapped.sessions_ended == 1
+            assert count(mine) == {"public.t": 1, "s.u": 0}
+            assert mine.run(ABOUT)[0][0] == owner.user
+
+
+def test_the_maintenance_database_itself_can_be_restored(pg: PgServer, tmp_path: Path) -> None:
+    """Databases are then renamed from template1; named in the settings it is refused."""
+    with pg.fresh() as source:
+        source.run("CREATE TABLE t (a int)")
+        archive = archive_of(source, tmp_path, Format.CUSTOM)
+    postgres = PgDatabase(pg, "postgres")
+    with engine_on(postgres) as engine:
+        plan = plan_load(engine, archive, LoadRequest())
+        assert plan.strategy is LoadStrategy.SWAP
+    with engine_on(postgres, maintenance_db="postgres") as engine:
+        plan = plan_load(engine, archive, LoadRequest())
+        assert plan.strategy is LoadStrategy.IN_PLACE
+        assert "maintenance database itself" in plan.why
+    with engine_on(PgDatabase(pg, "not_there"), maintenance_db="gone") as engine, pytest.raises(CannotReach):
+        plan_load(engine, archive, LoadRequest())

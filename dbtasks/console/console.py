@@ -7,10 +7,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from ..errors import DbTasksError
+from ..errors import DbTasksError, Declined, SettingsError
 from ..models import CommandStarted, Event, Note, Phase, Progress, Warned
 from .text import printable, size_text
 
@@ -37,9 +37,12 @@ class Console:
         self.as_json = as_json
         self.echo = echo
         self.warnings: list[str] = []
-        self._stdin = stdin or sys.stdin
-        self._stdout = stdout or sys.stdout
-        self._stderr = stderr or sys.stderr
+        self.spell: Callable[[str], str] = str
+        """How a command named in a hint is typed in this project."""
+        # a stream closed by the caller (`>&-`) is None
+        self._stdin: TextIO | None = stdin or sys.stdin
+        self._stdout: TextIO | None = stdout or sys.stdout
+        self._stderr: TextIO | None = stderr or sys.stderr
         self._phase = ""
         self._bar_open = False
         self._last = time.monotonic()
@@ -87,14 +90,18 @@ class Console:
             self._say(f"  {self._phase}: {done}{part}")
             return
         bar = f"{'█' * int(share * BAR_WIDTH):<{BAR_WIDTH}} " if share is not None else ""
-        self._write(self._stderr, f"\r  {self._phase:<8} {bar}{done}\x1b[K", raw=True)
+        shown = printable(f"  {self._phase:<8} {bar}{done}", _encoding(self._stderr))
+        self._write(self._stderr, f"\r{shown}\x1b[K")
         self._bar_open = True
 
     def _say(self, line: str) -> None:
+        self._close_bar()
+        self._write(self._stderr, f"{printable(line, _encoding(self._stderr))}\n")
+
+    def _close_bar(self) -> None:
         if self._bar_open:
-            self._write(self._stderr, "\r\x1b[K", raw=True)
+            self._write(self._stderr, "\r\x1b[K")
             self._bar_open = False
-        self._write(self._stderr, f"{line}\n")
 
     # -- questions ---------------------------------------------------------------
 
@@ -104,12 +111,18 @@ class Console:
         return not self.as_json and _is_terminal(self._stdin)
 
     def ask(self, question: str) -> str:
-        """Ask on stderr and return one line; the end of input is an empty answer."""
-        if self._bar_open:
+        """Ask on stderr and return one line, stripped.
+
+        Raises:
+            Declined: the input ended instead; that is nobody's yes.
+        """
+        self._close_bar()
+        self._write(self._stderr, f"{printable(question, _encoding(self._stderr))} ")
+        answer = self._stdin.readline() if self._stdin else ""
+        if not answer:
             self._say("")
-        self._write(self._stderr, f"{question} ")
-        self._stderr.flush()
-        return self._stdin.readline().strip()
+            raise Declined("no answer was given", state="nothing was touched")
+        return answer.strip()
 
     # -- at the end ---------------------------------------------------------------
 
@@ -118,32 +131,31 @@ class Console:
         if self.as_json:
             self._document({"ok": exit_code == 0, "task": task, "exit_code": exit_code, **document})
         else:
-            for line in lines:
-                self._write(self._stdout, f"{line}\n")
-            self._stdout.flush()
+            encoding = _encoding(self._stdout)
+            self._write(self._stdout, "".join(f"{printable(line, encoding)}\n" for line in lines))
 
     def fail(self, task: str, error: DbTasksError) -> None:
         """Show an error: what failed, the tool's last words, the state, and what helps."""
-        if self._bar_open:
-            self._say("")
-        for line in error_lines(error):
+        for line in error_lines(error, self.spell):
             self._say(line)
         if self.as_json:
             parts = {"code": error.code, "message": error.message, "details": error.details}
-            parts |= {"state": error.state, "hint": error.hint}
+            parts |= {"state": self.spell(error.state), "hint": self.spell(error.hint)}
             self._document({"ok": False, "task": task, "exit_code": error.exit_code, "error": parts})
 
     def _document(self, document: Mapping[str, Any]) -> None:
         text = json.dumps({**document, "warnings": self.warnings}, indent=2, ensure_ascii=True, default=str)
-        self._write(self._stdout, f"{text}\n", raw=True)
-        self._stdout.flush()
+        self._write(self._stdout, f"{text}\n")
 
-    def _write(self, stream: TextIO, text: str, *, raw: bool = False) -> None:
-        encoding = getattr(stream, "encoding", None)
-        if raw and _can_encode(text, encoding):
+    def _write(self, stream: TextIO | None, text: str) -> None:
+        """Write and flush; a reader that has gone away never stops the work that is told about."""
+        if stream is None:
+            return
+        try:
             stream.write(text)
-        else:
-            stream.write(printable(text, encoding))
+            stream.flush()
+        except BrokenPipeError:
+            _silence(stream)
 
     @property
     def width(self) -> int | None:
@@ -151,27 +163,34 @@ class Console:
         return shutil.get_terminal_size().columns if _is_terminal(self._stdout) else None
 
 
-def error_lines(error: DbTasksError) -> list[str]:
+def error_lines(error: DbTasksError, spell: Callable[[str], str] = str) -> list[str]:
     """Return an error as lines: message, details, state, hint."""
-    lines = [f"✗ {error.message}"]
+    # only a list of wrong settings has lines of its own; elsewhere a line break is part of somebody's name
+    message = error.message.split("\n") if type(error) is SettingsError else [error.message]
+    lines = [f"✗ {message[0]}", *message[1:]]
     lines += [f"  {line}" for line in error.details.strip().splitlines()]
     if error.state:
-        lines.append(f"  state: {error.state}")
+        lines.append(f"  state: {spell(error.state)}")
     if error.hint:
-        lines.append(f"  hint: {error.hint}")
+        lines.append(f"  hint: {spell(error.hint)}")
     return lines
 
 
-def _can_encode(text: str, encoding: str | None) -> bool:
+def _silence(stream: TextIO) -> None:
+    """Send the rest nowhere: Python's own flush at exit must not complain either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        text.encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _encoding(stream: TextIO | None) -> str | None:
+    return getattr(stream, "encoding", None)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
     try:
-        return stream.isatty()
-    except (AttributeError, ValueError):
-        return False
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False  # closed

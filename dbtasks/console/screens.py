@@ -48,8 +48,8 @@ def backup_plan_lines(plan: BackupPlan) -> list[str]:
     return [*lines, "Nothing was written (dry run)."]
 
 
-def backup_lines(backup: Backup, task: str) -> list[str]:
-    """Lines after a backup; `task` is how db.restore is called in this project."""
+def backup_lines(backup: Backup) -> list[str]:
+    """Lines after a backup."""
     manifest = backup.manifest
     rows = (
         f"{count_text(manifest.rows)} rows"
@@ -62,7 +62,7 @@ def backup_lines(backup: Backup, task: str) -> list[str]:
     ]
     if not manifest.complete:
         lines.append(f"  partial: {'; '.join(manifest.not_included)}")
-    return [*lines, f"  restore: {task} --file={backup.id}"]
+    return [*lines, f"  restore: db.restore --file={backup.id}"]
 
 
 def list_lines(catalog: Catalog, now: datetime, *, everything: bool, width: int | None) -> list[str]:
@@ -267,8 +267,8 @@ def _change_row(change: TableChange) -> tuple[str, str, str, str]:
     return change.name, count_text(backup), count_text(live), what
 
 
-def restore_lines(result: RestoreResult, task: str) -> list[str]:
-    """Lines after a restore; `task` is how db.restore is called in this project."""
+def restore_lines(result: RestoreResult) -> list[str]:
+    """Lines after a restore."""
     checked = "equal to the manifest" if result.checked_against_manifest else "no manifest to compare with"
     lines = [
         f"✓ restored {result.target.name} in {duration_text(result.seconds)}: "
@@ -276,16 +276,12 @@ def restore_lines(result: RestoreResult, task: str) -> list[str]:
     ]
     if result.sessions_ended:
         lines.append(f"  {result.sessions_ended} other sessions were ended")
-    if result.old:
+    if result.old and result.safety_backup:
         lines.append(f"  the former database is kept as {result.old} until the next cleanup")
     if result.safety_backup:
         lines.append(f"  safety backup: {result.safety_backup.id}  {result.safety_backup.path}")
     back = result.way_back
-    lines.append(
-        f"  back again: {back.replace('db.restore', task, 1)}"
-        if back.startswith("db.restore")
-        else f"  {back}"
-    )
+    lines.append(f"  back again: {back}" if back.startswith("db.restore") else f"  {back}")
     manifest = result.archive.manifest
     if manifest and manifest.revision:
         lines.append(

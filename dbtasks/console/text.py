@@ -65,6 +65,8 @@ def table_lines(
     width: int | None = None,
 ) -> list[str]:
     """Lay out columns; empty ones are left out, and where they do not fit those in `drop` go, first one first."""
+    # what is shown in place of a control character takes room
+    rows = [[_visible(cell) for cell in row] for row in rows]
     columns = [i for i in range(len(header)) if any(row[i] for row in rows) or not rows]
     dropping = [i for i in drop if i in columns]
     while True:
@@ -80,13 +82,17 @@ def table_lines(
     ]
 
 
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def printable(text: str, encoding: str | None) -> str:
-    """Make a text safe for a terminal: control characters shown, not sent; letters the encoding has.
+    """Make a line safe for a terminal: control characters shown, not sent; letters the encoding has.
 
     Database and file names are other people's words: an escape sequence in
     one must not drive the terminal.
     """
-    safe = "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    safe = _visible(text)
     try:
         safe.encode(encoding or "ascii")
         return safe

@@ -86,17 +86,26 @@ def backup(
         globals_=globals_,
         note=note,
         output=output,
-        extra=shlex.split(call.remainder),
+        extra=_split(call.remainder),
     )
     if call.dry:
         plan = plan_backup(settings, job, on_event=call.console)
         return Outcome(plan, screens.backup_plan_lines(plan), documents.backup_plan_document(plan))
     made = run(settings, job, on_event=call.console)
-    lines = screens.backup_lines(made, f"invoke {call.mount.command('restore')}")
+    lines = screens.backup_lines(made)
     document = documents.backup_document(made)
     if skip_cleanup or output:
         return Outcome(made, lines, document)
     return _clean_up(call, settings, Outcome(made, lines, document))
+
+
+def _split(remainder: str) -> list[str]:
+    from ..errors import UsageError
+
+    try:
+        return shlex.split(remainder)
+    except ValueError as exc:
+        raise UsageError(f"the arguments after -- cannot be read: {exc}") from exc
 
 
 def _job(settings: Any, **flags: Any) -> Any:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +36,9 @@ COMMON = {
     "json_": "Print one JSON document on stdout and never ask.",
     "dry_run": "Show the plan and change nothing (Invoke's own --dry does the same).",
 }
+
+
+COMMANDS = re.compile(r"(?<![\w./\\-])db\.(backup|restore|list|show|info|verify|cleanup|log)(?![\w.])")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Call:
         for text in settings.warnings:
             self.console.warn(text)
         return settings
+
+    def spelled(self, text: str) -> str:
+        """Return a text with its commands as they are typed here: executors know none but `db.…`."""
+        return COMMANDS.sub(lambda found: self.mount.command(found[1]), text)
 
     @property
     def remainder(self) -> str:
@@ -143,8 +150,11 @@ def _run(task: DbTask, context: Context, args: Sequence[Any], kwargs: dict[str, 
     name = str(task.name)
     with _one_way_out(name, console), _termination():
         call = Call(context, mount_of(task, context, os.environ), console, dry=dry)
+        console.spell = call.spelled
         outcome = task.body(call, *args, **given)
-        console.show(name, outcome.lines, outcome.document, outcome.exit_code)
+        console.show(
+            name, [call.spelled(line) for line in outcome.lines], outcome.document, outcome.exit_code
+        )
     if outcome.exit_code:
         raise Exit(code=outcome.exit_code)
     return outcome.value
@@ -166,9 +176,6 @@ def _one_way_out(name: str, console: Console) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         state = "child processes have ended, unfinished files are removed"
         _fail(name, console, Interrupted(f"{name} was interrupted", state=state), exc)
-    except BrokenPipeError:
-        # the reader has seen enough; Python's own flush at exit must not complain either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as exc:
         if _debugging():
             raise
@@ -180,10 +187,7 @@ def _one_way_out(name: str, console: Console) -> Iterator[None]:
 
 
 def _fail(name: str, console: Console, error: DbTasksError, cause: BaseException | None = None) -> None:
-    try:
-        console.fail(name, error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    console.fail(name, error)
     if _debugging():
         raise cause or error
     raise Exit(code=error.exit_code) from None

@@ -47,8 +47,14 @@ class Mount:
     """Folder of the host's tasks.py."""
 
     def command(self, task: str) -> str:
-        """Return how a task of this mount is called, for hints."""
-        return f"{self.path}.{task}" if self.path else task
+        """Return how a task of this mount is called: `invoke db.list`, `invoke analytics.list`, `dbtasks list`."""
+        return f"{_program()} {self.path}.{task}" if self.path else f"{_program()} {task}"
+
+
+def _program() -> str:
+    started = Path(sys.argv[0])
+    ours = started.stem == "dbtasks" or started.parts[-2:] == ("dbtasks", "__main__.py")
+    return "dbtasks" if ours else "invoke"
 
 
 def mount_of(task: object, context: Context, environ: Mapping[str, str]) -> Mount:

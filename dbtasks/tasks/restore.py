@@ -95,7 +95,7 @@ def restore(
     call.console.say(lines)
     _confirm(call, plan, yes=yes, confirm=confirm)
     result = run(settings, plan, on_event=call.console)
-    shown = screens.restore_lines(result, f"invoke {call.mount.command('restore')}")
+    shown = screens.restore_lines(result)
     return Outcome(result, shown, documents.restore_document(result))
 
 

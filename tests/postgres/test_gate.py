@@ -54,6 +54,10 @@ INNOCENT = {
     "a function with semicolons": b"CREATE FUNCTION f() BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 1; END;\nSELECT 1;",
     "a rule with semicolons": b"CREATE RULE r AS ON DELETE TO t DO (SELECT 1; SELECT 2);",
     "quotes with a prefix": b"SELECT b'1', x'ff', N'\\', 'a'::text, a::int, c[1:2];",
+    "rows as inserts": (
+        b"INSERT INTO public.t VALUES (1, 'it''s', -2.5, '--', '/*', '; COPY', NULL);\n" * 3
+        + b"INSERT INTO \"T; x\" (a, b) VALUES (E'a', '$$\n');\nINSERT INTO t VALUES (1 --)'\n);\nSELECT 1;\n"
+    ),
     "arithmetic": b"SELECT 1-1, 2/1, 3 - -1, 1e10;",
     "a name glued to a number": b"SELECT 1 AS a, 2, 3, 4, 1e10, 0x1F;",
 }
@@ -97,6 +101,8 @@ HOSTILE = {
     "an encoding set by its other name": b"SET NAMES 'SJIS';",
     "settings reset": b"RESET ALL;",
     "a commit": b"COMMIT;\n",
+    "a meta-command behind rows as inserts": b"INSERT INTO t VALUES (1, ''''');\nINSERT INTO t VALUES ('a');\n\\! x\n",
+    "a meta-command between rows as inserts": b"INSERT INTO t VALUES ('a' \\! x\n);\n",
     "a commit behind a comment": b"/* */ commit ;",
     "a rollback": b"ROLLBACK;\n",
     "an end": b"SELECT 1; END;\n",

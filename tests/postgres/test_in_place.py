@@ -310,3 +310,16 @@ def test_timeouts_of_the_role_do_not_end_a_load(pg: PgServer, tmp_path: Path) ->
         with engine_on(mine) as engine:
             restore(engine, archive, before_commit=lambda loaded: time.sleep(1))
         assert count(mine) == {"public.t": 0}
+
+
+def test_names_in_a_database_of_another_encoding(pg: PgServer, tmp_path: Path) -> None:
+    with pg.fresh("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0") as database:
+        database.run('CREATE TABLE "größe" AS SELECT \'ü\'::text AS "ä"')
+        for format_ in FORMATS:
+            archive = archive_of(database, tmp_path, format_)
+            database.run('DELETE FROM "größe"')
+            with engine_on(database) as engine:
+                plan, _, counts = restore(engine, archive, IN_PLACE)
+            assert plan.drops == ('DROP TABLE IF EXISTS public."größe" CASCADE',)
+            assert counts == {"public.größe": 1}
+            assert database.run('SELECT "ä" FROM "größe"') == [("ü",)]

@@ -157,6 +157,19 @@ def test_d20_any_name_a_database_can_have(pg: PgServer, name: str, format_: Form
             pg.drop_database(found or "")
 
 
+def test_a_damaged_database_is_renamed_aside(pg_db: PgDatabase, tmp_path: Path) -> None:
+    """What an interrupted DROP DATABASE leaves: it is listed and nobody can connect."""
+    pg_db.run("CREATE TABLE t AS SELECT 1 a")
+    archive = archive_of(pg_db, tmp_path, Format.CUSTOM)
+    server = pg_db.server
+    server.run("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", (pg_db.name,))
+    with engine_on(pg_db) as engine:
+        plan, swapped, _ = restore(engine, archive)
+    assert (plan.state, plan.facts, plan.strategy) == (TargetState.DAMAGED, None, LoadStrategy.SWAP)
+    assert count(pg_db) == {"public.t": 1}
+    assert databases(pg_db) == sorted([pg_db.name, swapped.old or ""])
+
+
 # -- one server's backup in another ------------------------------------------------------
 
 

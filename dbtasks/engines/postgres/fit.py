@@ -236,8 +236,9 @@ def _steps(engine: PostgresEngine, archive: Archive, plan: LoadPlan) -> tuple[st
             f"in one transaction: drop {len(plan.drops)} objects of {target}, load {name}",
             "check row counts, sequences, extensions and indexes, then COMMIT; until then nothing is changed",
         )
+    beside = "" if plan.strategy is LoadStrategy.CREATE else f" beside {target}"
     first = (
-        f"create a new database beside {target} and load {name} into it",
+        f"create a new database{beside} and load {name} into it",
         "check row counts, sequences, extensions and indexes",
     )
     if plan.strategy is LoadStrategy.CREATE:

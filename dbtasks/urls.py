@@ -20,6 +20,8 @@ __all__ = ["mask_url", "parse_url", "postgres_target", "sqlite_file", "sqlite_ta
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "pgsql", "postgis", "timescale", "timescaledb"})
 SQLITE_SCHEMES = frozenset({"sqlite", "sqlite3", "spatialite"})
 PARTS = ("host", "port", "dbname", "user", "password")
+HOST = re.compile(r"[\w.-]*|[0-9A-Fa-f:.]+(%\w+)?")
+"""A name, IPv4 or IPv6; underscores are common among compose services."""
 # libpq reads these from a URL too, but each of them sends the connection somewhere
 # else than the host and port that were shown to the user.
 REDIRECTING = ("hostaddr", "service", "servicefile", "passfile", "options")
@@ -161,13 +163,20 @@ def postgres_target(parts: dict[str, str], *, source: str) -> PostgresTarget:
             f"{source}: port must be a number from 1 to 65535",
             hint="in a URL, percent-encode @ : / in the password",
         )
+    host = parts.get("host", "")
+    if not (Path(host).is_absolute() or HOST.fullmatch(host)):
+        # it may well be a password in the wrong place: it is not shown
+        raise SettingsError(
+            f"{source}: the host holds characters that no host name has",
+            hint="the form is postgresql://user:password@host:port/name; percent-encode @ : / in the password",
+        )
     database = parts.get("dbname") or parts.get("user") or ""
     if not database:
         raise SettingsError(f"{source}: no database name", hint="add /name to the URL, or set DB_NAME")
     password = parts.get("password")
     return PostgresTarget(
         database=database,
-        host=parts.get("host", ""),
+        host=host,
         port=int(port),
         user=parts.get("user", ""),
         password=Secret(password) if password else None,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .errors import (
     Busy,
@@ -25,50 +25,21 @@ from .errors import (
     RightMissing,
     TargetUnreachable,
 )
-from .runners import Command
+from .runners import Command, CommandInput, Runner
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from .sessions import Parameters, Query
 
-__all__ = ["Held", "Interactive", "PsqlSession", "connect_psql", "literal", "query_error", "render"]
+__all__ = ["PsqlSession", "connect_psql", "literal", "query_error", "render"]
 
 ARGUMENTS = ("-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=0", "-v", "VERBOSITY=terse")
 SELECTS = ("select", "with", "values", "table")
 
 
-class Held(Protocol):
-    """The ends of a psql that is held open."""
-
-    def write(self, data: bytes, /) -> object:
-        """Send bytes."""
-
-    def flush(self) -> None:
-        """Send what is held back."""
-
-    def read_line(self) -> bytes:
-        """Return the next line of its output."""
-
-    @property
-    def said(self) -> str:
-        """The tail of its stderr."""
-
-    def kill(self) -> None:
-        """End it now, from any thread."""
-
-
-class Interactive(Protocol):
-    """A runner that can hold a tool open."""
-
-    def writing(self, command: Command, *, output: bool = False) -> AbstractContextManager[Held]:
-        """Run a tool and yield both its ends."""
-
-
 class PsqlSession:
     """A session over psql; see `sessions.Session` for the contract."""
 
-    def __init__(self, psql: Held, database: str) -> None:
+    def __init__(self, psql: CommandInput, database: str) -> None:
         self._psql = psql
         self._database = database
         self._marker = secrets.token_hex(12)
@@ -80,7 +51,10 @@ class PsqlSession:
             return [(line,) for line in self._ask(text)]
         # our own query, already rendered, as a subquery
         wrapped = f'SELECT pg_catalog.row_to_json("dbtasks row") FROM ({text}\n) AS "dbtasks row"'  # noqa: S608
-        return [_values(line) for line in self._ask(wrapped)]
+        described = self._ask(text, end="\\gdesc")
+        # JSON has no word for an oid but a text's
+        oids = {i for i, line in enumerate(described) if line.rpartition("|")[2] == "oid"}
+        return [_values(line, oids) for line in self._ask(wrapped)]
 
     def execute(self, query: Query, parameters: Parameters = ()) -> None:
         """Run a statement."""
@@ -90,18 +64,22 @@ class PsqlSession:
         """End the psql, and with it the query another thread is waiting for."""
         self._psql.kill()
 
-    def _ask(self, text: str) -> list[str]:
+    def _ask(self, text: str, *, end: str = ";") -> list[str]:
         mark = self._marker
-        tail = f"\n;\n\\echo {mark} :ERROR :SQLSTATE\n\\echo :LAST_ERROR_MESSAGE\n\\echo {mark}\n"
+        tail = f"\n{end}\n\\echo {mark} :ERROR :SQLSTATE\n\\echo :LAST_ERROR_MESSAGE\n\\echo {mark}\n"
         try:
             self._psql.write(text.encode() + tail.encode())
             self._psql.flush()
         except CommandFailed as exc:
             raise self._gone(exc.details) from exc
-        lines, end = self._until_mark()
+        lines, outcome = self._until_mark()
         message, _ = self._until_mark()
-        _, failed, state = end.split()
+        _, failed, *code = outcome.split()
         if failed == "true":
+            if not code:
+                # psql itself gave up: the connection is gone, and no server named the reason
+                raise self._gone("\n".join(message) or self._psql.said)
+            (state,) = code
             raise query_error(self._database, state, "\n".join(message))
         return lines
 
@@ -131,7 +109,7 @@ class PsqlSession:
 
 @contextmanager
 def connect_psql(
-    runner: Interactive,
+    runner: Runner,
     database: str,
     *,
     user: str,
@@ -181,10 +159,21 @@ def query_error(database: str, state: str, said: str) -> DbTasksError:
     return QueryFailed(f"{database}: {first}", sqlstate=state, details=said)
 
 
-def _values(line: str) -> tuple[Any, ...]:
+def _values(line: str, oids: set[int]) -> tuple[Any, ...]:
     # a row may have several columns of one name: pairs keep them all, in order
-    pairs = json.loads(line, object_pairs_hook=list)
-    return tuple(value for _, value in pairs)
+    pairs = json.loads(line, object_pairs_hook=_Pairs)
+    return tuple(int(v) if i in oids and v is not None else _plain(v) for i, (_, v) in enumerate(pairs))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was written: in order, no name lost."""
+
+
+def _plain(value: Any) -> Any:
+    """Turn objects inside a row, such as a row_to_json of its own, into dicts."""
+    if isinstance(value, _Pairs):
+        return {name: _plain(inner) for name, inner in value}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def render(query: Query, parameters: Parameters = ()) -> str:

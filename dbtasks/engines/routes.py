@@ -1,22 +1,38 @@
 """Which engine, and by which route: a pure choice, then one door to open it.
 
-In this version PostgreSQL is reached by the host's client tools; a route
-asked for by name that is not there is refused, never replaced by another.
+PostgreSQL is reached inside its container where there is one, else by the
+host's client tools. A route or container asked for by name that is not there
+is refused, never replaced by another; `auto` says why it did not take the
+first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import DbTasksError, RouteUnavailable, UsageError
-from ..models import EngineName, Format, OnEvent, PostgresTarget, SqliteTarget, Target, ignore
+from ..models import (
+    EngineName,
+    Format,
+    OnEvent,
+    PostgresTarget,
+    Route,
+    SqliteTarget,
+    Target,
+    Warned,
+    ignore,
+)
 from ..settings import Settings
 from . import Engine
 
-__all__ = ["RouteReport", "open_checker", "open_engine", "route_reports"]
+if TYPE_CHECKING:
+    from .postgres.access import Access
+
+__all__ = ["RouteReport", "open_checker", "open_engine", "route_order", "route_reports"]
 
 
 @dataclass(frozen=True)
@@ -52,30 +68,93 @@ def open_engine(
         return
     from .postgres import PostgresEngine
 
-    with PostgresEngine(target, settings, why=_host(wanted), on_event=on_event) as engine:
+    with (
+        _open_access(settings, target, wanted, on_event) as access,
+        PostgresEngine(target, settings, access=access) as engine,
+    ):
         yield engine
 
 
-def _host(wanted: tuple[str, ...]) -> str:
-    """Return why the host route is taken, or refuse."""
-    if "host" in wanted:
-        return "asked for"
-    if "auto" in wanted:
-        return "the host's client tools are the only route of this version"
-    raise RouteUnavailable(
-        f"the route {','.join(wanted)} is not in this version",
-        hint="use --via=host, with PostgreSQL's client tools installed",
-    )
+def route_order(wanted: Sequence[str]) -> tuple[Route, ...]:
+    """Return the routes to try, in order, without repeats.
+
+    Raises:
+        RouteUnavailable: one is asked for that this version does not have.
+    """
+    order: list[Route] = []
+    for word in wanted:
+        if word == "python":
+            raise RouteUnavailable(
+                "the python route is not in this version",
+                hint="use --via=host, with PostgreSQL's client tools installed",
+            )
+        order += [Route.CONTAINER, Route.HOST] if word == "auto" else [Route(word)]
+    return tuple(dict.fromkeys(order))
+
+
+@contextmanager
+def _open_access(
+    settings: Settings, target: PostgresTarget, wanted: Sequence[str], on_event: OnEvent
+) -> Iterator[Access]:
+    """Open the first route that is there; `auto` falls from the container to the host and says why."""
+    from .postgres.access import HostAccess
+
+    why_not = ""
+    for route in route_order(wanted):
+        if route is Route.HOST:
+            why = f"not by a container: {why_not}" if why_not else "asked for"
+            if why_not and "host" not in wanted:
+                on_event(Warned(f"by the host's client tools, {why}"))
+            yield HostAccess(target, settings, why=why, on_event=on_event)
+            return
+        with ExitStack() as stack:
+            try:
+                access = stack.enter_context(_container_access(settings, target, on_event))
+            except RouteUnavailable as exc:
+                if tuple(wanted) == ("container",) or settings.container or settings.service:
+                    raise
+                why_not = exc.message
+                continue
+            yield access
+            return
+    raise RouteUnavailable(f"no route to {target.name} is there: {why_not}")
+
+
+@contextmanager
+def _container_access(settings: Settings, target: PostgresTarget, on_event: OnEvent) -> Iterator[Access]:
+    from ..runners.docker import Wanted, choose, docker_client, list_containers, require_running
+    from .postgres.access import ContainerAccess
+
+    wanted = Wanted(target, settings.root, settings.container, settings.service, settings.compose_project)
+    with docker_client() as client:
+        container = choose(list_containers(client), wanted)
+        if container is None:
+            raise RouteUnavailable(
+                f"no container is reached by {target.host or 'the local socket'}:{target.port}",
+                hint="name it: container=NAME, or service=NAME of the compose file",
+            )
+        require_running(container)
+        why = "asked for" if wanted.named else "the url leads to it"
+        yield ContainerAccess(
+            target,
+            settings,
+            client=client,
+            container=container,
+            why=f"{why}: {container.name}",
+            on_event=on_event,
+        )
 
 
 @contextmanager
 def open_checker(settings: Settings, format_: Format, *, on_event: OnEvent = ignore) -> Iterator[Engine]:
     """Open an engine that can read archives of a format, without any database."""
     kind = EngineName.SQLITE if format_ is Format.SQLITE else EngineName.POSTGRESQL
-    target = settings.target
+    target, via = settings.target, settings.via
     if target is None or target.engine is not kind:
+        # no database is meant: the nearest tools will do
         target = SqliteTarget(Path("none")) if kind is EngineName.SQLITE else PostgresTarget("none")
-    with open_engine(replace(settings, via=("auto",)), target, on_event=on_event) as engine:
+        via = ("auto",) if kind is EngineName.SQLITE else ("host",)
+    with open_engine(replace(settings, via=via), target, on_event=on_event) as engine:
         yield engine
 
 
@@ -88,12 +167,17 @@ def route_reports(settings: Settings) -> tuple[RouteReport, ...]:
         import sqlite3
 
         return (RouteReport("file", usable=True, why=f"SQLite {sqlite3.sqlite_version}"),)
-    return (_host_report(settings, target),)
+    return tuple(_report(settings, target, route) for route in (Route.CONTAINER, Route.HOST))
 
 
-def _host_report(settings: Settings, target: PostgresTarget) -> RouteReport:
+def _report(settings: Settings, target: PostgresTarget, route: Route) -> RouteReport:
+    from .postgres import PostgresEngine
+
     try:
-        with open_engine(replace(settings, via=("host",)), target) as engine:
-            return RouteReport("host", usable=True, why=getattr(engine, "tool_version", ""))
+        with (
+            _open_access(settings, target, (route,), ignore) as access,
+            PostgresEngine(target, settings, access=access) as engine,
+        ):
+            return RouteReport(route, usable=True, why=f"{engine.tool_version} ({engine.runner.where})")
     except DbTasksError as exc:
-        return RouteReport("host", usable=False, why=exc.message)
+        return RouteReport(route, usable=False, why=exc.message)

@@ -27,7 +27,8 @@ from typing import IO
 from ..errors import CommandFailed, OperationFailed, ToolMissing, UsageError
 from ..models import CommandStarted, OnEvent, PostgresTarget, ignore
 from ..secrets import Secret, redact
-from . import Command, ToolVersion
+from ..streams.flat_tar import pack
+from . import Command, ToolFolder, ToolVersion
 from .private import private_folder, write_private
 
 __all__ = ["TAIL_BYTES", "VERSION", "HostRunner", "Reading", "Writing", "login_environment"]
@@ -158,6 +159,17 @@ class HostRunner:
             text = Reading(child).read().decode(errors="replace")
             child.expect_success()
         return text
+
+    @contextmanager
+    def staged(self, path: Path) -> Iterator[str]:
+        """Yield the path itself: tools here see what we see."""
+        yield str(path.absolute())
+
+    @contextmanager
+    def folder(self, beside: Path) -> Iterator[ToolFolder]:
+        """Yield a folder in `beside`, which is private and goes with its owner."""
+        path = beside / "directory"
+        yield ToolFolder(str(path), lambda sink: pack(path, sink))
 
     @contextmanager
     def _child(self, command: Command, *, stdin: int, stdout: int, announce: bool = True) -> Iterator[_Child]:

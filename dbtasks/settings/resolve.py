@@ -56,6 +56,9 @@ class Settings:
     target: Target | None
     backup_dir: Path
     via: tuple[str, ...]
+    container: str | None
+    service: str | None
+    compose_project: str | None
     pg_bin: Path | None
     maintenance_db: str | None
     format: Format | None

@@ -51,6 +51,10 @@ def test_numbers_booleans_texts_arrays_and_nulls_arrive_as_what_they_are(opened:
         assert session.rows(query) == [(1, 2, True, None, ["x", None], "two\nlines")]
         assert session.rows("SELECT g FROM pg_catalog.generate_series(1, 3) AS g") == [(1,), (2,), (3,)]
         assert session.rows("SELECT 1 AS a WHERE false") == []
+        ((oid, row),) = session.rows(
+            "SELECT 7::oid AS o, pg_catalog.row_to_json(x) AS r FROM (SELECT 1 AS k, '2' AS l) x"
+        )
+        assert (oid, row) == (7, {"k": 1, "l": "2"})
 
 
 @given(text=st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))))

@@ -29,12 +29,13 @@ from ...models import (
     TargetState,
     ignore,
 )
-from ...runners.host import HostRunner, login_environment
-from ...sessions import ConnectOptions, Session, connect, settled
+from ...runners import Runner
+from ...sessions import Session
 from ...settings import Settings
 from ...stores import Draft
 from .. import Loaded
 from . import facts
+from .access import Access, HostAccess
 
 __all__ = ["PostgresEngine"]
 
@@ -43,28 +44,34 @@ DAMAGE = ("invalid database", "not a valid data directory", "could not open file
 
 
 class PostgresEngine:
-    """One PostgreSQL database by the host's client tools; see `engines.Engine` for the contract.
+    """One PostgreSQL database, reached by an `Access`; see `engines.Engine` for the contract.
 
     Nothing connects before it is asked. Leaving its block removes the private
     password file of the tools.
     """
 
-    route = Route.HOST
-
     def __init__(
-        self, target: PostgresTarget, settings: Settings, *, why: str = "", on_event: OnEvent = ignore
+        self,
+        target: PostgresTarget,
+        settings: Settings,
+        *,
+        access: Access | None = None,
+        why: str = "",
+        on_event: OnEvent = ignore,
     ) -> None:
         self.target = target
         self.settings = settings
-        self.why = why
-        self.connect_options = ConnectOptions(
-            connect_timeout=settings.connect_timeout,
-            wait=settings.wait,
-            lock_timeout=settings.lock_timeout,
-            libpq=settings.libpq,
-        )
-        self._on_event = on_event
-        self._resources = ExitStack()
+        self.access: Access = access or HostAccess(target, settings, why=why, on_event=on_event)
+
+    @property
+    def route(self) -> Route:
+        """Which way the server is reached."""
+        return self.access.route
+
+    @property
+    def why(self) -> str:
+        """Why this way, for people."""
+        return self.access.why
 
     def __enter__(self) -> PostgresEngine:
         return self
@@ -76,24 +83,14 @@ class PostgresEngine:
 
     def close(self) -> None:
         """Remove what the tools needed; the engine must not be used afterwards."""
-        self._resources.close()
+        self.access.close()
 
     # -- ways to the server ------------------------------------------------------
 
-    @cached_property
-    def runner(self) -> HostRunner:
+    @property
+    def runner(self) -> Runner:
         """The client tools, led to this server; the database comes by PGDATABASE in each command."""
-        environment = login_environment(
-            settled(self.target),
-            libpq=self.settings.libpq,
-            connect_timeout=self.settings.connect_timeout,
-        )
-        return HostRunner(
-            pg_bin=self.settings.pg_bin,
-            environment=self._resources.enter_context(environment),
-            secrets=self.target.secrets,
-            on_event=self._on_event,
-        )
+        return self.access.runner
 
     @property
     def tool_version(self) -> str:
@@ -107,7 +104,7 @@ class PostgresEngine:
     @contextmanager
     def session(self, database: str | None = None) -> Iterator[Session]:
         """Connect to the target's database, or to another one of the same server."""
-        with connect(self.target, database=database, options=self.connect_options) as session:
+        with self.access.session(database or self.target.database) as session:
             yield session
 
     @contextmanager
@@ -140,7 +137,8 @@ class PostgresEngine:
         try:
             with self.session() as session:
                 ((number,),) = session.rows(query)
-        except DatabaseMissing:
+        except (DatabaseMissing, LoginRefused):
+            # not there, or there and broken: the server is the same
             with self.maintenance_session() as session:
                 ((number,),) = session.rows(query)
         return int(number)

@@ -32,7 +32,8 @@ ID_LETTERS = 6
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 LIVE = """
     SELECT pg_catalog.to_jsonb(d) AS d, pg_catalog.pg_get_userbyid(d.datdba)::text AS owner,
-           (SELECT spcname::text FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace) AS space,
+           (SELECT t.spcname::text FROM pg_catalog.pg_tablespace t, pg_catalog.pg_database e
+            WHERE t.oid = d.dattablespace AND e.datname = 'template0' AND e.dattablespace <> t.oid) AS space,
            pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, d.datacl IS NOT NULL AS has_acl
     FROM pg_catalog.pg_database d WHERE d.datname = %s
 """
@@ -190,7 +191,9 @@ def _create(
     live = session.rows(LIVE, (target,))
     if live:
         ((row, owner, space, _, _),) = live
-        options = {"OWNER": sql.Identifier(owner), "TABLESPACE": sql.Identifier(space), **_locale(row)}
+        options = {"OWNER": sql.Identifier(owner), **_locale(row)}
+        if space is not None:
+            options["TABLESPACE"] = sql.Identifier(space)
         ((encoding,),) = session.rows("SELECT pg_catalog.pg_encoding_to_char(%s) AS e", (row["encoding"],))
         options["ENCODING"] = sql.Literal(encoding)
         session.execute(_create_statement(new, options))
@@ -270,10 +273,11 @@ def _fill(engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on
         if needs_script(engine, archive):
             _fill_by_script(engine, plan, archive, new, on_event)
         elif archive.format is Format.DIRECTORY:
-            with unpacked(archive.path) as folder:
-                engine.runner.run(_restore_command(plan, archive, new, str(folder), engine))
+            with unpacked(archive.path) as folder, engine.runner.staged(folder) as there:
+                engine.runner.run(_restore_command(plan, archive, new, there, engine))
         else:
-            engine.runner.run(_restore_command(plan, archive, new, str(archive.path.absolute()), engine))
+            with engine.runner.staged(archive.path) as there:
+                engine.runner.run(_restore_command(plan, archive, new, there, engine))
     except DbTasksError as exc:
         # the message of a child or a session speaks of the new database: what matters is the live one
         exc.state = f"{engine.target.database} was not touched"

@@ -54,7 +54,8 @@ def check_archive(runner: Runner, archive: Archive, on_event: OnEvent) -> Checke
 
 def _read(runner: Runner, path: Path, format_: Format, name: str) -> None:
     try:
-        runner.run(read_command(path, format_))
+        with runner.staged(path) as there:
+            runner.run(read_command(there, format_))
     except CommandFailed as exc:
         raise _unreadable(runner, exc, name) from exc
 

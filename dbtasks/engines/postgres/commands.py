@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from ...errors import CommandFailed, UsageError
 from ...models import Compression, DumpPlan, Format
@@ -103,7 +102,7 @@ def dump_command(
     database: str,
     snapshot: str,
     lock_timeout: float,
-    folder: Path | None = None,
+    folder: str | None = None,
     inherit: Sequence[int] = (),
 ) -> Command:
     """Return pg_dump's call: to stdout, or for the directory format into `folder`."""
@@ -137,14 +136,14 @@ def globals_command(*, database: str, inherit: Sequence[int] = ()) -> Command:
     return Command("pg_dumpall", arguments, inherit=tuple(inherit))
 
 
-def read_command(archive: Path, format_: Format) -> Command:
+def read_command(archive: str, format_: Format) -> Command:
     """Return the call that reads a custom file or an unpacked directory to its end and writes nothing."""
-    return Command("pg_restore", (f"--format={format_}", f"--file={os.devnull}", str(archive.absolute())))
+    return Command("pg_restore", (f"--format={format_}", f"--file={os.devnull}", archive))
 
 
-def list_command(archive: Path, format_: Format) -> Command:
+def list_command(archive: str, format_: Format) -> Command:
     """Return the call that lists an archive's table of contents; it proves nothing about the data."""
-    return Command("pg_restore", (f"--format={format_}", "--list", str(archive.absolute())))
+    return Command("pg_restore", (f"--format={format_}", "--list", archive))
 
 
 def zstd_in_pg_dump(runner: Runner) -> bool:

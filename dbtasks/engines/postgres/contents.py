@@ -112,10 +112,11 @@ def _definitions(engine: PostgresEngine, archive: Archive) -> Iterator[HasRead]:
     with ExitStack() as stack:
         directory = archive.format is Format.DIRECTORY
         path = stack.enter_context(_table_of_contents(archive.path)) if directory else archive.path
-        arguments = (f"--format={archive.format}", "--schema-only", "--file=-", str(path.absolute()))
+        there = stack.enter_context(engine.runner.staged(path))
+        arguments = (f"--format={archive.format}", "--schema-only", "--file=-", there)
         try:
-            with engine.runner.reading(Command("pg_restore", arguments)) as source:
-                yield source
+            source = stack.enter_context(engine.runner.reading(Command("pg_restore", arguments)))
+            yield _ToItsEnd(source, stack.close)
         except CommandFailed as exc:
             raise _unreadable(engine, archive, exc) from exc
 
@@ -170,14 +171,25 @@ def script_of(engine: PostgresEngine, archive: Archive) -> Iterator[Script]:
     with ExitStack() as stack:
         directory = archive.format is Format.DIRECTORY
         path = stack.enter_context(unpacked(archive.path)) if directory else archive.path
-        command = Command("pg_restore", (f"--format={archive.format}", "--file=-", str(path.absolute())))
+        there = stack.enter_context(engine.runner.staged(path))
+        command = Command("pg_restore", (f"--format={archive.format}", "--file=-", there))
         source = stack.enter_context(engine.runner.reading(command))
-        try:
-            # how pg_restore ended is known only when its block is left: that belongs to the proof
-            yield Script(source, stack.close)
-        except ArchiveDamaged as exc:
-            exc.details = exc.details or source.said
-            raise
+        yield Script(_ToItsEnd(source, stack.close), lambda: None)
+
+
+class _ToItsEnd:
+    """The output of a tool whose end is an end only if the tool ended well."""
+
+    def __init__(self, source: HasRead, leave: Callable[[], None]) -> None:
+        self._source = source
+        self._leave = leave
+
+    def read(self, size: int = -1) -> bytes:
+        """Read; at the end raises CommandFailed unless the tool exited 0."""
+        block = self._source.read(size)
+        if not block:
+            self._leave()
+        return block
 
 
 def _prove_sha256(archive: Archive, hashing: HashingReader) -> None:

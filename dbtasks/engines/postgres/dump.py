@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import (
@@ -25,7 +24,7 @@ from ...errors import (
     TargetUnreachable,
 )
 from ...models import Compression, Dumped, DumpPlan, Format, OnEvent, Phase, TableCount
-from ...runners import Command
+from ...runners import Command, ToolFolder
 from ...sessions import Session
 from ...stores import Draft
 from ...stores.files import create_new, translated
@@ -33,7 +32,6 @@ from ...streams import HashingWriter, compressing, pump
 from .commands import dump_command, globals_command
 from .facts import Relation, count_rows, reading_snapshot, relations, sequence_values
 from .tables import Selection, select_tables
-from .tarred import pack
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -198,20 +196,23 @@ def _by_name(tables: tuple[TableCount, ...]) -> tuple[TableCount, ...]:
 def _write(
     engine: PostgresEngine, plan: DumpPlan, snapshot: _Snapshot, draft: Draft, on_event: OnEvent
 ) -> _Written:
-    folder = draft.folder / "directory" if plan.format is Format.DIRECTORY else None
-    command = dump_command(
-        plan,
-        snapshot.selection,
-        database=engine.target.database,
-        snapshot=snapshot.name,
-        lock_timeout=engine.settings.lock_timeout,
-        folder=folder,
-        inherit=(draft.lock,),
-    )
+
+    def command(folder: str | None = None) -> Command:
+        return dump_command(
+            plan,
+            snapshot.selection,
+            database=engine.target.database,
+            snapshot=snapshot.name,
+            lock_timeout=engine.settings.lock_timeout,
+            folder=folder,
+            inherit=(draft.lock,),
+        )
+
     try:
-        if folder is not None:
-            return _write_directory(engine, command, folder, draft, on_event)
-        return _write_stream(engine, command, plan, draft, on_event)
+        if plan.format is Format.DIRECTORY:
+            with engine.runner.folder(draft.folder) as folder:
+                return _write_directory(engine, command(folder.path), folder, draft, on_event)
+        return _write_stream(engine, command(), plan, draft, on_event)
     except CommandFailed as exc:
         if "LOCK TABLE" in exc.details and "timeout" in exc.details:
             # asked while our own locks are still held, so that who waits for them is seen too
@@ -233,14 +234,14 @@ def _write_stream(
 
 
 def _write_directory(
-    engine: PostgresEngine, command: Command, folder: Path, draft: Draft, on_event: OnEvent
+    engine: PostgresEngine, command: Command, folder: ToolFolder, draft: Draft, on_event: OnEvent
 ) -> _Written:
     with engine.runner.reading(command) as source:
         source.read()
     on_event(Phase("pack", "the directory into one file"))
     with draft.create() as file:
         archive = HashingWriter(file)
-        pack(folder, archive)
+        folder.pack(archive)
     return _Written(archive.sha256, None, _warnings(source.said))
 
 

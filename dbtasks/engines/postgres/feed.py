@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 from ...errors import Busy, CommandFailed, DbTasksError, LoadFailed, TargetUnreachable
 from ...models import LoadRequest, OnEvent, Progress, ignore
 from ...psql import PsqlSession, render
-from ...runners import Command, ToolVersion
-from ...runners.host import Writing
+from ...runners import Command, CommandInput, ToolVersion
 from ...sessions import Session
 from .contents import Script, is_ownership
 from .gate import Gate
@@ -43,7 +42,7 @@ BLOCKERS = """
 class Feed:
     """The open transaction."""
 
-    def __init__(self, engine: PostgresEngine, database: str, psql: Writing) -> None:
+    def __init__(self, engine: PostgresEngine, database: str, psql: CommandInput) -> None:
         self._engine = engine
         self.database = database
         self._psql = psql
@@ -58,6 +57,7 @@ class Feed:
         self.session.execute("BEGIN")
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             self.session.execute(f"SET {name} = 0")
+        self.session.execute("SET client_min_messages = warning")
         self.session.execute("SELECT pg_catalog.set_config('search_path', '', false)")
         ((self._xid,),) = self.session.rows("SELECT pg_catalog.pg_current_xact_id()::text AS xid")
 
@@ -135,7 +135,7 @@ def transaction(engine: PostgresEngine, database: str) -> Iterator[Feed]:
         Busy: it waited longer than lock_timeout for a lock; names who holds it.
         LoadFailed: psql or the server turned something down.
     """
-    command = Command("psql", ARGUMENTS, env={"PGDATABASE": database})
+    command = Command("psql", ARGUMENTS, env={"PGDATABASE": database, "PGCLIENTENCODING": "UTF8"})
     blockers: list[str] = []
     pid = 0
     try:
@@ -161,7 +161,7 @@ def transaction(engine: PostgresEngine, database: str) -> Iterator[Feed]:
 
 
 @contextmanager
-def _watched(engine: PostgresEngine, feed: Feed, psql: Writing, blockers: list[str]) -> Iterator[None]:
+def _watched(engine: PostgresEngine, feed: Feed, psql: CommandInput, blockers: list[str]) -> Iterator[None]:
     """End the transaction when it waits too long for a lock: scripts of pg_dump switch lock_timeout off."""
     limit = engine.settings.lock_timeout
     stop = threading.Event()

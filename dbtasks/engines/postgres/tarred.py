@@ -1,4 +1,4 @@
-"""A directory dump as one plain tar file, and back.
+"""A directory dump's tar file laid out as a directory again.
 
 The tar is flat, uncompressed (pg_dump compressed each file already) and
 readable by any tar. Coming back nothing is trusted: a member is a plain file
@@ -19,29 +19,13 @@ from typing import BinaryIO
 from ...errors import ArchiveDamaged
 from ...stores.drafts import open_draft
 from ...stores.files import create_new, open_archive, translated
-from ...streams import BLOCK_BYTES, HasWrite
+from ...streams import BLOCK_BYTES
 
-__all__ = ["pack", "unpacked"]
+__all__ = ["unpacked"]
 
 MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 END_BYTES = 1024
 """A tar ends with two empty blocks; without them it was cut."""
-
-
-def pack(folder: Path, sink: HasWrite) -> None:
-    """Write all files of a folder as one tar, removing each as soon as it is in: the disk holds it once."""
-    with tarfile.open(  # type: ignore[call-overload]
-        fileobj=sink, mode="w|", bufsize=BLOCK_BYTES, copybufsize=BLOCK_BYTES, format=tarfile.PAX_FORMAT
-    ) as tar:
-        # the table of contents first: whoever reads the tar as a stream needs it before the data
-        for path in sorted(folder.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
-            member = tarfile.TarInfo(path.name)
-            member.size = path.stat().st_size
-            member.mtime = int(path.stat().st_mtime)
-            member.mode = 0o600
-            with path.open("rb") as source:
-                tar.addfile(member, source)
-            path.unlink()
 
 
 @contextmanager

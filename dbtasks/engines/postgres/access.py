@@ -1,0 +1,146 @@
+"""How an engine gets to its server: where the tools run, and what carries SQL.
+
+By the host: tools on this machine, psycopg2. By a container: tools inside it,
+and a psql held open there, so that neither a published port nor a password is
+needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, Protocol
+
+from ...models import OnEvent, PostgresTarget, Route, ignore
+from ...psql import connect_psql
+from ...runners import Runner
+from ...runners.container import ContainerRunner
+from ...runners.docker import Container
+from ...runners.host import HostRunner, login_environment
+from ...sessions import PREPARE, ConnectOptions, Session, connect, settled
+from ...settings import Settings
+
+__all__ = ["Access", "ContainerAccess", "HostAccess"]
+
+
+class Access(Protocol):
+    """One way to one server."""
+
+    @property
+    def route(self) -> Route:
+        """Which way it is."""
+
+    @property
+    def why(self) -> str:
+        """Why this one, for people."""
+
+    @property
+    def runner(self) -> Runner:
+        """Where the client tools run; the database comes by PGDATABASE in each command."""
+
+    def session(self, database: str) -> AbstractContextManager[Session]:
+        """Open a session on a database of the server."""
+
+    def close(self) -> None:
+        """Remove what the tools needed."""
+
+
+def _options(settings: Settings) -> ConnectOptions:
+    """Return how the settings want connections to be made."""
+    return ConnectOptions(
+        connect_timeout=settings.connect_timeout,
+        wait=settings.wait,
+        lock_timeout=settings.lock_timeout,
+        libpq=settings.libpq,
+    )
+
+
+class HostAccess:
+    """The host's client tools, and psycopg2."""
+
+    route = Route.HOST
+
+    def __init__(
+        self, target: PostgresTarget, settings: Settings, *, why: str = "", on_event: OnEvent = ignore
+    ) -> None:
+        self.why = why
+        self._target = target
+        self._settings = settings
+        self._on_event = on_event
+        self._resources = ExitStack()
+
+    @cached_property
+    def runner(self) -> HostRunner:
+        """The client tools, led to this server."""
+        environment = login_environment(
+            settled(self._target),
+            libpq=self._settings.libpq,
+            connect_timeout=self._settings.connect_timeout,
+        )
+        return HostRunner(
+            pg_bin=self._settings.pg_bin,
+            environment=self._resources.enter_context(environment),
+            secrets=self._target.secrets,
+            on_event=self._on_event,
+        )
+
+    @contextmanager
+    def session(self, database: str) -> Iterator[Session]:
+        """Connect by psycopg2."""
+        with connect(self._target, database=database, options=_options(self._settings)) as session:
+            yield session
+
+    def close(self) -> None:
+        """Remove the private password file."""
+        self._resources.close()
+
+
+class ContainerAccess:
+    """Client tools inside the database's container, and a psql held open there.
+
+    Inside, the local socket is trusted by the images in use, so no password
+    enters the container.
+    """
+
+    route = Route.CONTAINER
+
+    def __init__(
+        self,
+        target: PostgresTarget,
+        settings: Settings,
+        *,
+        client: Any,
+        container: Container,
+        why: str = "",
+        on_event: OnEvent = ignore,
+    ) -> None:
+        self.why = why
+        self.container = container
+        self._user = target.user or container.environment.get("POSTGRES_USER") or "postgres"
+        self._settings = settings
+        self._client = client
+        self._secrets = target.secrets
+        self._on_event = on_event
+
+    @cached_property
+    def runner(self) -> ContainerRunner:
+        """The client tools inside."""
+        return ContainerRunner(
+            self._client.containers.get(self.container.id),
+            environment={"PGUSER": self._user, "PGAPPNAME": "dbtasks", "LC_ALL": "C"},
+            secrets=self._secrets,
+            on_event=self._on_event,
+        )
+
+    @contextmanager
+    def session(self, database: str) -> Iterator[Session]:
+        """Hold a psql open inside."""
+        lock = {"lock": f"{int(self._settings.lock_timeout * 1000)}ms"}
+        with connect_psql(self.runner, database, user=self._user, env={}, prepare=(PREPARE, lock)) as session:
+            yield session
+
+    def close(self) -> None:
+        """Remove what was copied in."""
+        if "runner" in vars(self):
+            self.runner.close()

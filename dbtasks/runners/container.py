@@ -1,0 +1,222 @@
+"""Client tools inside a running container, by the Docker SDK's exec.
+
+No TTY, stdout and stderr told apart, the exit status always read. Docker has
+no way to end an exec, and a tool whose caller died would run on: every tool is
+therefore watched by its own stdin. While this process lives the pipe is open;
+when it ends, however it ends, the tool inside is told to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import OperationFailed, RouteUnavailable, StoreFull, ToolMissing
+from ..models import CommandStarted, OnEvent, ignore
+from ..secrets import Secret, redact
+from ..streams import BLOCK_BYTES
+from . import Command, ToolFolder, ToolVersion
+from .exec_stream import ContainerInput, ContainerOutput, Exec
+from .host import VERSION
+from .inside import kept_folder
+
+__all__ = ["ContainerRunner"]
+
+# "$@" is the tool's argv: nothing of it is ever parsed by the shell.
+WATCHED = (
+    'exec 3<&0; "$@" 3<&- </dev/null & tool=$!; '
+    "{ cat <&3 >/dev/null; kill -TERM $tool; } >/dev/null 2>&1 & watch=$!; exec 3<&-; "
+    "wait $tool; status=$?; kill $watch 2>/dev/null; exit $status"
+)
+# A tool that reads from us is named by its process, so that it can be ended while it is busy.
+NAMED = 'echo "$$" >&2; exec "$@"'
+SIGNAL = 'kill "-$1" "$2"'
+CANCEL_SECONDS = 0.2
+
+
+class ContainerRunner:
+    """Runs client tools in one container; see `runners.Runner` for the contract."""
+
+    def __init__(
+        self,
+        container: Any,
+        *,
+        environment: Mapping[str, str] | None = None,
+        secrets: Iterable[Secret] = (),
+        on_event: OnEvent = ignore,
+    ) -> None:
+        self._container = container
+        self._api = container.client.api
+        self._environment = dict(environment or {})
+        self._secrets = tuple(secrets)
+        self._on_event = on_event
+        self._versions: dict[str, ToolVersion] = {}
+        self._kept = ExitStack()
+        self._copies: dict[tuple[str, int, int, int], str] = {}
+
+    @property
+    def where(self) -> str:
+        """`container NAME`."""
+        return f"container {self._container.name}"
+
+    def version(self, tool: str) -> ToolVersion:
+        """Return the version of a tool in the container; asked once.
+
+        Raises:
+            ToolMissing: it is not there.
+        """
+        if tool not in self._versions:
+            found = VERSION.search(self.run(Command(tool, ("--version",)), announce=False))
+            if found is None:
+                raise ToolMissing(f"{tool} in {self.where} does not say its version")
+            text, major, minor = found.groups()
+            self._versions[tool] = ToolVersion(int(major), int(minor or 0), text)
+        return self._versions[tool]
+
+    @contextmanager
+    def reading(self, command: Command) -> Iterator[ContainerOutput]:
+        """Run a tool and yield its stdout; leaving before its end ends the tool and is a failure."""
+        with self._exec(command, ("sh", "-c", WATCHED, "sh")) as exec_:
+            yield ContainerOutput(exec_)
+            exec_.expect_success()
+
+    @contextmanager
+    def writing(
+        self, command: Command, *, output: bool = False, announce: bool = True
+    ) -> Iterator[ContainerInput]:
+        """Run a tool and yield its stdin, closed on a clean exit; an exception ends the tool instead."""
+        with self._exec(command, ("sh", "-c", NAMED, "sh"), named=True, announce=announce) as exec_:
+            writing = ContainerInput(exec_, keep_output=output)
+            yield writing
+            writing.close()
+            exec_.expect_success()
+
+    def run(self, command: Command, *, announce: bool = True) -> str:
+        """Run a tool that works on files by itself and return its (short) stdout."""
+        with self._exec(command, ("sh", "-c", WATCHED, "sh"), announce=announce) as exec_:
+            text = ContainerOutput(exec_).read().decode(errors="replace")
+            exec_.expect_success()
+        return text
+
+    @contextmanager
+    def _exec(
+        self, command: Command, wrapper: tuple[str, ...], *, named: bool = False, announce: bool = True
+    ) -> Iterator[Exec]:
+        if announce:
+            self._on_event(CommandStarted(redact(str(command), self._hidden(command)), self.where))
+        exec_ = Exec(self, command, self._start(command, wrapper), self._hidden(command), named=named)
+        try:
+            yield exec_
+        finally:
+            exec_.end()
+
+    def _start(self, command: Command, wrapper: tuple[str, ...]) -> tuple[str, Any]:
+        from docker.errors import APIError, DockerException
+
+        own = {n: v.reveal() if isinstance(v, Secret) else v for n, v in command.env.items()}
+        try:
+            created = self._api.exec_create(
+                self._container.id,
+                [*wrapper, command.tool, *command.arguments],
+                stdin=True,
+                tty=False,
+                environment={**self._environment, **own},
+            )
+            return str(created["Id"]), self._api.exec_start(created["Id"], socket=True, tty=False)
+        except APIError as exc:
+            raise RouteUnavailable(
+                f"{self.where} does not take commands: {exc.explanation or exc}",
+                hint=f"docker start {self._container.name}",
+            ) from exc
+        except (DockerException, OSError) as exc:
+            raise RouteUnavailable(f"Docker does not answer: {exc}") from exc
+
+    def _hidden(self, command: Command) -> tuple[Secret, ...]:
+        return (*self._secrets, *(value for value in command.env.values() if isinstance(value, Secret)))
+
+    def status(self, exec_id: str) -> int | None:
+        """Return the exit status of an exec, None while it runs."""
+        code = self._api.exec_inspect(exec_id)["ExitCode"]
+        return None if code is None else int(code)
+
+    def end_process(self, pid: str) -> None:
+        """Tell a process in the container to end: INT first, by which psql cancels its query on the server.
+
+        TERM at the same moment would end it before it could.
+        """
+        for name in ("INT", "TERM"):
+            created = self._api.exec_create(self._container.id, ["sh", "-c", SIGNAL, "sh", name, pid])
+            self._api.exec_start(created["Id"])
+            time.sleep(CANCEL_SECONDS)
+
+    def put_tar(self, folder: str, tar: Iterator[bytes]) -> None:
+        """Unpack a tar stream inside a folder of the container.
+
+        Raises:
+            StoreFull: no space left inside. OperationFailed: Docker did not take it.
+        """
+        from docker.errors import APIError, DockerException
+
+        try:
+            self._api.put_archive(self._container.id, folder, tar)
+        except APIError as exc:
+            text = str(exc.explanation or exc)
+            kind = StoreFull if "no space left" in text else OperationFailed
+            raise kind(f"a file could not be copied into {self.where}", details=text) from exc
+        except (DockerException, OSError) as exc:
+            raise OperationFailed(f"a file could not be copied into {self.where}: {exc}") from exc
+
+    def get_tar(self, path: str) -> Iterator[bytes]:
+        """Return a path inside the container as a tar stream.
+
+        Raises:
+            OperationFailed: Docker did not give it.
+        """
+        from docker.errors import DockerException
+
+        try:
+            stream, _ = self._api.get_archive(self._container.id, path, chunk_size=BLOCK_BYTES)
+            yield from stream
+        except (DockerException, OSError) as exc:
+            raise OperationFailed(f"{path} could not be copied out of {self.where}: {exc}") from exc
+
+    @contextmanager
+    def staged(self, path: Path) -> Iterator[str]:
+        """Yield where a tool inside finds a file or folder of ours: a private, checked copy.
+
+        A file is copied once and kept until `close()`; a folder goes with the block.
+        """
+        if path.is_dir():
+            with kept_folder(self) as inside:
+                yield inside.put(path)
+            return
+        facts = path.stat()
+        key = (str(path), facts.st_ino, facts.st_mtime_ns, facts.st_size)
+        if key not in self._copies:
+            self._copies[key] = self._kept.enter_context(kept_folder(self)).put(path)
+        yield self._copies[key]
+
+    def close(self) -> None:
+        """Remove what was copied in."""
+        self._copies.clear()
+        self._kept.close()
+
+    @contextmanager
+    def folder(self, beside: Path) -> Iterator[ToolFolder]:
+        """Yield a place inside for a directory dump; `beside` is where the host would take one."""
+        del beside
+        with kept_folder(self) as inside:
+            yield ToolFolder(f"{inside.path}/dump", inside.pack)
+
+    def state(self) -> str:
+        """Return the container's own state: `running`, `exited`, … or `gone`."""
+        from docker.errors import DockerException
+
+        try:
+            self._container.reload()
+        except (DockerException, OSError):
+            return "gone"
+        return str(self._container.status)

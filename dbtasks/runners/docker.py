@@ -1,0 +1,312 @@
+"""Finding the database's container: what Docker says of it, and a pure choice.
+
+Found by name, by compose labels (the working directory first, so that no YAML
+has to be read), by published port or by address. A container is taken only
+when the url reaches it, and two candidates are refused, never guessed between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import RouteUnavailable
+from ..models import PostgresTarget
+
+__all__ = [
+    "Container",
+    "Wanted",
+    "choose",
+    "describe",
+    "docker_client",
+    "list_containers",
+    "project_name",
+    "reaches",
+    "require_running",
+]
+
+COMPOSE = "com.docker.compose."
+POSTGRES_PORT = 5432
+LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
+ANY_ADDRESS = ("", "0.0.0.0", "::", "127.0.0.1", "::1")  # noqa: S104 - what Docker calls "every interface", read not bound
+
+
+@dataclass(frozen=True)
+class Container:
+    """What discovery and db.info need to know of one container; no secret is taken over."""
+
+    id: str
+    name: str
+    image: str
+    status: str
+    """Docker's own word: running, exited, paused, restarting, created …"""
+    health: str = ""
+    """healthy, unhealthy, starting; empty where the image has no check."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """POSTGRES_USER, POSTGRES_DB and PGDATA, where they are set."""
+    exposed: frozenset[int] = frozenset()
+    published: Mapping[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """Container port → (address, port) on this machine."""
+    addresses: frozenset[str] = frozenset()
+    aliases: frozenset[str] = frozenset()
+    volumes: tuple[str, ...] = ()
+    started_at: str = ""
+
+    @property
+    def service(self) -> str:
+        """The compose service, empty where compose did not start it."""
+        return self.labels.get(f"{COMPOSE}service", "")
+
+    @property
+    def project(self) -> str:
+        """The compose project."""
+        return self.labels.get(f"{COMPOSE}project", "")
+
+    @property
+    def working_dir(self) -> str:
+        """The folder compose was started in."""
+        return self.labels.get(f"{COMPOSE}project.working_dir", "")
+
+    @property
+    def oneoff(self) -> bool:
+        """Whether `compose run` made it for one command."""
+        return self.labels.get(f"{COMPOSE}oneoff", "").lower() == "true"
+
+    @property
+    def speaks_postgres(self) -> bool:
+        """Whether it is a database, told by its port and never by a name: pgAdmin is called postgres-something too."""
+        return (
+            POSTGRES_PORT in self.exposed or POSTGRES_PORT in self.published or "PGDATA" in self.environment
+        )
+
+    @property
+    def ports(self) -> tuple[tuple[str, int], ...]:
+        """Where its database is published on this machine."""
+        return self.published.get(POSTGRES_PORT, ())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the settings say about the container, and the url that has to reach it."""
+
+    target: PostgresTarget | None
+    """None: the url is to be taken from the container."""
+    root: Path
+    container: str | None = None
+    service: str | None = None
+    project: str | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether the user asked for one by name."""
+        return bool(self.container or self.service)
+
+
+def choose(containers: Sequence[Container], wanted: Wanted) -> Container | None:
+    """Return the container of the database, None where there is none.
+
+    Raises:
+        RouteUnavailable: one asked for by name is not there, or cannot be what the url
+            means; or several fit.
+    """
+    if wanted.container:
+        return _only(_by_name(containers, wanted.container), wanted, f"container {wanted.container}")
+    if wanted.service:
+        return _only(_by_service(containers, wanted), wanted, f"service {wanted.service}")
+    databases = [c for c in containers if c.speaks_postgres and not c.oneoff]
+    if wanted.target is None or not wanted.target.host:
+        found = [c for c in databases if _of_project(c, wanted)]
+    else:
+        found = [c for c in databases if reaches(c, wanted.target)]
+    running = [c for c in found if c.status == "running"]
+    # of several that were stopped long ago none is meant while one of them runs
+    return _one(running or found, "the database")
+
+
+def _only(found: list[Container], wanted: Wanted, what: str) -> Container:
+    one = _one(found, what)
+    if one is None:
+        raise RouteUnavailable(
+            f"there is no {what}", hint="docker ps -a shows what there is; docker compose up -d starts it"
+        )
+    if wanted.target is not None and one.status == "running" and not reaches(one, wanted.target):
+        raise RouteUnavailable(
+            f"the url names {wanted.target.host or 'the local socket'}:{wanted.target.port},"
+            f" which does not lead to {what} ({_where(one)})",
+            hint="correct the url or the container's name: a backup of another database would be made",
+        )
+    return one
+
+
+def _one(found: Sequence[Container], what: str) -> Container | None:
+    if len(found) > 1:
+        names = ", ".join(sorted(c.name for c in found))
+        raise RouteUnavailable(
+            f"several containers could be {what}: {names}", hint="name one: container=NAME, or service=NAME"
+        )
+    return found[0] if found else None
+
+
+def _by_name(containers: Sequence[Container], name: str) -> list[Container]:
+    exact = [c for c in containers if name in (c.name, c.id)]
+    return exact or [c for c in containers if len(name) >= 6 and c.id.startswith(name)]
+
+
+def _by_service(containers: Sequence[Container], wanted: Wanted) -> list[Container]:
+    found = [c for c in containers if c.service == wanted.service and not c.oneoff]
+    # a service name such as "db" is everybody's: another project's is never meant
+    return [c for c in found if _of_project(c, wanted)]
+
+
+def _of_project(container: Container, wanted: Wanted) -> bool:
+    if wanted.project:
+        return container.project == wanted.project
+    if container.working_dir:
+        return Path(container.working_dir) == wanted.root
+    return bool(container.project) and container.project == project_name(wanted.root)
+
+
+def project_name(root: Path) -> str:
+    """Return the project name compose gives a folder: lower case, letters, digits, dash and underscore."""
+    return re.sub(r"[^a-z0-9_-]", "", root.name.lower()).lstrip("_-")
+
+
+def reaches(container: Container, target: PostgresTarget) -> bool:
+    """Whether a url leads to this container: published port on loopback, name, service, alias, address, or no host."""
+    host = target.host.lower()
+    if not host:
+        return True
+    if host in LOOPBACK:
+        return any(port == target.port and address in ANY_ADDRESS for address, port in container.ports)
+    names = {container.name.lower(), container.service.lower(), *(a.lower() for a in container.aliases)} - {
+        ""
+    }
+    return (host in names or host in container.addresses) and target.port == POSTGRES_PORT
+
+
+def require_running(container: Container) -> None:
+    """Refuse a container that cannot take commands, each state with what helps.
+
+    Raises:
+        RouteUnavailable: it is stopped, paused, restarting or still starting.
+    """
+    if container.status == "running":
+        return
+    if container.status == "paused":
+        hint = f"docker unpause {container.name}"
+    elif container.service:
+        hint = f"docker compose up -d {container.service}"
+    else:
+        hint = f"docker start {container.name}"
+    raise RouteUnavailable(f"container {container.name} is {container.status}", hint=hint)
+
+
+def _where(container: Container) -> str:
+    ports = ", ".join(f"{address or '*'}:{port}" for address, port in container.ports)
+    return f"published at {ports}" if ports else "no published port"
+
+
+# -- asking Docker ---------------------------------------------------------------
+
+
+@contextmanager
+def docker_client() -> Iterator[Any]:
+    """Yield a client of the Docker engine the command line would talk to.
+
+    Raises:
+        RouteUnavailable: there is none, or this user may not talk to it.
+    """
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=30)
+        client.ping()
+    except (DockerException, OSError) as exc:
+        raise _no_docker(exc) from exc
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _no_docker(exc: Exception) -> RouteUnavailable:
+    text = str(exc)
+    if "Permission denied" in text or "PermissionError" in text:
+        return RouteUnavailable(
+            "this user may not talk to Docker",
+            hint="add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
+        )
+    return RouteUnavailable("Docker is not running here", hint="start Docker, or use --via=host")
+
+
+def list_containers(client: Any) -> list[Container]:
+    """Return every container, running or not, as Docker describes it.
+
+    Raises:
+        RouteUnavailable: Docker stopped answering.
+    """
+    from docker.errors import DockerException, NotFound
+
+    found = []
+    try:
+        for listed in client.containers.list(all=True, ignore_removed=True):
+            try:
+                found.append(describe(client.api.inspect_container(listed.id)))
+            except NotFound:
+                continue  # gone between the list and the look
+    except (DockerException, OSError) as exc:
+        raise _no_docker(exc) from exc
+    return found
+
+
+def describe(inspected: Mapping[str, Any]) -> Container:
+    """Turn `docker inspect` into a Container; of its environment only what is no secret."""
+    config, state = inspected.get("Config") or {}, inspected.get("State") or {}
+    network = inspected.get("NetworkSettings") or {}
+    networks = (network.get("Networks") or {}).values()
+    return Container(
+        id=str(inspected["Id"]),
+        name=str(inspected.get("Name", "")).lstrip("/"),
+        image=str(config.get("Image", "")),
+        status=str(state.get("Status", "")),
+        health=str((state.get("Health") or {}).get("Status", "")),
+        labels=dict(config.get("Labels") or {}),
+        environment=_environment(config.get("Env") or ()),
+        exposed=frozenset(_port(port) for port in (config.get("ExposedPorts") or {})),
+        published=_published(network.get("Ports") or {}),
+        addresses=frozenset(n["IPAddress"] for n in networks if n.get("IPAddress")),
+        aliases=frozenset(alias for n in networks for alias in (n.get("Aliases") or ())),
+        volumes=tuple(_volume(mount) for mount in inspected.get("Mounts") or ()),
+        started_at=str(state.get("StartedAt", "")),
+    )
+
+
+def _environment(pairs: Sequence[str]) -> dict[str, str]:
+    known = ("POSTGRES_USER", "POSTGRES_DB", "PGDATA")
+    both = (pair.partition("=") for pair in pairs)
+    return {name: value for name, _, value in both if name in known and value}
+
+
+def _port(text: str) -> int:
+    number = text.partition("/")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def _published(ports: Mapping[str, Any]) -> dict[int, tuple[tuple[str, int], ...]]:
+    return {
+        _port(inner): tuple(
+            (str(p.get("HostIp", "")), int(p["HostPort"])) for p in outer if p.get("HostPort")
+        )
+        for inner, outer in ports.items()
+        if outer
+    }
+
+
+def _volume(mount: Mapping[str, Any]) -> str:
+    return f"{mount.get('Name') or mount.get('Source', '')} at {mount.get('Destination', '')}"

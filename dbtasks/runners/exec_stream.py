@@ -1,0 +1,259 @@
+"""The stream of one exec: frames of stdout and stderr, and both of a tool's ends made of them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandFailed, ToolMissing
+from ..secrets import Secret, redact
+from . import Command
+from .host import TAIL_BYTES
+
+if TYPE_CHECKING:
+    from .container import ContainerRunner
+
+__all__ = ["ContainerInput", "ContainerOutput", "Exec"]
+
+FRAME = struct.Struct(">BxxxL")
+"""Docker's own header: which stream, then the size of what follows."""
+STDERR = 2
+STOPPING_SECONDS = 2.0
+NOT_FOUND = (126, 127)
+
+
+class Exec:
+    """One exec: its multiplexed stream, the tail of its stderr, its end."""
+
+    def __init__(
+        self,
+        runner: ContainerRunner,
+        command: Command,
+        started: tuple[str, Any],
+        secrets: tuple[Secret, ...],
+        *,
+        named: bool,
+    ) -> None:
+        self._runner = runner
+        self._tool = command.tool
+        self._id, self._stream = started
+        self._secrets = secrets
+        self.socket: socket.socket = getattr(self._stream, "_sock", self._stream)
+        # the SDK gives the stream the timeout of its API calls; a quiet pg_dump is not a dead one
+        self.socket.settimeout(None)
+        self._frames = self.socket.makefile("rb", 1 << 20)
+        self._tail = b""
+        self._closed = False
+        self._lock = threading.Lock()
+        self.early = b""
+        self.pid = self._read_pid() if named else ""
+
+    def _read_pid(self) -> str:
+        """Take the first line of stderr: the wrapper's, before it became the tool."""
+        while b"\n" not in self._tail:
+            data = self.frame()
+            if data is None:
+                return ""
+            # the two streams are told apart but not ordered: a quick tool's output may come first
+            self.early += data
+        line, _, self._tail = self._tail.partition(b"\n")
+        return line.decode().strip()
+
+    @property
+    def said(self) -> str:
+        """The last of its stderr, redacted."""
+        return redact(self._tail.decode(errors="replace").strip(), self._secrets)
+
+    def frame(self) -> bytes | None:
+        """Return the next piece of stdout (empty when the piece was stderr's), None at the end."""
+        try:
+            header = self._frames.read(FRAME.size)
+            if len(header) < FRAME.size:
+                return None
+            kind, size = FRAME.unpack(header)
+            data = bytes(self._frames.read(size))
+        except (OSError, ValueError):
+            return None  # the end is looked at by its exit status, not by how the stream broke
+        if kind == STDERR:
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
+            return b""
+        return data
+
+    def expect_success(self) -> None:
+        """Wait for the end; raises CommandFailed, or ToolMissing, unless it is a good one."""
+        while self.frame() is not None:
+            pass
+        code = self._code()
+        if code in NOT_FOUND and not self._started():
+            raise ToolMissing(
+                f"{self._tool} is not in {self._runner.where}",
+                details=self.said,
+                hint="use an image that has PostgreSQL's client tools, or --via=host",
+            )
+        if code != 0:
+            raise self.failure(code)
+
+    def _started(self) -> bool:
+        return "not found" not in self.said and "ermission denied" not in self.said
+
+    def _code(self) -> int:
+        from docker.errors import DockerException
+
+        for _ in range(100):
+            try:
+                code = self._runner.status(self._id)
+            except (DockerException, OSError):
+                break
+            if code is not None:
+                return code
+            time.sleep(0.05)
+        return -1
+
+    def failure(self, code: int | None = None) -> CommandFailed:
+        """Describe how it ended; a container that stopped is the cause worth naming."""
+        code = self._code() if code is None else code
+        error = CommandFailed(self._tool, self._runner.where, code, self.said)
+        state = self._state_after(code)
+        if state != "running":
+            error.message = f"{self._tool} broke off: {self._runner.where} stopped ({state})"
+            error.args = (error.message,)
+        return error
+
+    def _state_after(self, code: int) -> str:
+        """Look at the container; after a tool was killed Docker may take a moment to say that it stopped."""
+        deadline = time.monotonic() + (STOPPING_SECONDS if code in (-1, 126, 137) else 0)
+        while (state := self._runner.state()) == "running" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return state
+
+    def close_input(self) -> None:
+        """Say that nothing more comes."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def kill(self) -> None:
+        """End the tool now, from any thread; harmless when it has ended."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self.pid and self._runner.state() == "running":
+            self._runner.end_process(self.pid)
+        # a watched tool is ended by the end of its input
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Make sure that it has ended; nothing to do after a clean end."""
+        if self._running():
+            self.kill()
+            self._code()
+        # the response first: it closes what the SDK's stream has wrapped, and complains the other way round
+        response = getattr(self._stream, "_response", None)
+        for end in (self._frames, response, self._stream, self.socket):
+            if end is not None:
+                end.close()
+
+    def _running(self) -> bool:
+        from docker.errors import DockerException
+
+        try:
+            return self._runner.status(self._id) is None
+        except (DockerException, OSError):
+            return False  # the container is gone, and everything in it
+
+
+class ContainerOutput:
+    """The stdout of a tool in a container."""
+
+    def __init__(self, exec_: Exec) -> None:
+        self._exec = exec_
+        self._rest = b""
+        self._ended = False
+
+    @property
+    def said(self) -> str:
+        """What the tool said on stderr, redacted."""
+        return self._exec.said
+
+    def kill(self) -> None:
+        """End the tool now, from any thread."""
+        self._exec.kill()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes, all there are for -1; empty at the end."""
+        pieces, have = [self._rest], len(self._rest)
+        while not self._ended and (size < 0 or have < size):
+            data = self._exec.frame()
+            if data is None:
+                self._ended = True
+                break
+            pieces.append(data)
+            have += len(data)
+        whole = b"".join(pieces)
+        cut = len(whole) if size < 0 else size
+        self._rest = whole[cut:]
+        return whole[:cut]
+
+
+class ContainerInput:
+    """The stdin of a tool in a container, and its stdout where that was asked for."""
+
+    def __init__(self, exec_: Exec, *, keep_output: bool) -> None:
+        self._exec = exec_
+        self._keep = keep_output
+        self._output = exec_.early if keep_output else b""
+        self._ended = False
+        self._news = threading.Condition()
+        # somebody has to read, or the tool blocks on its own messages
+        self._reader = threading.Thread(target=self._read, name="exec-output", daemon=True)
+        self._reader.start()
+
+    @property
+    def said(self) -> str:
+        """What the tool said on stderr, redacted."""
+        return self._exec.said
+
+    def kill(self) -> None:
+        """End the tool now, from any thread."""
+        self._exec.kill()
+
+    def write(self, data: bytes) -> int:
+        """Send all bytes; raises CommandFailed when the tool has already ended."""
+        try:
+            self._exec.socket.sendall(data)
+        except OSError as exc:
+            raise self._exec.failure() from exc
+        if self._ended:
+            raise self._exec.failure()
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def read_line(self) -> bytes:
+        """Return the next line of the tool's stdout; empty when it has ended."""
+        with self._news:
+            self._news.wait_for(lambda: b"\n" in self._output or self._ended)
+            line, found, rest = self._output.partition(b"\n")
+            self._output = rest
+            return line + found
+
+    def close(self) -> None:
+        """Say that nothing more comes, and let the tool finish."""
+        self._exec.close_input()
+        self._reader.join()
+
+    def _read(self) -> None:
+        while (data := self._exec.frame()) is not None:
+            if self._keep and data:
+                with self._news:
+                    self._output += data
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()

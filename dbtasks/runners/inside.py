@@ -1,0 +1,150 @@
+"""Files inside a container for a while: laid down private, checked there, gone afterwards.
+
+A keeper holds the folder: a shell inside that waits for the end of its input
+and then removes it. Its input ends with our block, and with this process,
+however that ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import secrets
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ArchiveDamaged, OperationFailed
+from ..streams import BLOCK_BYTES, HasWrite
+from . import Command
+
+if TYPE_CHECKING:
+    from .container import ContainerRunner
+
+__all__ = ["Inside", "kept_folder"]
+
+# the path is an argument, never part of the script
+KEEPER = 'umask 077; mkdir "$1" && echo "$(id -u) $(id -g)" && cat >/dev/null; rm -rf "$1"'
+BLOCK = 512
+MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
+
+
+class Inside:
+    """A private folder inside the container."""
+
+    def __init__(self, runner: ContainerRunner, path: str, owner: tuple[int, int]) -> None:
+        self.path = path
+        self._runner = runner
+        self._owner = owner
+
+    def put(self, path: Path) -> str:
+        """Copy a file, or a folder of files, in; returns where it lies inside.
+
+        Raises:
+            ArchiveDamaged: what arrived is not what was sent. StoreFull, OperationFailed: it did not arrive.
+        """
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        sums: dict[str, str] = {}
+        self._runner.put_tar(self.path, self._tar(path, files, sums))
+        self._check(sums)
+        return f"{self.path}/{path.name if path.is_dir() else _plain(path.name)}"
+
+    def pack(self, sink: HasWrite) -> None:
+        """Write the files of the folder `dump` inside as one flat tar, as Docker streams them out."""
+        source = _Blocks(self._runner.get_tar(f"{self.path}/dump"))
+        with (
+            tarfile.open(fileobj=source, mode="r|", bufsize=BLOCK_BYTES) as inner,
+            tarfile.open(fileobj=sink, mode="w|", bufsize=BLOCK_BYTES, format=tarfile.PAX_FORMAT) as tar,  # type: ignore[call-overload]
+        ):
+            for member in inner:
+                name = member.name.rpartition("/")[2]
+                if not member.isreg():
+                    continue
+                if not MEMBER.fullmatch(name):
+                    raise OperationFailed(f"{member.name!r} is no file of a directory dump")
+                flat = tarfile.TarInfo(name)
+                flat.size, flat.mtime, flat.mode = member.size, int(member.mtime), 0o600
+                tar.addfile(flat, inner.extractfile(member))
+
+    def _tar(self, path: Path, files: list[Path], sums: dict[str, str]) -> Iterator[bytes]:
+        """Yield a tar of the files, hashing each as it goes; nothing is held in memory."""
+        prefix = f"{path.name}/" if path.is_dir() else ""
+        if prefix:
+            yield self._header(prefix.rstrip("/"), 0, folder=True)
+        for file in files:
+            name = f"{prefix}{_plain(file.name)}"
+            digest = hashlib.sha256()
+            descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            with os.fdopen(descriptor, "rb") as stream:
+                size = os.fstat(descriptor).st_size
+                yield self._header(name, size)
+                sent = 0
+                while block := stream.read(min(BLOCK_BYTES, size - sent)):
+                    digest.update(block)
+                    sent += len(block)
+                    yield block
+            if sent != size:
+                raise OperationFailed(f"{file} changed while it was copied into {self._runner.where}")
+            yield b"\0" * (-size % BLOCK)
+            sums[name] = digest.hexdigest()
+        yield b"\0" * (2 * BLOCK)
+
+    def _header(self, name: str, size: int, *, folder: bool = False) -> bytes:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = size, 0o700 if folder else 0o600
+        entry.type = tarfile.DIRTYPE if folder else tarfile.REGTYPE
+        entry.uid, entry.gid = self._owner
+        return entry.tobuf(tarfile.GNU_FORMAT)
+
+    def _check(self, sums: dict[str, str]) -> None:
+        names = [f"{self.path}/{name}" for name in sums]
+        said = self._runner.run(Command("sha256sum", ("--", *names)), announce=False)
+        arrived = [line.split()[0].lstrip("\\") for line in said.splitlines()]
+        if arrived != list(sums.values()):
+            raise ArchiveDamaged(f"what was copied into {self._runner.where} is not what arrived there")
+
+
+def _plain(name: str) -> str:
+    return name if MEMBER.fullmatch(name) else "archive"
+
+
+@contextmanager
+def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
+    """Make a 0700 folder inside; it is gone when the block ends, and when this process does.
+
+    Raises:
+        OperationFailed: it cannot be made.
+    """
+    path = f"/tmp/dbtasks-{secrets.token_hex(8)}"  # noqa: S108 - inside the container, made with a random name and 0700
+    command = Command("sh", ("-c", KEEPER, "sh", path))
+    with runner.writing(command, output=True, announce=False) as keeper:
+        line = keeper.read_line().split()
+        if len(line) != 2:
+            raise OperationFailed(f"no private folder could be made in {runner.where}", details=keeper.said)
+        yield Inside(runner, path, (int(line[0]), int(line[1])))
+
+
+class _Blocks(io.RawIOBase):
+    """An iterator of bytes as something tarfile can read."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = block
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size

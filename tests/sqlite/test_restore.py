@@ -701,3 +701,31 @@ def test_views_triggers_and_generated_columns_come_back_as_they_were(tmp_path: P
     assert run(path, "PRAGMA application_id") == [(77,)]
     run(path, "INSERT INTO a (n) VALUES (4)")
     assert run(path, "SELECT max(id) FROM a") == [(4,)]
+
+
+def test_a_damaged_file_that_cannot_be_moved_aside_stays_where_it_is(tmp_path: Path) -> None:
+    # the folder it would be moved into needs a longer name than file systems have
+    name = "a" * 235 + ".db"
+    path = make(tmp_path / name, 2000)
+    config = settings(tmp_path, name)
+    dbtasks.backup(config)
+    damaged = _damage(path)
+    with pytest.raises(LoadFailed) as caught:
+        restore(config)
+    assert "is as it was" in caught.value.state
+    assert path.read_bytes() == damaged
+    assert leftovers(tmp_path) == []
+
+
+def test_a_restore_that_failed_does_not_give_up_the_way_back_behind_the_last_good_one(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path, lock_timeout="0.2")
+    dbtasks.backup(config)
+    good = restore(config).safety_backup
+    assert good is not None
+    for _ in range(2):
+        plan = dbtasks.plan_restore(config, dbtasks.RestoreJob("latest"))
+        with holder(path, "PRAGMA journal_mode=wal", "BEGIN IMMEDIATE"), pytest.raises(Busy):
+            dbtasks.restore(config, plan)
+    plan = dbtasks.plan_cleanup(config, policy=dbtasks.Policy(keep=1))
+    assert good.id in [b.id for b in plan.retention.kept]

@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import DbTasksError
 from .models import Identity, utc_now
+from .stores.drafts import open_draft, sweep_drafts
 from .stores.local import translated
 
 __all__ = ["Run", "RunRecord", "read_log", "read_restores", "recorded", "write_restore"]
@@ -135,23 +136,14 @@ def write_restore(root: Path, id_: str, record: Mapping[str, Any]) -> Path:
     """
     folder = root / "restores"
     final = folder / f"{id_}.json"
-    beside = folder / f".{id_}.{os.getpid()}"
     with translated(f"cannot write the record of the restore, {final}"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        _write_over(final, beside, record)
+        sweep_drafts(folder)
+        with open_draft(folder) as draft:
+            with draft.create() as stream:
+                stream.write(_encoded(json.dumps(record, indent=2, ensure_ascii=False, default=str)))
+            draft.path.replace(final)
     return final
-
-
-def _write_over(final: Path, beside: Path, record: Mapping[str, Any]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        with os.fdopen(os.open(beside, flags, 0o600), "wb") as stream:
-            stream.write(_encoded(json.dumps(record, indent=2, ensure_ascii=False, default=str)))
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(final)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_restores(root: Path) -> list[dict[str, Any]]:

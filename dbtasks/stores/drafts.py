@@ -20,7 +20,7 @@ from ..interrupts import held_back
 from ..lock import try_lock
 from .files import NOFOLLOW, create_new, translated, unusable
 
-__all__ = ["LocalDraft", "claim_draft", "discard_draft", "drafts_in", "open_draft"]
+__all__ = ["LocalDraft", "claim_draft", "discard_draft", "drafts_in", "open_draft", "sweep_drafts"]
 
 SUFFIX = ".draft"
 LOCK = "lock"
@@ -113,6 +113,14 @@ def discard_draft(folder: Path, lock: int) -> None:
     if not any(path.exists() for path in inside):
         _quietly((folder / LOCK).unlink)
         _quietly(folder.rmdir)
+
+
+def sweep_drafts(home: Path) -> None:
+    """Remove the drafts of dead runs in a folder that is not a store's."""
+    for folder in drafts_in(home):
+        lock = claim_draft(folder)
+        if lock is not None:
+            discard_draft(folder, lock)
 
 
 def _locked_folder(home: Path) -> tuple[Path, int]:

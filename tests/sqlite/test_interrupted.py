@@ -195,6 +195,18 @@ def test_a08_a10_a_backup_killed_or_interrupted_shows_no_backup_or_a_whole_one(
     assert archives(tmp_path) == sorted({made.path, *(b.path for b in shown.backups)})
 
 
+def test_what_a_run_killed_while_it_wrote_its_record_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    config, wanted = _prepared(tmp_path)
+    record = tmp_path / "backups" / "restores"
+    dead = record / ".0123456789abcdef.draft"
+    dead.mkdir(parents=True)
+    (dead / "lock").touch()
+    (dead / "archive").write_text("{")
+    dbtasks.restore(config, dbtasks.plan_restore(config, dbtasks.RestoreJob(wanted)))
+    assert leftovers(tmp_path) == []
+    assert [p.suffix for p in record.iterdir()] == [".json"]
+
+
 def test_h06_a_killed_run_holds_no_lock(tmp_path: Path) -> None:
     make(tmp_path / "app.db", NEW, width=600)
     config = settings(tmp_path)

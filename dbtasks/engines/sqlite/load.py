@@ -40,7 +40,7 @@ from ...models import (
     TargetState,
     utc_now,
 )
-from ...stores.drafts import claim_draft, discard_draft, drafts_in, open_draft
+from ...stores.drafts import open_draft, sweep_drafts
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump
 from . import check, files
@@ -155,19 +155,11 @@ def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: On
     with ExitStack() as stack:
         with translated(f"cannot write beside {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        sweep_drafts(path.parent)
         staged = stack.enter_context(open_draft(path.parent)).path
         _stage(archive, staged, on_event)
         check.check_file(staged)
         yield _Loaded(engine, plan, staged)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed restores left beside the live file."""
-    for draft in drafts_in(folder):
-        lock = claim_draft(draft)
-        if lock is not None:
-            discard_draft(draft, lock)
 
 
 def _stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:

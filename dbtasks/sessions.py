@@ -277,7 +277,9 @@ def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> Can
         text, "starting up", "shutting down", "in recovery mode", "not yet accepting", "too many clients"
     ):
         return TargetUnreachable(
-            f"the server at {where} takes no connections now", details=said, hint="try again, or set wait=30"
+            f"the server at {where} takes no connections now",
+            details=said,
+            hint="try again, or give it time: --wait=30",
         )
     if f'database "{database.lower()}" does not exist' in text:
         return DatabaseMissing(f"there is no database {database} on {where}", details=said)
@@ -293,7 +295,7 @@ def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> Can
     return TargetUnreachable(
         f"the server at {where} cannot be reached",
         details=said,
-        hint="check host and port, start the server, or set wait=30 while it is starting",
+        hint="check host and port, start the server, or give it time: --wait=30",
     )
 
 

@@ -112,11 +112,9 @@ def env_example() -> str:
 
 def tasks_page() -> str:
     """What `invoke --help` says about each task."""
-    namespace = Collection()
-    namespace.add_collection(dbtasks, name="db")
     parts = [NOTE, "# Tasks\n\nWhat `invoke --help db.<task>` prints.\n"]
     for name in dbtasks.ns.tasks:
-        parts.append(f"\n## db.{name}\n\n```text\n{help_of(namespace, f'db.{name}')}\n```\n")
+        parts.append(f"\n## db.{name}\n\n```text\n{help_of(f'db.{name}')}\n```\n")
     return "".join(parts)
 
 
@@ -148,8 +146,10 @@ def fault_tests() -> dict[str, list[str]]:
     return found
 
 
-def help_of(namespace: Collection, task: str) -> str:
+def help_of(task: str) -> str:
     """Run Invoke in process; into anything but a terminal it prints 80 columns wide."""
+    namespace = Collection()
+    namespace.add_collection(dbtasks, name="db")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         Program(namespace=namespace, binary="invoke").run(["invoke", "--help", task], exit=False)

@@ -124,7 +124,7 @@ def _differing_counts(shop: Project) -> Ran:
 
 CODES: dict[str, tuple[int, Callable[[Project], Ran], str]] = {
     "mistyped flag": (1, lambda s: s.invoke("db.backup", "--nope"), "nope"),
-    "unknown key": (2, lambda s: s.invoke("db.list", DBTASKS_KEP="3"), "did you mean keep?"),
+    "unknown key": (2, lambda s: s.invoke("db.list", DBTASKS_KEP="3"), "did you mean DBTASKS_KEEP?"),
     "bad value": (2, lambda s: s.invoke("db.list", DBTASKS_KEEP="0"), "a whole number from 1 up"),
     "no database": (2, _without_dotenv, "set DATABASE_URL"),
     "bad type": (2, lambda s: s.invoke("db.backup", "--type=hourly"), "manual, daily, weekly, monthly"),

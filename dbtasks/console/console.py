@@ -168,7 +168,9 @@ def error_lines(error: DbTasksError, spell: Callable[[str], str] = str) -> list[
     # only a list of wrong settings has lines of its own; elsewhere a line break is part of somebody's name
     message = error.message.split("\n") if type(error) is SettingsError else [error.message]
     lines = [f"✗ {message[0]}", *message[1:]]
-    lines += [f"  {line}" for line in error.details.strip().splitlines()]
+    # a server's one line is often the whole message already
+    details = [line for line in error.details.strip().splitlines() if not error.message.endswith(line)]
+    lines += [f"  {line}" for line in details]
     if error.state:
         lines.append(f"  state: {spell(error.state)}")
     if error.hint:

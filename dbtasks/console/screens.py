@@ -14,7 +14,7 @@ from ..executors.restore import RestorePlan, RestoreResult, TableChange
 from ..executors.verify import Verified
 from ..journal import RunRecord
 from ..models import Backup, Manifest, TargetState
-from .text import age_text, count_text, duration_text, moment_text, size_text, table_lines
+from .text import age_text, count_text, duration_text, many, moment_text, size_text, table_lines
 
 __all__ = [
     "backup_lines",
@@ -52,13 +52,13 @@ def backup_lines(backup: Backup) -> list[str]:
     """Lines after a backup."""
     manifest = backup.manifest
     rows = (
-        f"{count_text(manifest.rows)} rows"
+        many(manifest.rows, "row")
         if manifest.rows is not None
         else f"rows not counted: {manifest.not_counted}"
     )
     lines = [
         f"✓ {backup.id}  {backup.path}  {size_text(manifest.size_bytes)}  {duration_text(manifest.duration)}",
-        f"  verified: {manifest.verified_how}; {len(manifest.tables)} tables, {rows}",
+        f"  verified: {manifest.verified_how}; {many(len(manifest.tables), 'table')}, {rows}",
     ]
     if not manifest.complete:
         lines.append(f"  partial: {'; '.join(manifest.not_included)}")
@@ -74,7 +74,7 @@ def list_lines(catalog: Catalog, now: datetime, *, everything: bool, width: int 
         lines.append("No backups of this database yet. db.backup makes one.")
     if not everything:
         rest = [f"{len(catalog.others)} of other databases" if catalog.others else ""]
-        rest.append(f"{len(catalog.foreign)} foreign files" if catalog.foreign else "")
+        rest.append(many(len(catalog.foreign), "foreign file") if catalog.foreign else "")
         named = " and ".join(part for part in rest if part)
         return [*lines, f"Not shown: {named} (--all)"] if named else lines
     if catalog.others:
@@ -95,6 +95,7 @@ def _backup_table(
     header = (
         "#",
         "id",
+        "state",
         "type",
         "when",
         "local time",
@@ -102,28 +103,32 @@ def _backup_table(
         "format",
         "revision",
         "verified",
-        "database" if of else "",
+        "database",
     )
     rows = [_backup_row(backup, now, of=of) for backup in backups]
-    return table_lines(header, rows, right=(0, 5), drop=(7, 6, 4, 8, 2, 5), width=width)
+    # what must not be missed stands first and is never dropped
+    return table_lines(header, rows, right=(0, 6), drop=(8, 7, 9, 5, 6, 3), width=width)
 
 
 def _backup_row(backup: Backup, now: datetime, *, of: bool) -> tuple[str, ...]:
     manifest = backup.manifest
-    marks = [mark for mark, given in (("latest", backup.latest), ("pinned", manifest.pinned)) if given]
-    if not manifest.complete:
-        marks.append("partial")
-    verified = "✗ damaged" if manifest.damage else f"✓ {age_text(manifest.verified_at, now)}"
+    marks = {
+        "✗ damaged": bool(manifest.damage),
+        "partial": not manifest.complete,
+        "latest": backup.latest,
+        "pinned": manifest.pinned,
+    }
     return (
         str(backup.number or ""),
         backup.id,
+        " ".join(mark for mark, given in marks.items() if given),
         str(manifest.type),
         age_text(manifest.started_at, now),
         f"{manifest.started_at.astimezone():%d %b %H:%M}",
         size_text(manifest.size_bytes),
-        " ".join((str(manifest.format), *marks)),
+        str(manifest.format),
         _revision(manifest),
-        verified,
+        "" if manifest.damage else f"✓ {age_text(manifest.verified_at, now)}",
         str(manifest.database) if of else "",
     )
 
@@ -158,8 +163,11 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
             "Holds",
             "the whole database" if manifest.complete else f"a part: {'; '.join(manifest.not_included)}",
         ),
-        ("Verified", f"{moment_text(manifest.verified_at)}: {manifest.verified_how}"),
-        ("Damage", manifest.damage),
+        (
+            "Verified",
+            "" if manifest.damage else f"{moment_text(manifest.verified_at)}: {manifest.verified_how}",
+        ),
+        ("Damaged", manifest.damage),
         ("sha256", manifest.sha256),
         ("Migration", _revision(manifest)),
         ("Extensions", ", ".join(f"{name} {version}" for name, version in manifest.extensions.items())),
@@ -169,8 +177,10 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
         ("Warnings", "; ".join(manifest.warnings)),
     ]
     lines = [f"{name:<12}{value}" for name, value in facts if value]
-    lines += ["", *_tables(manifest), "", "By hand, without dbtasks:"]
-    return [*lines, *(f"  {command}" for command in shown.by_hand)]
+    lines += ["", *_tables(manifest)]
+    if manifest.damage:
+        return [*lines, "", "It is damaged: take another one."]
+    return [*lines, "", "By hand, without dbtasks:", *(f"  {command}" for command in shown.by_hand)]
 
 
 def _tables(manifest: Manifest) -> list[str]:
@@ -272,12 +282,14 @@ def restore_lines(result: RestoreResult) -> list[str]:
     checked = "equal to the manifest" if result.checked_against_manifest else "no manifest to compare with"
     lines = [
         f"✓ restored {result.target.name} in {duration_text(result.seconds)}: "
-        f"{result.tables} tables, {count_text(result.rows)} rows, {checked}",
+        f"{many(result.tables, 'table')}, {many(result.rows, 'row')}, {checked}",
     ]
     if result.sessions_ended:
-        lines.append(f"  {result.sessions_ended} other sessions were ended")
+        lines.append(f"  ended {many(result.sessions_ended, 'other session')}")
     if result.old and result.safety_backup:
-        lines.append(f"  the former database is kept as {result.old} until the next cleanup")
+        lines.append(
+            f"  the former database is kept as {result.old} until the next cleanup, which every db.backup runs"
+        )
     if result.safety_backup:
         lines.append(f"  safety backup: {result.safety_backup.id}  {result.safety_backup.path}")
     back = result.way_back
@@ -316,11 +328,11 @@ def info_lines(report: InfoReport, now: datetime) -> list[str]:
     lines = []
     target, facts = report.target, report.facts
     if target:
-        size = f" · {size_text(facts.size_bytes)} · {len(facts.tables)} tables" if facts else ""
+        size = f" · {size_text(facts.size_bytes)} · {many(len(facts.tables), 'table')}" if facts else ""
         lines.append(f"Database    {target.name}{f' · {facts.server_version}' if facts else ''}{size}")
         lines.append(f"Connection  {target.address}{f' · {report.state}' if report.state else ''}")
     if facts and facts.sessions:
-        lines.append(f"Sessions    {facts.sessions} others connected")
+        lines.append(f"Sessions    {many(facts.sessions, 'other session')} connected")
     if facts and facts.revision:
         lines.append(f"Migration   {facts.revision.tool} {', '.join(facts.revision.revisions[-3:])}")
     lines += [f"Route       {r.route:<10} {'✓' if r.usable else '✗'} {r.why}" for r in report.routes]
@@ -334,7 +346,7 @@ def info_lines(report: InfoReport, now: datetime) -> list[str]:
         f"{size_text(report.free_bytes)} free"
     )
     if report.foreign:
-        lines.append(f"            {report.foreign} foreign files")
+        lines.append(f"            {many(report.foreign, 'foreign file')}")
     lines.append(f"Project     {report.root}")
     rows = [(s.name, s.text, f"← {s.source}") for s in report.settings]
     lines += ["", *table_lines(("setting", "value", "source"), rows)]

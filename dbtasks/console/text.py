@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-__all__ = ["age_text", "count_text", "duration_text", "moment_text", "printable", "size_text", "table_lines"]
+__all__ = [
+    "age_text",
+    "count_text",
+    "duration_text",
+    "many",
+    "moment_text",
+    "printable",
+    "size_text",
+    "table_lines",
+]
 
 ASCII = str.maketrans(
     {"✓": "+", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "█": "#", "←": "<-", "×": "x"}
@@ -37,6 +46,11 @@ def age_text(moment: datetime, now: datetime) -> str:
         if seconds < limit:
             return f"{max(0, int(seconds // size))} {unit} ago"
     return f"{int(seconds // 604800)} wk ago" if seconds < 63 * 86400 else f"{int(seconds // 2629800)} mo ago"
+
+
+def many(number: int, thing: str) -> str:
+    """Return a number with its noun: `1 table`, `1,000 rows`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def duration_text(duration: timedelta | float) -> str:

@@ -11,7 +11,7 @@ from ..formats import by_hand, sniff
 from ..journal import RunRecord, read_log
 from ..models import Archive, Backup, Type
 from ..settings import Settings
-from ..stores.local import LocalStore
+from ..stores.local import LocalStore, OutputFolder
 
 __all__ = ["Shown", "archive_of", "find", "list_backups", "list_runs", "show", "unlisted_archive"]
 
@@ -50,7 +50,24 @@ def find(settings: Settings, selector: str) -> Backup:
     if path.is_absolute() or len(path.parts) > 1:
         # relative paths are relative to the project root, wherever Invoke was started
         selector = str(settings.root / path)
-    return list_backups(settings).find(selector)
+    try:
+        return list_backups(settings).find(selector)
+    except NotFound:
+        beside = _with_manifest(settings, selector)
+        if beside is None:
+            raise
+        return beside
+
+
+def _with_manifest(settings: Settings, selector: str) -> Backup | None:
+    """Return a backup that lies elsewhere, its manifest beside it: handed out by --output, or carried here."""
+    if selector.isdecimal() or selector.startswith("latest"):
+        return None
+    path = settings.root / Path(selector).expanduser()
+    found = (
+        e for e in OutputFolder(path.parent).entries() if isinstance(e, Backup) and e.path.name == path.name
+    )
+    return next(found, None)
 
 
 def show(settings: Settings, selector: str) -> Shown:

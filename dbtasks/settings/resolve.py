@@ -188,7 +188,7 @@ class _Resolution:
             self.problems.append(f"{variable} (in {where}): only a mount's own config= may set env_prefix")
         if name.startswith(RESERVED) or name.removesuffix("_FILE") in (key.upper() for key in known):
             return
-        suggestion = _suggest(name.lower(), known)
+        suggestion = _suggest(name, [known_name.upper() for known_name in known], self.prefix)
         if not self.private:
             self.problems.append(f"{variable} (in {where}): unknown setting{suggestion}")
         elif suggestion:
@@ -321,9 +321,10 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _suggest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
-    return f"; did you mean {close[0]}?" if close else ""
+def _suggest(name: str, known: Sequence[str], prefix: str = "") -> str:
+    wanted = name.upper() if prefix else name.lower()
+    close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def _report(problems: list[str]) -> SettingsError:

@@ -74,6 +74,6 @@ def read_dotenv(path: Path) -> dict[str, str]:
     if broken:
         raise SettingsError(
             f"{path}: line {', '.join(broken)} cannot be parsed",
-            hint="quote the value, and escape quotes inside it",
+            hint="each line is NAME=value; quote a value that holds quotes or a # after a space",
         )
     return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}

@@ -100,6 +100,14 @@ class DbTask(Task):  # type: ignore[type-arg]
     def __hash__(self) -> int:
         return id(self)
 
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
+        """Return the flags; Invoke uses a task's help texts up, which a second mount or page still needs."""
+        texts = dict(self.help)
+        try:
+            return list(super().get_arguments(ignore_unknown_help=ignore_unknown_help))
+        finally:
+            self.help = texts
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body inside the boundary."""
         if not args or not isinstance(args[0], Context):

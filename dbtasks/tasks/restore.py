@@ -109,7 +109,7 @@ def _choose(call: Call, settings: Any, *, yes: bool) -> str:
     if yes or call.dry or not call.console.may_ask:
         raise NeedsConfirmation(
             "which backup is to be restored?",
-            hint="add --file=latest, or a number or id from db.list",
+            hint="add --file=latest, or a number or id from db.list; and --yes, to go on without being asked",
             state="nothing was touched",
         )
     backups = list_backups(settings).backups

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from ...errors import CommandFailed, UsageError
+from ...errors import CommandFailed
 from ...models import Compression, DumpPlan, Format
 from ...runners import Command, Runner
 from .tables import Selection
 
 __all__ = [
     "SUFFIXES",
-    "check_extra",
     "dump_command",
     "globals_command",
     "list_command",
@@ -32,67 +31,6 @@ SUFFIXES: Mapping[tuple[Format, Compression], str] = {
 }
 LEVELS = {Compression.NONE: "0", Compression.GZIP: "1", Compression.ZSTD: "zstd:1"}
 """`1` means gzip:1 to every pg_dump; only those from 16 on take the long spelling."""
-
-OURS = {
-    "--format": "use --format of the task",
-    "--file": "use --output",
-    "--jobs": "use --jobs of the task",
-    "--compress": "use --compression",
-    "--dbname": "the database is set by the url",
-    "--host": "the server is set by the url",
-    "--port": "the server is set by the url",
-    "--username": "the user is set by the url",
-    "--password": "there is never a prompt: set the password in the url",
-    "--no-password": "there is never a prompt anyway",
-    "--table": "use --table of the task",
-    "--exclude-table": "use --exclude-table of the task",
-    "--exclude-table-data": "use --exclude-data",
-    "--table-and-children": "use --table: partitions are included",
-    "--exclude-table-and-children": "use --exclude-table: partitions are included",
-    "--exclude-table-data-and-children": "use --exclude-data: partitions are included",
-    "--filter": "use --table, --exclude-table and --exclude-data",
-    "--schema-only": "use --schema-only of the task",
-    "--data-only": "use --data-only of the task",
-    "--no-owner": "use --no-owner of the task",
-    "--snapshot": "each backup has a snapshot of its own",
-    "--lock-wait-timeout": "use the setting lock_timeout",
-    "--no-sync": "a backup is always synced to disk",
-    "--clean": "a restore replaces the database as a whole",
-    "--if-exists": "a restore replaces the database as a whole",
-    "--create": "a restore creates the database itself",
-    "--verbose": "progress is shown anyway",
-    "--version": "see db.info",
-    "--help": "see pg_dump --help",
-}
-SHORT = dict(
-    zip(
-        "FfjZdhpUWwtTsaOcCvV?",
-        [
-            *("--format", "--file", "--jobs", "--compress", "--dbname", "--host", "--port", "--username"),
-            *("--password", "--no-password", "--table", "--exclude-table", "--schema-only", "--data-only"),
-            *("--no-owner", "--clean", "--create", "--verbose", "--version", "--help"),
-        ],
-        strict=True,
-    )
-)
-SHORT_WITH_VALUE = frozenset("EenNS")
-LONG_WITH_VALUE = frozenset(
-    {
-        "--encoding",
-        "--exclude-extension",
-        "--exclude-schema",
-        "--extension",
-        "--extra-float-digits",
-        "--include-foreign-data",
-        "--restrict-key",
-        "--role",
-        "--rows-per-insert",
-        "--schema",
-        "--section",
-        "--superuser",
-        "--sync-method",
-    }
-)
 
 
 def dump_command(
@@ -156,43 +94,4 @@ def zstd_in_pg_dump(runner: Runner) -> bool:
         runner.run(Command("pg_dump", ("--format=custom", "--compress=zstd:1", "--no-password"), env=nowhere))
     except CommandFailed as exc:
         return "compress" not in exc.details
-    return False
-
-
-def check_extra(extra: Sequence[str]) -> None:
-    """Refuse arguments given after `--` that are ours to decide, in any spelling pg_dump would take.
-
-    Raises:
-        UsageError: names the argument and what to use instead.
-    """
-    rest = list(extra)
-    while rest:
-        argument = rest.pop(0)
-        if argument.startswith("--"):
-            takes_next = _check_long(argument)
-        elif argument.startswith("-") and argument != "-":
-            takes_next = _check_short(argument)
-        else:
-            raise UsageError(f"{argument!r} after --: {OURS['--dbname']}")
-        if takes_next and rest:
-            rest.pop(0)
-
-
-def _check_long(argument: str) -> bool:
-    name, has_value, _ = argument.partition("=")
-    if name in LONG_WITH_VALUE:
-        return not has_value
-    for ours, instead in OURS.items():
-        # getopt takes every beginning of an option for the option
-        if ours.startswith(name):
-            raise UsageError(f"{name} after --: {instead}")
-    return False
-
-
-def _check_short(cluster: str) -> bool:
-    for position, letter in enumerate(cluster[1:], start=1):
-        if letter in SHORT:
-            raise UsageError(f"-{letter} after --: {OURS[SHORT[letter]]}")
-        if letter in SHORT_WITH_VALUE:
-            return position == len(cluster) - 1
     return False

@@ -30,6 +30,7 @@ from ...stores import Draft
 from ...stores.files import create_new, translated
 from ...streams import HashingWriter, compressing, pump
 from .commands import dump_command, globals_command
+from .extra import ROW_SECURITY, read_extra
 from .facts import Relation, count_rows, reading_snapshot, relations, sequence_values
 from .tables import Selection, select_tables
 
@@ -106,7 +107,7 @@ def dump(engine: PostgresEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent
 @contextmanager
 def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
     """Lock what will be dumped, then take and export the snapshot; both last as long as the block."""
-    filtered = "--enable-row-security" in plan.request.extra
+    filtered = any(argument.name == ROW_SECURITY for argument in read_extra(plan.request.extra))
     with engine.session() as session:
         before = _select(engine, plan, session)
         with reading_snapshot(session, row_security=filtered):

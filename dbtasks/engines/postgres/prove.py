@@ -10,7 +10,8 @@ from ...models import Compression, DumpPlan, DumpRequest, Format
 from ...runners import ToolVersion
 from ...sessions import Session
 from ...streams import zstd_available
-from .commands import SUFFIXES, check_extra, zstd_in_pg_dump
+from .commands import SUFFIXES, zstd_in_pg_dump
+from .extra import ROW_SECURITY, metadata_left_out, read_extra
 from .facts import PARTITIONED, SEQUENCE, TABLE, database_facts, relations
 from .tables import Selection, select_tables
 
@@ -39,7 +40,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         ToolMissing, VersionMismatch: the tools cannot do it.
         RightMissing: the role may not read all of it; names what.
     """
-    check_extra(request.extra)
+    given = {argument.name for argument in read_extra(request.extra)}
     format_ = _format(engine, request)
     jobs = _jobs(engine, request, format_)
     _prove_tools(engine, format_, globals_=globals_)
@@ -54,7 +55,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
             exclude_tables=settings.exclude_tables,
             exclude_data=settings.exclude_data,
         )
-        _prove_rights(session, selection, filtered="--enable-row-security" in request.extra)
+        _prove_rights(session, selection, filtered=ROW_SECURITY in given)
         if globals_:
             _prove_globals(session)
     return DumpPlan(
@@ -67,7 +68,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         facts=facts,
         tool_version=engine.tool_version,
         complete=not selection.not_included,
-        not_included=selection.not_included,
+        not_included=(*selection.not_included, *metadata_left_out(request.extra)),
         tables=tuple(str(table) for table in selection.with_rows),
         tables_without_data=tuple(str(table) for table in selection.without_rows),
         jobs=jobs,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ...errors import UsageError
 from ...models import DumpRequest
 from ...sessions import Session
+from .extra import incomplete_by
 from .facts import PARTITIONED, SEQUENCE, TABLE, Relation
 
 __all__ = ["Selection", "find_relations", "partition_trees", "select_tables", "split_name"]
@@ -32,6 +33,12 @@ LARGE_OBJECT_TABLES = """
       AND 'pg_catalog.oid'::pg_catalog.regtype IN (t.oid, t.typbasetype)
       AND EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
 """
+
+REFERENCES = """
+    SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint
+    WHERE contype = 'f' AND conrelid = ANY (%s) AND confrelid <> ALL (%s)
+"""
+LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def select_tables(
             included if request.tables else set(), excluded, no_rows & set(dumped), bool(large)
         ),
         not_included=_not_included(request, included, excluded, no_rows & set(dumped)),
-        warnings=(*warnings, *more, *large),
+        warnings=(*warnings, *more, *large, *_lost_references(session, found, dumped)),
     )
 
 
@@ -155,12 +162,18 @@ def _find(name: str, found: Sequence[Relation], flag: str) -> Relation:
     matches = [r for r in found if (r.name == table and schema in (None, r.schema)) or r.name == name]
     if not matches:
         close = [str(relation) for relation in found if relation.name.lower() == table.lower()]
-        hint = f"did you mean {close[0]}? Upper and lower case count" if close else "db.info lists the tables"
+        hint = f"did you mean {close[0]}? Upper and lower case count" if close else _there_are(found)
         raise UsageError(f"{flag}={name}: there is no such table", hint=hint)
     if len(matches) > 1:
         where = ", ".join(str(relation) for relation in matches)
         raise UsageError(f"{flag}={name}: the name exists in several schemas", hint=f"say which one: {where}")
     return matches[0]
+
+
+def _there_are(found: Sequence[Relation]) -> str:
+    names = [str(relation) for relation in found if relation.kind in (TABLE, PARTITIONED)]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"there are {', '.join(names[:LISTED])}{more}" if names else "the database has no tables"
 
 
 def _standing(
@@ -191,6 +204,21 @@ def _large_objects(session: Session, request: DumpRequest, dumped: list[Relation
     return (f"{', '.join(pointing)} may refer to large objects: all large objects are included",)
 
 
+def _lost_references(session: Session, found: Sequence[Relation], dumped: list[Relation]) -> tuple[str, ...]:
+    """Warn of foreign keys to tables that are left out: without those a restore fails."""
+    names = {relation.oid: str(relation) for relation in found}
+    oids = [relation.oid for relation in dumped]
+    pairs = sorted(
+        (names[table], names[other])
+        for table, other in session.rows(REFERENCES, (oids, oids))
+        if table in names and other in names
+    )
+    return tuple(
+        f"{table} refers to {other}, which is not in it: restoring it needs that table"
+        for table, other in pairs
+    )
+
+
 def _arguments(
     included: set[Relation], excluded: set[Relation], no_rows: set[Relation], large: bool
 ) -> tuple[str, ...]:
@@ -213,7 +241,8 @@ def _not_included(
 ) -> tuple[str, ...]:
     parts = []
     if request.tables:
-        parts.append(f"everything but {_names(included)}")
+        names = _names(included)
+        parts.append(f"all other tables than {names} (it holds only {names})")
     if excluded:
         parts.append(f"table {_names(excluded)}")
     if no_rows and not request.schema_only:
@@ -222,8 +251,8 @@ def _not_included(
         parts.append("all rows (--schema-only)")
     if request.data_only:
         parts.append("all definitions (--data-only)")
-    if request.extra:
-        parts.append(f"what pg_dump's own arguments leave out: {' '.join(request.extra)}")
+    if partial := incomplete_by(request.extra):
+        parts.append(f"what pg_dump's own arguments leave out: {' '.join(partial)}")
     return tuple(parts)
 
 

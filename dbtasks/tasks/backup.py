@@ -50,7 +50,7 @@ def backup(
     output: str | None = None,
     skip_cleanup: bool = False,
 ) -> Outcome:
-    """Back up the database, verify the archive, then apply the retention.
+    """Back up the database, verify it, apply the retention.
 
     The backup is listed only after it was read back from disk and proved
     whole. A run that fails or is killed leaves nothing that looks like a

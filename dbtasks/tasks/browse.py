@@ -62,7 +62,7 @@ def list_(call: Call, type_: str | None = None, all_: bool = False, last: str | 
     help={"file": "Number, id, beginning of an id, latest, latest:TYPE, name or path (default: latest)."}
 )
 def show(call: Call, file: str | None = None) -> Outcome:
-    """Show one backup, and the commands that restore it by hand.
+    """Show one backup and how to restore it by hand.
 
     Examples:
         invoke db.show
@@ -83,7 +83,7 @@ def show(call: Call, file: str | None = None) -> Outcome:
 
 @db_task(help={"check": "End with 10 when something is wrong."})
 def info(call: Call, check: bool = False) -> Outcome:
-    """Show the database, the routes to it, the store and every setting.
+    """Show database, routes, store and settings.
 
     Each setting is shown with the place its value came from.
 
@@ -108,7 +108,7 @@ def info(call: Call, check: bool = False) -> Outcome:
 
 @db_task(help={"last": "Only this many runs (default: 20).", "failed": "Only runs that failed."})
 def log(call: Call, last: str | None = None, failed: bool = False) -> Outcome:
-    """Show what ran, when, how long, how large, and how it ended.
+    """Show what ran, when, and how it ended.
 
     Examples:
         invoke db.log

@@ -15,7 +15,7 @@ __all__ = ["cleanup", "verify"]
     }
 )
 def verify(call: Call, file: str | None = None, all_: bool = False) -> Outcome:
-    """Read a backup again to its end and compare its checksum.
+    """Read a backup again to its end, checksum and all.
 
     The outcome is written into the manifest. A damaged backup stays where it
     is and counts for nothing from then on.
@@ -63,7 +63,7 @@ def cleanup(
     type_: str | None = None,
     yes: bool = False,
 ) -> Outcome:
-    """Remove backups the retention does not want, with the reason for each.
+    """Remove what the retention does not want, with reasons.
 
     Pinned backups, the last verified complete one and the safety backup of
     the last restore always stay. Files that dbtasks did not make are never

@@ -52,7 +52,7 @@ class Catalog:
         """Return the backup a user means.
 
         Digits are always a number of the list; then `latest`, `latest:TYPE`,
-        an id, a file name or path, or a unique beginning of an id.
+        an id, a file name or path, or a unique beginning of an id of our own.
 
         Raises:
             NotFound: nothing matches. UsageError: several do.
@@ -65,7 +65,8 @@ class Catalog:
         named = [b for b in everything if selector in (b.id, b.path.name)] or self._at_path(Path(selector))
         if len(named) == 1:
             return named[0]
-        begun = [b for b in everything if selector and b.id.startswith(selector)]
+        # a beginning is typed from the list, and that shows our own: another database's must be said in full
+        begun = [b for b in self.backups if selector and b.id.startswith(selector)]
         if len(begun) > 1:
             ids = ", ".join(b.id for b in begun)
             raise UsageError(f"{selector!r} begins several ids: {ids}", hint="add another character")

@@ -10,6 +10,8 @@ from .models import PostgresTarget, Target
 
 __all__ = ["Consent", "consent_needed", "matches_name", "nobody_to_ask", "settle"]
 
+LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
+
 
 @dataclass(frozen=True)
 class Consent:
@@ -19,14 +21,28 @@ class Consent:
     """What has to be typed: the database's name."""
     protected: bool
     """Only the typed name, or --confirm, will do."""
+    reason: str = ""
+    """Why only that will do; empty where nothing is protected."""
 
 
-def consent_needed(target: Target, protect: tuple[str, ...]) -> Consent:
-    """Say what must be confirmed for this target; `protect` holds names and hosts."""
+def consent_needed(target: Target, protect: tuple[str, ...], doubts: tuple[str, ...] = ()) -> Consent:
+    """Say what must be confirmed for this target.
+
+    `protect` holds names and hosts; a loopback address means every spelling of
+    this machine. `doubts` are reasons to think that another target is meant.
+    """
     names = {target.name.lower(), PurePath(target.name).stem.lower()}
     if isinstance(target, PostgresTarget):
-        names = {target.name.lower(), target.host.lower()}
-    return Consent(target.name, protected=any(entry.lower() in names for entry in protect))
+        names = {target.name.lower(), _host(target.host)}
+    reasons = ["it is protected"] if any({entry.lower(), _host(entry)} & names for entry in protect) else []
+    reasons += doubts
+    return Consent(target.name, protected=bool(reasons), reason="; ".join(reasons))
+
+
+def _host(text: str) -> str:
+    """Return one spelling per host; no host at all, or a socket's folder, is this machine."""
+    host = text.lower().strip("[]")
+    return "localhost" if host in LOOPBACK or host.startswith("/") else host
 
 
 def matches_name(target: Target, typed: str) -> bool:
@@ -54,7 +70,7 @@ def settle(target: Target, consent: Consent, *, yes: bool, confirm: str | None) 
 def nobody_to_ask(target: Target, consent: Consent) -> NeedsConfirmation:
     """Build the refusal for a run without a terminal: it names the flag to add."""
     flag = f"--confirm={consent.name}" if consent.protected else "--yes"
-    why = " (it is protected)" if consent.protected else ""
+    why = f" ({consent.reason or 'it is protected'})" if consent.protected else ""
     return NeedsConfirmation(
         f"this overwrites {target.name} at {target.address}{why}, and there is no terminal to ask",
         hint=f"add {flag}, or restore beside it with --into=NAME",

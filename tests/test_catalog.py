@@ -93,7 +93,9 @@ def test_digits_are_a_number_even_where_an_id_or_file_would_fit(selector: str) -
 def test_a_unique_beginning_is_enough_and_a_shared_one_is_refused() -> None:
     listed = catalog(at(1, "abc234"), at(2, "abd234"), at(3, "x23456", database=OTHER))
     assert listed.find("abc").id == "abc234"
-    assert listed.find("x2").id == "x23456"
+    assert listed.find("x23456").id == "x23456"
+    with pytest.raises(NotFound):
+        listed.find("x2")
     with pytest.raises(UsageError, match=r"abd234, abc234"):
         listed.find("ab")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -9,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog import new_id
-from ..engines import Engine, Loaded
+from ..engines import Engine
 from ..engines.routes import open_engine
 from ..errors import (
     ArchiveDamaged,
-    CountsDiffer,
     Damaged,
     DbTasksError,
     Interrupted,
-    LoadFailed,
     NotFound,
     Refused,
     UsageError,
@@ -48,9 +47,11 @@ from ..models import (
     utc_now,
 )
 from ..settings import Settings
-from ..urls import sqlite_target
-from .backup import BackupJob, hash_file, make_backup, writing_run
+from ..stores.local import translated
+from ..urls import sqlite_file
+from .backup import BackupJob, make_backup, writing_run
 from .browse import archive_of, find, unlisted_archive
+from .proof import expected_counts, prove_counts, prove_problems, prove_same_file, prove_still_as_planned
 from .verify import read_whole
 
 __all__ = ["RestoreJob", "RestorePlan", "RestoreResult", "TableChange", "plan_restore", "restore"]
@@ -140,8 +141,9 @@ def plan_restore(
         checked = _read(engine, archive, on_event)
         load = engine.plan_load(archive, job.request)
     safety, why = _safety(settings, job, load, target)
-    consent = consent_needed(target, settings.protect)
-    warnings = (*checked.warnings, *load.warnings)
+    doubts = _doubts(settings, archive, target) if job.into is None else ()
+    consent = consent_needed(target, settings.protect, doubts)
+    warnings = (*doubts, *checked.warnings, *load.warnings)
     return RestorePlan(
         job=job,
         archive=archive,
@@ -172,11 +174,13 @@ def restore(
         nothing was kept of the load. Interrupted: the state says what the target holds.
     """
     started_at, id_ = now(), new_id()
+    safety: Backup | None = None
     state = f"{plan.target.name} is as it was; unfinished files are removed"
     try:
         with writing_run(settings, "restore", plan.target) as run, ExitStack() as held:
             run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
-            _still_as_planned(settings, plan, on_event)
+            with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
+                prove_still_as_planned(engine, plan.load.state)
             safety = _save_present(settings, plan, now, on_event) if plan.safety else None
             record = _record(plan, id_, safety, started_at.isoformat())
             with _written_down(settings, id_, record, on_event) as outcome:
@@ -186,7 +190,11 @@ def restore(
                 outcome |= {"state": "done", "old": swapped.old, "finished_at": now().isoformat()}
             run.note(restore=id_, safety_backup=safety.id if safety else None)
     except KeyboardInterrupt as exc:
-        raise Interrupted(f"the restore of {plan.target.name} was interrupted", state=state) from exc
+        interrupted = f"the restore of {plan.target.name} was interrupted"
+        raise Interrupted(interrupted, state=_naming(safety, state)) from exc
+    except DbTasksError as exc:
+        exc.state = _naming(safety, exc.state)
+        raise
     for text in swapped.warnings:
         on_event(Warned(text))
     return RestoreResult(
@@ -195,7 +203,7 @@ def restore(
         archive=plan.archive,
         tables=len(counts),
         rows=sum(counts.values()),
-        checked_against_manifest=_expected(plan.archive) is not None,
+        checked_against_manifest=expected_counts(plan.archive) is not None,
         safety_backup=safety,
         old=swapped.old,
         way_back=_way_back(plan, safety, swapped),
@@ -240,7 +248,45 @@ def _target(settings: Settings, into: str | None) -> Target:
         )
     if isinstance(target, PostgresTarget):
         return replace(target, database=into)
-    return sqlite_target(Path(into).expanduser(), root=settings.root)
+    other = sqlite_file(into, root=settings.root, source="--into")
+    if other != target:
+        _refuse_no_database(settings, other.path)
+    return other
+
+
+def _refuse_no_database(settings: Settings, path: Path) -> None:
+    """Refuse to write over what only --into names and what is no database: only a damaged *database* is moved aside."""
+    if path.resolve().is_relative_to(settings.backup_dir.resolve()):
+        raise Refused(
+            f"--into: {path} lies in the backup folder",
+            hint="choose a place outside it",
+            state="nothing was touched",
+        )
+    if path.exists() and not _is_database(path):
+        raise Refused(
+            f"--into: {path} exists and is not a SQLite database",
+            hint="choose another name",
+            state="it was not touched",
+        )
+
+
+def _is_database(path: Path) -> bool:
+    """Whether a file has the header of one, or is empty, which SQLite takes for one."""
+    if not path.is_file():
+        return False
+    with translated(f"cannot read {path}"), path.open("rb") as stream:
+        return stream.read(16) in (b"", b"SQLite format 3\0")
+
+
+def _doubts(settings: Settings, archive: Archive, target: Target) -> tuple[str, ...]:
+    """Say why this may be the wrong backup for the configured database."""
+    manifest, doubts = archive.manifest, []
+    if manifest and manifest.database != target.identity:
+        doubts.append(f"this backup is of {manifest.database} and goes into {target.identity}")
+    environments = (manifest.environment if manifest else None, settings.environment)
+    if all(environments) and len(set(environments)) > 1:
+        doubts.append(f"this backup was made in {environments[0]} and goes into {environments[1]}")
+    return tuple(doubts)
 
 
 def _same_engine(archive: Archive, target: Target) -> None:
@@ -267,14 +313,9 @@ def _safety(settings: Settings, job: RestoreJob, load: LoadPlan, target: Target)
     return True, ""
 
 
-def _expected(archive: Archive) -> Mapping[str, int] | None:
-    manifest = archive.manifest
-    return None if manifest is None or manifest.not_counted else manifest.counts
-
-
 def _changes(archive: Archive, load: LoadPlan) -> tuple[TableChange, ...]:
     """List the tables that will not have the rows they have now; empty where nothing is known."""
-    backup = _expected(archive)
+    backup = expected_counts(archive)
     if backup is None:
         return ()
     live = load.live_rows if load.state in (TargetState.PRESENT, TargetState.EMPTY) else {}
@@ -286,24 +327,19 @@ def _changes(archive: Archive, load: LoadPlan) -> tuple[TableChange, ...]:
     )
 
 
-def _still_as_planned(settings: Settings, plan: RestorePlan, on_event: OnEvent) -> None:
-    """Look again where the plan found nothing worth a safety backup: somebody may have filled it since."""
-    if plan.load.state not in (TargetState.MISSING, TargetState.EMPTY):
-        return
-    with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
-        state = engine.state()
-    if state is not plan.load.state:
-        raise Refused(
-            f"{plan.target.name} was {plan.load.state} when the restore was planned, and is {state} now",
-            state=f"{plan.target.name} was not touched",
-            hint="look at it, then restore again",
-        )
-
-
 def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: OnEvent) -> Backup:
     """Back up what is about to be replaced: all of it, whatever backups usually leave out."""
     on_event(Phase("safety", f"backing up {plan.target.name} as it is"))
-    whole = replace(settings, target=plan.target, exclude_tables=(), exclude_data=(), format=None)
+    # a format or codec that is configured may not suit this server's tools: the default always does
+    whole = replace(
+        settings,
+        target=plan.target,
+        exclude_tables=(),
+        exclude_data=(),
+        format=None,
+        compression=None,
+        jobs=None,
+    )
     note = f"before restoring {plan.archive.path.name}"
     try:
         with open_engine(whole, plan.target, via=plan.job.via, on_event=on_event) as engine:
@@ -313,6 +349,14 @@ def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: O
         exc.state = f"{plan.target.name} was not touched: without a safety backup the restore did not start"
         exc.hint = exc.hint or "--skip-safety-backup restores without one"
         raise
+
+
+def _naming(safety: Backup | None, state: str) -> str:
+    """Add to a failure's state that its safety backup was made: nobody should have to look for it."""
+    if safety is None or safety.id in state:
+        return state
+    saved = f"what it holds was backed up before, as {safety.id}"
+    return f"{state}; {saved}" if state else saved
 
 
 @contextmanager
@@ -339,9 +383,11 @@ def _load(
     with _untouched(plan), engine.load(plan.load, plan.archive, on_event) as loaded:
         on_event(Phase("check", "row counts and constraints"))
         counts = loaded.counts()
-        _compare(plan, counts)
-        _refuse_new_problems(plan, loaded)
-        _same_file(plan)
+        prove_counts(plan.archive, counts)
+        unverified = plan.load.request.unverified
+        for text in prove_problems(plan.archive, loaded, unverified=unverified):
+            on_event(Warned(text))
+        prove_same_file(plan.archive)
         on_event(Phase("swap", plan.target.name))
         held.enter_context(held_back())
         return counts, loaded.commit()
@@ -355,47 +401,6 @@ def _untouched(plan: RestorePlan) -> Iterator[None]:
     except DbTasksError as exc:
         exc.state = exc.state or f"{plan.target.name} is as it was; what was loaded is removed"
         raise
-
-
-def _compare(plan: RestorePlan, counts: Mapping[str, int]) -> None:
-    expected = _expected(plan.archive)
-    if expected is None:
-        return
-    # a table may have been left out of the dump's rows; it must then be there, with none
-    wrong = [
-        f"{name}: {counts.get(name)} instead of {rows}"
-        for name, rows in expected.items()
-        if counts.get(name) != rows
-    ]
-    if wrong:
-        shown = "\n".join(wrong[:10])
-        raise CountsDiffer(
-            f"{len(wrong)} tables did not come back with the rows of the manifest",
-            details=shown,
-            state=f"{plan.target.name} is as it was; what was loaded is removed",
-        )
-
-
-def _refuse_new_problems(plan: RestorePlan, loaded: Loaded) -> None:
-    """Refuse what the load broke; what the backup itself warned of came from the source."""
-    problems = loaded.problems()
-    known = plan.archive.manifest.warnings if plan.archive.manifest else ()
-    if problems and not known and plan.archive.manifest:
-        raise LoadFailed(
-            f"the loaded database does not hold together: {problems[0]}",
-            details="\n".join(problems[1:10]),
-            state=f"{plan.target.name} is as it was; what was loaded is removed",
-        )
-
-
-def _same_file(plan: RestorePlan) -> None:
-    """Hash the archive once more: what was loaded must be what was verified."""
-    manifest = plan.archive.manifest
-    if manifest and hash_file(plan.archive.path)[0] != manifest.sha256:
-        raise Refused(
-            f"{plan.archive.path.name} was replaced while it was being restored",
-            state=f"{plan.target.name} is as it was; what was loaded is removed",
-        )
 
 
 def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str) -> dict[str, Any]:
@@ -418,7 +423,7 @@ def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str)
 
 
 def _way_back(plan: RestorePlan, safety: Backup | None, swapped: Swapped) -> str:
-    into = f" --into={plan.job.into}" if plan.job.into else ""
+    into = f" --into={shlex.quote(plan.job.into)}" if plan.job.into else ""
     if safety:
         return f"db.restore --file={safety.id}{into}"
     if swapped.old and plan.load.strategy is LoadStrategy.ASIDE:

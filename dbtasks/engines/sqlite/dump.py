@@ -149,16 +149,12 @@ def _describe(copy: Path) -> tuple[tuple[TableCount, ...], tuple[str, ...]]:
     with files.translated(copy), files.opened(copy, "ro", immutable=True) as connection:
         counts = files.count_rows(connection)
         names = files.table_names(connection)
-        broken = connection.execute("PRAGMA foreign_key_check").fetchmany(1000)
+        broken = files.broken_foreign_keys(connection)
     tables = tuple(TableCount(name, counts.get(name)) for name in names)
     warnings = [
         f"{name} was not counted: its module is not in this SQLite" for name in names if name not in counts
     ]
-    if broken:
-        where = sorted({str(row[0]) for row in broken})
-        more = "at least " if len(broken) == 1000 else ""
-        warnings.append(f"{more}{len(broken)} rows break a foreign key, in {', '.join(where)}")
-    return tables, tuple(warnings)
+    return tables, (*warnings, *broken)
 
 
 def _compress(plain: Path, draft: Draft, codec: Compression, on_event: OnEvent) -> tuple[int, str]:

@@ -194,8 +194,7 @@ class _Loaded:
 
     def problems(self) -> tuple[str, ...]:
         with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
-            broken = {str(row[0]) for row in connection.execute("PRAGMA foreign_key_check").fetchmany(1000)}
-        return tuple(f"{table}: rows break a foreign key" for table in sorted(broken))
+            return files.broken_foreign_keys(connection)
 
     def commit(self) -> Swapped:
         path = self._engine.path

@@ -1,0 +1,264 @@
+"""What stands between a restore and the wrong database: doubts, refusals, and proofs looked at again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import dbtasks
+from dbtasks.errors import Declined, Interrupted, LoadFailed, NeedsConfirmation, Refused
+from dbtasks.guards import consent_needed, nobody_to_ask, settle
+from dbtasks.manifest import dump_manifest
+from dbtasks.models import Compression, Event, Format, Phase, PostgresTarget, Type, Warned
+from tests.fix_postgres import PgDatabase
+from tests.sqlite.databases import content, count, make, run, settings
+
+HOSTS = ["localhost", "LOCALHOST", "127.0.0.1", "::1", "[::1]", "/var/run/postgresql", ""]
+
+
+def at(name: str, act: Callable[[], object]) -> Callable[[Event], None]:
+    """Return a listener that acts when a phase of this name begins."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Phase) and event.name == name:
+            act()
+
+    return listen
+
+
+# -- which file ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("into", ["backups/x.db", "sub/../backups/manual/x.db", "BACKUP"])
+def test_a_restore_into_the_backup_folder_is_refused(tmp_path: Path, into: str) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    (tmp_path / "sub").mkdir()
+    before = made.path.read_bytes()
+    with pytest.raises(Refused, match="backup folder"):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob(into=into.replace("BACKUP", str(made.path))))
+    assert made.path.read_bytes() == before
+
+
+def test_a_restore_into_a_file_that_is_no_database_is_refused_and_moves_nothing(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    thesis = tmp_path / "thesis.odt"
+    thesis.write_text("ten years of work")
+    with pytest.raises(Refused, match=r"thesis\.odt exists and is not a SQLite database"):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob(into="thesis.odt"))
+    assert thesis.read_text() == "ten years of work"
+    assert not list(tmp_path.glob("*__before_*"))
+
+
+def test_a_configured_database_that_is_damaged_is_still_moved_aside(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    path.write_bytes(b"nothing of a database is left")
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(into="app.db"))
+    dbtasks.restore(config, plan)
+    assert count(path) == 100
+
+
+# -- whose backup ----------------------------------------------------------------
+
+
+def test_h13_a_backup_of_another_database_needs_the_typed_name(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    make(tmp_path / "other.db", 7)
+    config = settings(tmp_path)
+    other = dbtasks.backup(settings(tmp_path, "other.db"))
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(other.id))
+    assert "this backup is of other.db and goes into app.db" in plan.warnings
+    assert not settle(plan.target, plan.consent, yes=True, confirm=None)
+    assert settle(plan.target, plan.consent, yes=True, confirm="app")
+    with pytest.raises(Declined):
+        settle(plan.target, plan.consent, yes=True, confirm="other")
+    refusal = nobody_to_ask(plan.target, plan.consent)
+    assert isinstance(refusal, NeedsConfirmation)
+    assert "is of other.db" in refusal.message
+    assert "--confirm=app.db" in refusal.hint
+
+
+def test_into_says_clearly_enough_where_another_databases_backup_goes(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    make(tmp_path / "other.db", 7)
+    other = dbtasks.backup(settings(tmp_path, "other.db"))
+    plan = dbtasks.plan_restore(settings(tmp_path), dbtasks.RestoreJob(other.id, into="third.db"))
+    assert not plan.consent.protected
+
+
+def test_a_backup_of_another_environment_needs_the_typed_name(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    made = dbtasks.backup(settings(tmp_path, environment="staging"))
+    plan = dbtasks.plan_restore(settings(tmp_path, environment="production"), dbtasks.RestoreJob(made.id))
+    assert "this backup was made in staging and goes into production" in plan.warnings
+    assert not settle(plan.target, plan.consent, yes=True, confirm=None)
+    same = dbtasks.plan_restore(settings(tmp_path, environment="staging"), dbtasks.RestoreJob(made.id))
+    assert settle(same.target, same.consent, yes=True, confirm=None)
+
+
+@pytest.mark.parametrize("entry", [host for host in HOSTS if host])
+@pytest.mark.parametrize("host", HOSTS)
+def test_protecting_one_spelling_of_this_machine_protects_all(entry: str, host: str) -> None:
+    assert consent_needed(PostgresTarget("shop", host=host), (entry,)).protected
+    assert not consent_needed(PostgresTarget("shop", host="db.example"), (entry,)).protected
+
+
+def test_protect_matches_names_and_hosts_in_any_case() -> None:
+    target = PostgresTarget("Shop", host="DB.example")
+    assert consent_needed(target, ("shop",)).protected
+    assert consent_needed(target, ("db.Example",)).protected
+    assert not consent_needed(target, ("shop2", "localhost")).protected
+
+
+# -- what is proved again --------------------------------------------------------
+
+
+def test_a_target_that_was_filled_after_the_plan_is_not_overwritten(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    path.unlink()
+    sqlite3.connect(path).close()
+    plan = dbtasks.plan_restore(config)
+    path.unlink(missing_ok=True)
+    make(path, 3)
+    with pytest.raises(Refused, match="when the restore was planned"):
+        dbtasks.restore(config, plan)
+    assert count(path) == 3
+
+
+def test_an_archive_that_is_replaced_while_it_is_restored_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    make(tmp_path / "evil.db", 2)
+    run(path, "DELETE FROM item WHERE id > 49")
+    plan = dbtasks.plan_restore(config)
+    swap = at("check", lambda: made.path.write_bytes((tmp_path / "evil.db").read_bytes()))
+    with pytest.raises(Refused, match="was replaced while it was being restored") as caught:
+        dbtasks.restore(config, plan, on_event=swap)
+    assert "is as it was" in caught.value.state
+    assert count(path) == 50
+
+
+def broken(path: Path, table: str, rows: int) -> None:
+    """Make rows whose foreign keys lead nowhere."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, item REFERENCES item (id))")
+        connection.executemany(f"INSERT INTO {table} (item) VALUES (?)", [(9000 + n,) for n in range(rows)])
+
+
+def test_f14_what_the_source_had_broken_comes_back_and_is_named_by_table(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    broken(path, "orphan", 2000)
+    broken(path, "stray", 1)
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    assert made.manifest.warnings == (
+        "orphan: 2,000 times a row breaks a foreign key",
+        "stray: once a row breaks a foreign key",
+    )
+    before = content(path)
+    run(path, "DELETE FROM item")
+    dbtasks.restore(config, dbtasks.plan_restore(config))
+    assert content(path) == before
+
+
+def test_f14_a_warning_about_something_else_does_not_excuse_a_broken_key(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    broken(path, "orphan", 2)
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    for warnings in ((), ("app.db holds no tables",), ("stray: 2 times a row breaks a foreign key",)):
+        manifest = made.path.with_name(f"{made.path.name}.manifest.json")
+        manifest.write_bytes(dump_manifest(replace(made.manifest, warnings=warnings)))
+        with pytest.raises(LoadFailed, match="orphan: 2 times a row breaks a foreign key") as caught:
+            dbtasks.restore(config, dbtasks.plan_restore(config))
+        assert "is as it was" in caught.value.state
+
+
+def test_f14_somebodys_own_file_may_be_broken_where_its_user_takes_it_as_it_is(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    broken(make(tmp_path / "theirs.db", 5), "orphan", 1)
+    config, heard = settings(tmp_path), []
+    request = dbtasks.LoadRequest(unverified=True)
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob("theirs.db", request=request))
+    dbtasks.restore(config, plan, on_event=heard.append)
+    assert Warned("orphan: once a row breaks a foreign key") in heard
+    assert count(tmp_path / "app.db") == 5
+
+
+def test_f14_a_foreign_key_that_cannot_be_checked_stops_neither_backup_nor_restore(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    run(path, "CREATE TABLE wrong (body REFERENCES item (body))")
+    run(path, "INSERT INTO wrong VALUES ('x')")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    assert any("wrong: its foreign keys cannot be checked" in text for text in made.manifest.warnings)
+    dbtasks.restore(config, dbtasks.plan_restore(config))
+
+
+# -- the way back ----------------------------------------------------------------
+
+
+def safety_of(config: dbtasks.Settings) -> str:
+    (safety,) = (b for b in dbtasks.list_backups(config).backups if b.manifest.type is Type.SAFETY)
+    return safety.id
+
+
+def test_a_restore_that_fails_after_its_safety_backup_names_it(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    plan = dbtasks.plan_restore(config)
+    with pytest.raises(dbtasks.DbTasksError) as caught:
+        dbtasks.restore(config, plan, on_event=at("load", lambda: made.path.write_bytes(b"?")))
+    assert safety_of(config) in caught.value.state
+    assert "is as it was" in caught.value.state or "not touched" in caught.value.state
+
+
+def test_a_restore_that_is_interrupted_after_its_safety_backup_names_it(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    plan = dbtasks.plan_restore(config)
+    with pytest.raises(Interrupted) as caught:
+        dbtasks.restore(config, plan, on_event=at("load", stop))
+    assert f"backed up before, as {safety_of(config)}" in caught.value.state
+
+
+def test_the_way_back_is_quoted_for_the_shell(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    make(tmp_path / "a copy; rm x.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(into="a copy; rm x.db"))
+    assert dbtasks.restore(config, plan).way_back.endswith(" --into='a copy; rm x.db'")
+
+
+def test_the_safety_backup_does_not_fail_over_a_codec_meant_for_other_tools(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    pg_db.run("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (1)")
+    config = dbtasks.load_settings(
+        tmp_path, environ={}, url=pg_db.url, via="host", pg_bin=str(pg_db.server.bin)
+    )
+    made = dbtasks.backup(config)
+    # this server's tools have no zstd, and a directory dump of three jobs is no safety backup's business
+    picky = replace(config, compression=Compression.ZSTD, format=Format.SQL, jobs=3)
+    result = dbtasks.restore(picky, dbtasks.plan_restore(picky, dbtasks.RestoreJob(made.id)))
+    assert result.safety_backup is not None
+    assert result.safety_backup.manifest.format is Format.CUSTOM

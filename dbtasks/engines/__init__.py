@@ -101,11 +101,11 @@ class Engine(Protocol):
             ArchiveDamaged: it is not whole. WrongEngine: it is another kind of file.
         """
 
-    def drop_replaced(self, name: str) -> None:
+    def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
         """Drop a former database that a restore of this target kept; gone already is fine.
 
         Raises:
-            Refused: it is not one. Busy: somebody is connected to it.
+            Refused: it is not one, or the server is another than the one of this identifier. Busy: somebody is connected to it.
         """
 
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:

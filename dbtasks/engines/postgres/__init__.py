@@ -207,11 +207,11 @@ class PostgresEngine:
 
         return check.check_archive(self.runner, archive, on_event)
 
-    def drop_replaced(self, name: str) -> None:
-        """Drop a database that a swap renamed away; any other name is refused."""
+    def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
+        """Drop a database that a swap renamed away; any other name, and another server, is refused."""
         from . import replaced
 
-        replaced.drop_replaced(self, name)
+        replaced.drop_replaced(self, name, system_identifier=system_identifier)
 
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Prove that the archive fits this server, and say what will be done."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
-__all__ = ["before_name", "new_name"]
+from ...errors import UsageError
+
+__all__ = ["before_name", "is_before_name", "new_name", "prove_name"]
 
 LIMIT_BYTES = 63
 NEW = "__new_"
 BEFORE = "__before_"
+STAMP = re.compile(rf"{BEFORE}\d{{8}}T\d{{6}}Z(_\d+)?", re.ASCII)
 
 
 def new_name(database: str, id_: str) -> str:
@@ -20,6 +24,29 @@ def before_name(database: str, now: datetime, attempt: int = 0) -> str:
     """Name the database that was replaced; later attempts give other names of the same second."""
     more = f"_{attempt}" if attempt else ""
     return _bounded(database, f"{BEFORE}{now:%Y%m%dT%H%M%SZ}{more}")
+
+
+def is_before_name(database: str, name: str) -> bool:
+    """Whether `before_name()` gives this name to a former database of this name."""
+    found = [match for match in STAMP.finditer(name) if match.end() == len(name)]
+    # a database may itself be a kept one that is used again: it never is its own former self
+    return bool(found) and name != database and name == _bounded(database, found[-1][0])
+
+
+def prove_name(database: str) -> None:
+    """Refuse what cannot be a database's name: the server would cut it and mean another database.
+
+    Raises:
+        UsageError: it is empty, too long, or holds a zero byte.
+    """
+    size = len(database.encode(errors="surrogateescape"))
+    if not database or "\0" in database:
+        raise UsageError("the database's name is empty" if not database else "no name holds a zero byte")
+    if size > LIMIT_BYTES:
+        raise UsageError(
+            f"the database's name is {size} bytes long, and PostgreSQL cuts names after {LIMIT_BYTES}: {database}",
+            hint="choose a shorter one",
+        )
 
 
 def _bounded(database: str, suffix: str) -> str:

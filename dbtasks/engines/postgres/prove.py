@@ -13,6 +13,7 @@ from ...streams import zstd_available
 from .commands import SUFFIXES, zstd_in_pg_dump
 from .extra import ROW_SECURITY, metadata_left_out, read_extra
 from .facts import PARTITIONED, SEQUENCE, TABLE, database_facts, relations
+from .names import prove_name
 from .tables import Selection, select_tables
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         ToolMissing, VersionMismatch: the tools cannot do it.
         RightMissing: the role may not read all of it; names what.
     """
+    prove_name(engine.target.database)
     given = {argument.name for argument in read_extra(request.extra)}
     format_ = _format(engine, request)
     jobs = _jobs(engine, request, format_)

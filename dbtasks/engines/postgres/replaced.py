@@ -4,28 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import Busy, QueryFailed, Refused
+from ...errors import Busy, QueryFailed, Refused, RightMissing
+from ...sessions import Session
+from .names import is_before_name
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["MARK", "drop_replaced"]
+__all__ = ["drop_replaced"]
 
-MARK = "__before_"
+UNTOUCHED = "it was not touched"
 IN_USE = "55006"
+LISTED = "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname = %s"
+IDENTIFIER = "SELECT system_identifier::text AS id FROM pg_catalog.pg_control_system()"
 
 
-def drop_replaced(engine: PostgresEngine, name: str) -> None:
+def drop_replaced(engine: PostgresEngine, name: str, *, system_identifier: str = "") -> None:
     """See `Engine.drop_replaced`."""
     from psycopg2 import sql
 
-    if MARK not in name or name == engine.target.database:
-        raise Refused(f"{name} is not a database that a restore replaced")
+    if not is_before_name(engine.target.database, name):
+        raise Refused(
+            f"{name} is not a database that a restore of {engine.target.database} replaced", state=UNTOUCHED
+        )
     statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
-    try:
-        with engine.maintenance_session() as session:
+    with engine.maintenance_session() as session:
+        _prove_server(session, name, system_identifier)
+        if session.rows(LISTED, (name,)) == [(True,)]:
+            raise Refused(f"{name} has been made a template since", state=UNTOUCHED)
+        try:
             session.execute(statement)
-    except QueryFailed as exc:
-        if exc.sqlstate == IN_USE:
-            raise Busy(f"{name} is still in use", details=exc.details) from exc
-        raise
+        except QueryFailed as exc:
+            if exc.sqlstate == IN_USE:
+                raise Busy(f"{name} is still in use", details=exc.details, state=UNTOUCHED) from exc
+            raise
+
+
+def _prove_server(session: Session, name: str, expected: str) -> None:
+    """Another server may answer at the same address by now, and have a database of that name."""
+    if not expected:
+        return
+    try:
+        ((found,),) = session.rows(IDENTIFIER)
+    except (RightMissing, QueryFailed):
+        return
+    if str(found) != expected:
+        raise Refused(
+            f"{name} was kept on another server: this one's identity is {found}, not {expected}",
+            state=UNTOUCHED,
+        )

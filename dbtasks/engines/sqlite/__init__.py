@@ -81,8 +81,9 @@ class SqliteEngine:
         """Run SQLite's full integrity check on the archive."""
         return check.check_archive(archive, on_event)
 
-    def drop_replaced(self, name: str) -> None:
+    def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
         """Refuse: a restore here keeps a former file only when it was damaged, as the safety copy."""
+        del system_identifier
         raise Refused(f"{name} is a safety copy; remove it yourself when it is no longer wanted")
 
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:

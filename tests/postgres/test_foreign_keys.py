@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.errors import UsageError
-from dbtasks.models import DumpRequest
+from dbtasks.engines.postgres.last_words import way_left
+from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.errors import LoadFailed, UsageError
+from dbtasks.models import DumpRequest, Format, LoadRequest
 from tests.fix_postgres import PgDatabase
 from tests.postgres.dumping import engine_of
+from tests.postgres.restoring import engine_on
+from tests.postgres.rich import archive_of, fingerprint
 
 
 @pytest.fixture
@@ -45,3 +49,32 @@ def test_an_unknown_table_is_answered_with_those_that_there_are(pg_db: PgDatabas
             engine.plan_dump(DumpRequest(tables=("nosuch",)))
     assert "public.t00, " in refused.value.hint
     assert refused.value.hint.endswith("public.t09 and 2 more")
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["beside", "in place"])
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.SQL])
+def test_rows_that_break_a_foreign_key_end_a_load_with_the_way_that_is_left(
+    orders: PgDatabase, format_: Format, in_place: bool, tmp_path: Path
+) -> None:
+    orders.run("SET session_replication_role = replica; INSERT INTO orders VALUES (2, 99, 1)")
+    archive = archive_of(orders, tmp_path, format_)
+    before = fingerprint(orders)
+    with engine_on(orders) as engine:
+        plan = plan_load(engine, archive, LoadRequest(in_place=in_place))
+        with pytest.raises(LoadFailed) as broke, loading(engine, plan, archive, lambda event: None):
+            pass
+    assert "foreign key" in broke.value.hint
+    assert "db.show" in broke.value.hint
+    assert fingerprint(orders) == before
+
+
+def test_a_key_is_known_in_any_language_and_nothing_else_is_taken_for_one() -> None:
+    german = (
+        "FEHLER:  Einf\u00fcgen oder Aktualisieren verletzt Fremdschl\u00fcssel\n"
+        "ALTER TABLE ONLY public.o\n ADD CONSTRAINT k FOREIGN KEY (c) REFERENCES public.c(id);"
+    )
+    assert "foreign key" in way_left(german)
+    assert (
+        way_left("could not extend file: No space left on device") == "free some space on the server's disk"
+    )
+    assert way_left("ERROR:  syntax error\nCREATE TABLE public.foreign_key (a int);") == ""

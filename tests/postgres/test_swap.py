@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from dbtasks.engines.postgres.load import loading, plan_load
-from dbtasks.errors import Busy, CannotReach
+from dbtasks.errors import Busy, CannotReach, Refused
 from dbtasks.models import Event, Format, LoadRequest, LoadStrategy
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_on, restore
@@ -240,9 +240,10 @@ def test_the_maintenance_database_itself_can_be_restored(pg: PgServer, tmp_path:
     with engine_on(postgres) as engine:
         plan = plan_load(engine, archive, LoadRequest())
         assert plan.strategy is LoadStrategy.SWAP
-    with engine_on(postgres, maintenance_db="postgres") as engine:
-        plan = plan_load(engine, archive, LoadRequest())
-        assert plan.strategy is LoadStrategy.IN_PLACE
-        assert "maintenance database itself" in plan.why
+    with (
+        engine_on(postgres, maintenance_db="postgres") as engine,
+        pytest.raises(Refused, match="maintenance database itself"),
+    ):
+        plan_load(engine, archive, LoadRequest())
     with engine_on(PgDatabase(pg, "not_there"), maintenance_db="gone") as engine, pytest.raises(CannotReach):
         plan_load(engine, archive, LoadRequest())

@@ -16,6 +16,7 @@ from ...sessions import Session
 from .checks import behind_sequences, loaded_counts, loaded_problems
 from .contents import script_of
 from .feed import transaction
+from .last_words import disk_full, way_left
 from .names import new_name
 from .swap import bring_in, outside
 from .tarred import unpacked
@@ -283,13 +284,12 @@ def _fill(engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on
         exc.state = f"{engine.target.database} was not touched"
         if not isinstance(exc, CommandFailed | QueryFailed):
             raise
-        full = "No space left on device" in exc.details
-        kind = StoreFull if full else LoadFailed
+        kind = StoreFull if disk_full(exc.details) else LoadFailed
         raise kind(
             f"{archive.path.name} could not be loaded into a new database: {exc.message}",
             details=exc.details,
             state=exc.state,
-            hint="free some space on the server's disk" if full else "",
+            hint=way_left(exc.details),
         ) from exc
 
 

@@ -22,6 +22,7 @@ from ...runners import Command, CommandInput, ToolVersion
 from ...sessions import Session
 from .contents import Script, is_ownership
 from .gate import Gate
+from .last_words import way_left
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -151,6 +152,7 @@ def transaction(engine: PostgresEngine, database: str) -> Iterator[Feed]:
                     f"the load into {database} broke off",
                     details=exc.details,
                     state=f"{database} is as it was",
+                    hint=way_left(exc.details),
                 ) from exc
     except BaseException as exc:
         if pid:

@@ -29,7 +29,9 @@ from ...models import (
     TargetState,
 )
 from .contents import Contents, read_contents
+from .holes import known_holes
 from .inplace import find_in_the_way, lock_capacity
+from .names import prove_name
 from .server import Server, look_at_server, prove_extensions, prove_roles, some
 
 if TYPE_CHECKING:
@@ -47,15 +49,18 @@ def plan_load(engine: PostgresEngine, archive: Archive, request: LoadRequest) ->
         VersionMismatch, ToolMissing, RightMissing: it does not fit; the hint names the way left.
         Refused: it would take the place of something it cannot replace.
     """
+    _refuse_as_target(engine)
     state = engine.state()
     _refuse_what_replaces_nothing(engine, archive, request, state)
     _prove_versions(engine, archive.manifest)
     contents = read_contents(engine, archive)
     server, why_inside = look_at_server(engine, state)
+    _refuse_where_it_may_do_harm(engine, archive, server)
     strategy, why = _strategy(engine, request, state, server, why_inside)
     _prove_ties(engine, server, strategy)
     warnings = prove_roles(engine, request, contents, server)
     warnings += prove_extensions(engine, archive.manifest, server, strategy, state)
+    warnings += _holes(engine, archive)
     _prove_disk(archive)
     facts, live_rows, more = _live(engine, state)
     plan = LoadPlan(
@@ -72,6 +77,47 @@ def plan_load(engine: PostgresEngine, archive: Archive, request: LoadRequest) ->
     if strategy is LoadStrategy.IN_PLACE:
         plan = replace(plan, drops=_prove_in_place(engine, contents))
     return replace(plan, steps=_steps(engine, archive, plan))
+
+
+# -- where to --------------------------------------------------------------------------
+
+
+def _refuse_as_target(engine: PostgresEngine) -> None:
+    target = engine.target.database
+    prove_name(target)
+    if target in ("template0", "template1"):
+        raise Refused(
+            f"{target} is a template of the server: new databases are made from it", state=UNTOUCHED
+        )
+    if target == engine.settings.maintenance_db:
+        raise Refused(
+            f"{target} is the maintenance database itself: databases are created and renamed from it",
+            state=UNTOUCHED,
+            hint="set maintenance_db to another database of this server",
+        )
+
+
+def _refuse_where_it_may_do_harm(engine: PostgresEngine, archive: Archive, server: Server) -> None:
+    if server.template:
+        raise Refused(
+            f"{engine.target.database} is marked as a template: new databases are made from it",
+            state=UNTOUCHED,
+            hint="restore into another database, or take the mark away first (ALTER DATABASE ... IS_TEMPLATE false)",
+        )
+    if archive.manifest is None and server.powerful:
+        # SET ROLE is no protection: what is loaded can RESET ROLE
+        raise Refused(
+            f"{archive.path.name} has no manifest of dbtasks, and loaded as {server.role} it could run programs"
+            " or write files on the server's machine",
+            state=UNTOUCHED,
+            hint="connect as an ordinary role (the database's owner, with CREATEDB); --role is no protection here",
+        )
+
+
+def _holes(engine: PostgresEngine, archive: Archive) -> list[str]:
+    if archive.manifest is not None:
+        return []
+    return [f"pg_restore {hole}" for hole in known_holes(engine.runner.version("pg_restore"))]
 
 
 # -- the archive itself ----------------------------------------------------------------

@@ -21,9 +21,12 @@ __all__ = ["Server", "look_at_server", "prove_extensions", "prove_roles", "some"
 UNTOUCHED = "nothing was touched"
 RIGHTS = """
     SELECT current_user::text AS role, r.rolsuper, r.rolsuper OR r.rolcreatedb AS creates,
-           d.owner, d.owner IS NULL OR pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns, d.closed_space
+           d.owner, d.owner IS NULL OR pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns, d.closed_space,
+           coalesce(d.datistemplate, false) AS template,
+           EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE pg_catalog.pg_has_role(session_user, p.oid, 'MEMBER')
+                   AND (p.rolsuper OR p.rolname IN ('pg_execute_server_program', 'pg_write_server_files'))) AS power
     FROM pg_catalog.pg_roles r
-    LEFT JOIN (SELECT b.datdba, pg_catalog.pg_get_userbyid(b.datdba)::text AS owner,
+    LEFT JOIN (SELECT b.datdba, b.datistemplate, pg_catalog.pg_get_userbyid(b.datdba)::text AS owner,
                       CASE WHEN b.dattablespace <> e.dattablespace
                                 AND NOT pg_catalog.has_tablespace_privilege(b.dattablespace, 'CREATE')
                            THEN t.spcname::text END AS closed_space
@@ -69,6 +72,10 @@ class Server:
     owner: str | None
     """Of the live database."""
     owns: bool
+    template: bool = False
+    """The live database is marked as a template."""
+    powerful: bool = False
+    """The login can become a role that runs programs or writes files on the server's machine."""
     closed_space: str | None = None
     """The live database's tablespace, where the role may not create in it."""
     tied: tuple[str, ...] = ()
@@ -98,14 +105,25 @@ def look_at_server(engine: PostgresEngine, state: TargetState) -> tuple[Server, 
 
 
 def _server(session: Session, database: str) -> Server:
-    ((role, superuser, creates, owner, owns, space),) = session.rows(RIGHTS, (database,))
+    ((role, superuser, creates, owner, owns, space, template, powerful),) = session.rows(RIGHTS, (database,))
     tied = [str(name) for (name,) in session.rows(TIED, {"db": database})]
     try:
         tied += [str(name) for (name,) in session.rows(SUBSCRIPTIONS, {"db": database})]
     except RightMissing:
         pass  # only a superuser sees them; the exchange of names would leave them with the old database
     sessions = tuple(_described(*row) for row in session.rows(SESSIONS, (database,)))
-    return Server(str(role), bool(superuser), bool(creates), owner, bool(owns), space, tuple(tied), sessions)
+    return Server(
+        role=str(role),
+        superuser=bool(superuser),
+        creates=bool(creates),
+        owner=owner,
+        owns=bool(owns),
+        template=bool(template),
+        powerful=bool(powerful),
+        closed_space=space,
+        tied=tuple(tied),
+        sessions=sessions,
+    )
 
 
 def _described(pid: int, user: str | None, name: str | None, address: str | None, state: str | None) -> str:

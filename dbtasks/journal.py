@@ -49,10 +49,12 @@ class Run:
 
 
 @contextmanager
-def recorded(root: Path, task: str, identity: Identity | None) -> Iterator[Run]:
-    """Write one line when the block ends, however it ends.
+def recorded(
+    root: Path, task: str, identity: Identity | None, *, failures_only: bool = False
+) -> Iterator[Run]:
+    """Write one line when the block ends, however it ends; `failures_only`: unless it ends well.
 
-    The line is best effort: a log that cannot be written never fails the run
+    Where the store's folder does not exist yet, there is no line. The line is best effort: a log that cannot be written never fails the run
     it tells about.
     """
     run, started = Run(), utc_now()
@@ -76,7 +78,8 @@ def recorded(root: Path, task: str, identity: Identity | None) -> Iterator[Run]:
             **outcome,
             **run.fields,
         }
-        _append(root / "log.jsonl", line)
+        if not (failures_only and outcome["ok"]):
+            _append(root / "log.jsonl", line)
 
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:

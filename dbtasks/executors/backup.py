@@ -164,6 +164,12 @@ def _place(settings: Settings, job: BackupJob) -> LocalStore:
     if job.output is None:
         return LocalStore(settings.backup_dir)
     output = _output(settings, job.output)
+    if not output.is_dir() and (output.exists() or output.is_symlink()):
+        raise UsageError(
+            f"--output: {output} exists already; archives are never overwritten",
+            hint="name another file, or a folder",
+            state="it was not touched",
+        )
     return OutputFolder(output if output.is_dir() else output.parent)
 
 

@@ -66,11 +66,16 @@ def plan_cleanup(
 
 
 def _replaced(settings: Settings, identity: Identity) -> list[dict[str, Any]]:
-    """Return the records of restores that kept the former database; one moved aside as files stays for good."""
+    """Return the records of restores that kept the former database; one moved aside as files stays for good.
+
+    Only those of this very database: what a restore --into another one kept
+    goes when a cleanup runs with that other one configured.
+    """
     return [
         record
         for record in read_restores(settings.backup_dir)
         if record.get("database") == str(identity)
+        and record.get("name") == identity.name
         and record.get("strategy") == LoadStrategy.SWAP
         and record.get("old")
     ]
@@ -139,7 +144,7 @@ def _drop_replaced(
             name = str(record["old"])
             on_event(Phase("drop", name))
             try:
-                engine.drop_replaced(name)
+                engine.drop_replaced(name, system_identifier=str(record.get("system_identifier") or ""))
             except DbTasksError as exc:
                 failed.append(f"{name}: {exc.message}")
                 continue

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..catalog import Catalog
+from ..engines import Engine
 from ..engines.routes import RouteReport, open_engine, route_reports
-from ..errors import DbTasksError
-from ..models import Backup, DatabaseFacts, OnEvent, Target, TargetState, ignore
+from ..errors import DbTasksError, StoreUnusable
+from ..models import Backup, DatabaseFacts, DumpRequest, OnEvent, Target, TargetState, ignore
 from ..settings import Setting, Settings
 from .browse import list_backups
 
@@ -42,9 +46,13 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
     Never raises for what is merely wrong with the database or the store: that
     is what it is there to tell.
     """
-    catalog = list_backups(settings)
     state, facts, problems = _database(settings, on_event)
-    folder = settings.backup_dir if settings.backup_dir.exists() else settings.root
+    problems += _store_problems(settings)
+    try:
+        catalog = list_backups(settings)
+    except StoreUnusable as exc:
+        catalog = Catalog(())
+        problems.append(exc.message)
     return InfoReport(
         root=str(settings.root),
         target=settings.target,
@@ -56,7 +64,7 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
         backups=len(catalog.backups),
         backups_bytes=sum(b.manifest.size_bytes for b in catalog.backups),
         newest=catalog.backups[0] if catalog.backups else None,
-        free_bytes=shutil.disk_usage(folder).free,
+        free_bytes=shutil.disk_usage(_nearest(settings.backup_dir)).free,
         foreign=len(catalog.foreign),
         warnings=(*settings.warnings, *_store_warnings(settings)),
         problems=tuple(problems),
@@ -72,9 +80,37 @@ def _database(
             state = engine.state()
             if state in (TargetState.MISSING, TargetState.DAMAGED):
                 return state, None, [f"{target.name} is {state}"]
-            return state, engine.facts(), []
+            return state, engine.facts(), _no_backup(engine)
     except DbTasksError as exc:
-        return None, None, [exc.message if not exc.hint else f"{exc.message} ({exc.hint})"]
+        return None, None, [_said(exc)]
+
+
+def _no_backup(engine: Engine) -> list[str]:
+    """Say why this way no backup could be made: a tool missing or too old, a right that is not there."""
+    try:
+        engine.plan_dump(DumpRequest())
+    except DbTasksError as exc:
+        return [f"no backup can be made: {_said(exc)}"]
+    return []
+
+
+def _said(error: DbTasksError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+def _store_problems(settings: Settings) -> list[str]:
+    folder = settings.backup_dir
+    if folder.exists() and not folder.is_dir():
+        return [f"backup_dir {folder} is not a folder"]
+    nearest = _nearest(folder)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return [f"backup_dir {folder} cannot be written: {nearest} is not writable for this user"]
+    return []
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that is there: where it would be made."""
+    return next((place for place in (folder, *folder.parents) if place.exists()), folder)
 
 
 def _store_warnings(settings: Settings) -> list[str]:

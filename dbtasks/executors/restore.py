@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..guards import Consent, consent_needed
 from ..interrupts import held_back
-from ..journal import write_restore
+from ..journal import recorded, write_restore
 from ..models import (
     Archive,
     Backup,
@@ -67,6 +67,8 @@ class RestoreJob:
     via: str | None = None
     request: LoadRequest = LoadRequest()  # noqa: RUF009 - frozen
     skip_safety_backup: bool = False
+    dry_run: bool = False
+    """Only the plan is wanted: not even its failure is written down."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,24 @@ def plan_restore(
 ) -> RestorePlan:
     """Read the whole archive and prove that it fits the target. Nothing is touched.
 
+    A failure gets its line in the log, as the restore it would have been; a
+    dry run's does not.
+
     Raises:
         NotFound: no such backup. ArchiveDamaged: it is not whole.
         WrongEngine, Refused: it must not go there. CannotReach: something is missing; the hint
         names the way left.
     """
     job = job or RestoreJob()
+    if job.dry_run:
+        return _plan(settings, job, on_event)
+    identity = settings.target.identity if settings.target else None
+    with recorded(settings.backup_dir, "restore", identity, failures_only=True) as run:
+        run.note(backup=job.file)
+        return _plan(settings, job, on_event)
+
+
+def _plan(settings: Settings, job: RestoreJob, on_event: OnEvent) -> RestorePlan:
     archive = _archive(settings, job)
     target = _target(settings, job.into)
     _same_engine(archive, target)

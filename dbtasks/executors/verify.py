@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..engines import Engine
 from ..engines.routes import open_checker
 from ..errors import ArchiveDamaged, Damaged, NotFound
+from ..journal import recorded
 from ..models import Archive, Backup, Checked, Clock, OnEvent, Phase, ignore, utc_now
 from ..settings import Settings
 from ..stores.local import LocalStore
@@ -38,7 +39,14 @@ def verify(
     Raises:
         ToolMissing: the tool that reads this format is not there.
     """
-    return tuple(_verify(settings, backup, now, on_event) for backup in backups)
+    identity = settings.target.identity if settings.target else None
+    with recorded(settings.backup_dir, "verify", identity) as run:
+        run.note(backup=", ".join(backup.id for backup in backups))
+        results = tuple(_verify(settings, backup, now, on_event) for backup in backups)
+        bad = [f"{result.backup.id}: {result.how}" for result in results if not result.ok]
+        if bad:
+            run.note(ok=False, exit_code=5, error="archive_damaged", message="; ".join(bad))
+    return results
 
 
 def _verify(settings: Settings, backup: Backup, now: Clock, on_event: OnEvent) -> Verified:

@@ -109,7 +109,20 @@ class LocalStore:
         return Backup(manifest, home / manifest.archive)
 
     def entries(self) -> Iterator[Backup | ForeignFile]:
-        """List by manifests; whatever has none, or one that does not fit, is foreign."""
+        """List by manifests; whatever has none, or one that does not fit, is foreign.
+
+        Raises:
+            StoreUnusable: something is there that cannot be listed; a missing folder holds nothing yet.
+        """
+        try:
+            os.scandir(self.root).close()
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise StoreUnusable(
+                f"cannot list the backup folder {self.root}: {exc.strerror}",
+                hint="set backup_dir to a folder that this user may read",
+            ) from exc
         for home in (self.root, *(self.root / type_ for type_ in Type)):
             yield from self._entries(home)
 
@@ -281,6 +294,10 @@ class OutputFolder(LocalStore):
         """Return the folder itself: there are no types here."""
         del type_
         return self.root
+
+    def entries(self) -> Iterator[Backup | ForeignFile]:
+        """List the folder itself; nothing where it is none."""
+        yield from self._entries(self.root)
 
     def prepare(self) -> None:
         """Demand the folder; it is the user's and stays as it is.

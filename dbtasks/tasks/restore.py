@@ -83,7 +83,14 @@ def restore(
         analyze=not skip_analyze,
         unverified=unverified,
     )
-    job = RestoreJob(selector, into=into, via=via, request=request, skip_safety_backup=skip_safety_backup)
+    job = RestoreJob(
+        selector,
+        into=into,
+        via=via,
+        request=request,
+        skip_safety_backup=skip_safety_backup,
+        dry_run=call.dry,
+    )
     plan = plan_restore(settings, job, on_event=call.console)
     for text in plan.warnings:
         call.console.warn(text)

@@ -48,6 +48,8 @@ def plan_dump(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> 
             pass  # raises MissingExtra now, not after the copy
     facts = engine.facts()
     warnings = () if facts.tables else (f"{engine.target.name} holds no tables",)
+    # a file of no bytes is what a lost volume or a wrong path looks like: it must push out no real backup
+    nothing = facts.size_bytes == 0
     return DumpPlan(
         request=request,
         format=Format.SQLITE,
@@ -57,6 +59,8 @@ def plan_dump(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> 
         why="SQLite is read directly",
         facts=facts,
         tool_version=engine.tool_version,
+        complete=not nothing,
+        not_included=("no tables were there: the file is empty",) if nothing else (),
         tables=facts.tables,
         warnings=warnings,
     )

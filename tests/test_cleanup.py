@@ -1,0 +1,91 @@
+"""Cleaning up what restores kept: the databases they replaced, on their own server and of their own target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dbtasks
+from dbtasks.journal import read_restores, write_restore
+from tests.fix_postgres import PgDatabase
+from tests.postgres.restoring import databases
+
+
+@pytest.fixture
+def shop(tmp_path: Path, pg_db: PgDatabase) -> Iterator[tuple[dbtasks.Settings, PgDatabase]]:
+    """A database with one backup."""
+    pg_db.run("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (1)")
+    config = dbtasks.load_settings(
+        tmp_path, environ={}, url=pg_db.url, via="host", pg_bin=str(pg_db.server.bin), keep="9"
+    )
+    dbtasks.backup(config)
+    yield config, pg_db
+
+
+def restore(config: dbtasks.Settings, **job: str) -> str:
+    """Restore the latest backup and return what the former database is called."""
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(skip_safety_backup=True, **job))
+    old = dbtasks.restore(config, plan).old
+    assert old
+    return old
+
+
+def test_what_two_restores_kept_is_dropped_and_their_records_say_so(
+    shop: tuple[dbtasks.Settings, PgDatabase],
+) -> None:
+    config, database = shop
+    first, second = restore(config), restore(config)
+    assert databases(database) == sorted([database.name, first, second])
+    plan = dbtasks.plan_cleanup(config)
+    assert set(plan.replaced) == {first, second}
+    result = dbtasks.cleanup(config, plan)
+    assert set(result.dropped) == {first, second}
+    assert result.ok
+    assert databases(database) == [database.name]
+    records = read_restores(config.backup_dir)
+    assert [record["old"] for record in records] == [None, None]
+    assert {record["old_dropped"] for record in records} == {first, second}
+    assert dbtasks.plan_cleanup(config).going == 0
+
+
+def test_one_that_is_in_use_stays_and_is_told_once_while_the_others_go(
+    shop: tuple[dbtasks.Settings, PgDatabase],
+) -> None:
+    config, database = shop
+    first, second = restore(config), restore(config)
+    used = database.server.connect(first)
+    try:
+        result = dbtasks.cleanup(config, dbtasks.plan_cleanup(config))
+    finally:
+        used.close()
+    assert result.dropped == (second,)
+    assert len(result.failed) == 1
+    assert first in result.failed[0]
+    assert databases(database) == sorted([database.name, first])
+    assert dbtasks.plan_cleanup(config).replaced == (first,)
+
+
+def test_a_record_of_another_database_or_server_drops_nothing(
+    shop: tuple[dbtasks.Settings, PgDatabase],
+) -> None:
+    config, database = shop
+    old = restore(config)
+    (record,) = read_restores(config.backup_dir)
+    write_restore(config.backup_dir, str(record["id"]), {**record, "name": "another"})
+    assert dbtasks.plan_cleanup(config).replaced == ()
+    write_restore(config.backup_dir, str(record["id"]), {**record, "system_identifier": "1"})
+    result = dbtasks.cleanup(config, dbtasks.plan_cleanup(config))
+    assert result.dropped == ()
+    assert result.failed
+    assert databases(database) == sorted([database.name, old])
+
+
+def test_a_database_that_is_gone_already_is_no_failure(shop: tuple[dbtasks.Settings, PgDatabase]) -> None:
+    config, database = shop
+    old = restore(config)
+    database.server.drop_database(old)
+    result = dbtasks.cleanup(config, dbtasks.plan_cleanup(config))
+    assert result.ok
+    assert result.dropped == (old,)

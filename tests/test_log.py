@@ -1,0 +1,68 @@
+"""One line per run: failed plans and verifications as well, rehearsals not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import dbtasks
+from tests.sqlite.databases import make, settings
+
+
+def test_a_restore_that_fails_in_its_plan_has_one_line(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    made.path.write_bytes(made.path.read_bytes()[:-1])
+    with pytest.raises(dbtasks.DbTasksError):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id))
+    newest, oldest = dbtasks.list_runs(config)
+    assert (newest.task, newest.ok, newest.exit_code, newest.backup) == ("restore", False, 5, made.id)
+    assert oldest.task == "backup"
+
+
+def test_a_plan_that_holds_and_a_dry_run_that_does_not_have_none(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    plan = dbtasks.plan_restore(config)
+    with pytest.raises(dbtasks.DbTasksError):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob("nothing", dry_run=True))
+    assert [r.task for r in dbtasks.list_runs(config)] == ["backup"]
+    dbtasks.restore(config, plan)
+    assert [r.task for r in dbtasks.list_runs(config)] == ["restore", "backup"]
+
+
+def test_a_plan_that_fails_makes_no_store(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    with pytest.raises(dbtasks.DbTasksError):
+        dbtasks.plan_restore(config)
+    assert not config.backup_dir.exists()
+
+
+def test_each_verification_has_one_line_and_damage_is_a_failure(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    first, second = dbtasks.backup(config), dbtasks.backup(config)
+    dbtasks.verify(config, [first, second])
+    second.path.write_bytes(b"?")
+    dbtasks.verify(config, [first, second])
+    bad, good, *backups = dbtasks.list_runs(config)
+    assert [r.task for r in backups] == ["backup", "backup"]
+    assert (good.task, good.ok, good.exit_code) == ("verify", True, 0)
+    assert (bad.task, bad.ok, bad.exit_code) == ("verify", False, 5)
+    assert second.id in bad.message
+    assert first.id not in bad.message
+    assert [r.task for r in dbtasks.list_runs(config, failed=True)] == ["verify"]
+
+
+def test_a_host_project_logs_a_failed_restore_and_a_failed_verification(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    with pytest.raises(dbtasks.DbTasksError):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob("99"))
+    (failed,) = dbtasks.list_runs(config, failed=True)
+    assert (failed.exit_code, failed.message) == (4, "there is no backup number 99: the list has 1")

@@ -16,6 +16,12 @@ from tests.fix_postgres import PgDatabase, PgServer
 from tests.sqlite.databases import make, run, settings
 
 
+@pytest.fixture(autouse=True)
+def no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker is not what these tests ask for, and its client leaves a socket open where there is no engine."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+
+
 def pg_settings(root: Path, database: PgDatabase, **flags: str) -> dbtasks.Settings:
     flags.setdefault("pg_bin", str(database.server.bin))
     return dbtasks.load_settings(root, environ={}, url=database.url, via="host", **flags)

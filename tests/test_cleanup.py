@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import dbtasks
+from dbtasks.engines.postgres import swap
 from dbtasks.journal import read_restores, write_restore
 from tests.fix_postgres import PgDatabase
 from tests.postgres.restoring import databases
@@ -80,6 +82,30 @@ def test_a_record_of_another_database_or_server_drops_nothing(
     assert result.dropped == ()
     assert result.failed
     assert databases(database) == sorted([database.name, old])
+
+
+def test_what_a_restore_keeps_is_written_down_before_the_exchange(
+    shop: tuple[dbtasks.Settings, PgDatabase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, database = shop
+    seen: list[tuple[str, list[str]]] = []
+    exchange = swap._exchange
+
+    def look(*arguments: Any) -> None:
+        (record,) = read_restores(config.backup_dir)
+        seen.append((str(record["state"]), [str(record["old"]), *databases(database)]))
+        exchange(*arguments)
+
+    monkeypatch.setattr(swap, "_exchange", look)
+    old = restore(config)
+    state, (written, *there) = seen[0]
+    assert (state, written) == ("swapping", old)
+    assert old not in there
+    # as a kill right after the exchange leaves it
+    (record,) = read_restores(config.backup_dir)
+    write_restore(config.backup_dir, str(record["id"]), {**record, "state": "swapping"})
+    assert dbtasks.cleanup(config, dbtasks.plan_cleanup(config)).dropped == (old,)
+    assert databases(database) == [database.name]
 
 
 def test_a_database_that_is_gone_already_is_no_failure(shop: tuple[dbtasks.Settings, PgDatabase]) -> None:

@@ -80,7 +80,7 @@ def test_a_whole_life_of_a_backup_prints_nothing_and_returns_frozen_results(
     assert cleaned.ok
     report: dbtasks.InfoReport = dbtasks.inspect(config)
     assert report.problems == ()
-    assert [r.task for r in dbtasks.list_runs(config)] == ["cleanup", "restore", "backup"]
+    assert [r.task for r in dbtasks.list_runs(config)] == ["cleanup", "restore", "verify", "backup"]
     for value in (config, plan, made, catalog, verified, restoring, result, cleaned, report):
         with pytest.raises(dataclasses.FrozenInstanceError):
             value.something = 1  # type: ignore[union-attr]

@@ -137,7 +137,7 @@ def test_a_target_that_was_filled_after_the_plan_is_not_overwritten(tmp_path: Pa
     assert count(path) == 3
 
 
-def test_an_archive_that_is_replaced_while_it_is_restored_is_refused(tmp_path: Path) -> None:
+def test_c07_an_archive_that_is_replaced_while_it_is_restored_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "app.db")
     config = settings(tmp_path)
     made = dbtasks.backup(config)

@@ -15,6 +15,7 @@ The contract every engine keeps (tests/contract/test_engine.py):
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -36,7 +37,9 @@ from ..models import (
 )
 from ..stores import Draft
 
-__all__ = ["Engine", "Loaded"]
+__all__ = ["Engine", "Loaded", "OnKeep"]
+
+OnKeep = Callable[[str], object]
 
 
 class Loaded(Protocol):
@@ -48,8 +51,11 @@ class Loaded(Protocol):
     def problems(self) -> tuple[str, ...]:
         """Name what else is wrong with the loaded data: broken foreign keys, invalid indexes."""
 
-    def commit(self) -> Swapped:
+    def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Make it the live database.
+
+        `on_keep` is told under which name the former one will be kept, before
+        that happens; what it raises stops the commit.
 
         Raises:
             OperationFailed, Busy: it is not; the state says so, and the live database is as it was.

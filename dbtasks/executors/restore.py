@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ..catalog import new_id
-from ..engines import Engine
+from ..engines import Engine, OnKeep
 from ..engines.routes import open_engine
 from ..errors import (
     ArchiveDamaged,
@@ -18,9 +17,6 @@ from ..errors import (
     DbTasksError,
     Interrupted,
     NotFound,
-    Refused,
-    UsageError,
-    WrongEngine,
 )
 from ..guards import Consent, consent_needed
 from ..interrupts import held_back
@@ -30,14 +26,11 @@ from ..models import (
     Backup,
     Checked,
     Clock,
-    EngineName,
-    Format,
     LoadPlan,
     LoadRequest,
     LoadStrategy,
     OnEvent,
     Phase,
-    PostgresTarget,
     Swapped,
     Target,
     TargetState,
@@ -47,10 +40,9 @@ from ..models import (
     utc_now,
 )
 from ..settings import Settings
-from ..stores.local import translated
-from ..urls import sqlite_file
 from .backup import BackupJob, make_backup, writing_run
 from .browse import archive_of, find, unlisted_archive
+from .destination import destination, doubts_about, prove_same_engine
 from .proof import expected_counts, prove_counts, prove_problems, prove_same_file, prove_still_as_planned
 from .verify import read_whole
 
@@ -149,13 +141,13 @@ def plan_restore(
 
 def _plan(settings: Settings, job: RestoreJob, on_event: OnEvent) -> RestorePlan:
     archive = _archive(settings, job)
-    target = _target(settings, job.into)
-    _same_engine(archive, target)
+    target = destination(settings, job.into)
+    prove_same_engine(archive, target)
     with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
         checked = _read(engine, archive, on_event)
         load = engine.plan_load(archive, job.request)
     safety, why = _safety(settings, job, load, target)
-    doubts = _doubts(settings, archive, target) if job.into is None else ()
+    doubts = doubts_about(settings, archive, target) if job.into is None else ()
     consent = consent_needed(target, settings.protect, doubts)
     warnings = (*doubts, *checked.warnings, *load.warnings)
     return RestorePlan(
@@ -199,7 +191,7 @@ def restore(
             record = _record(plan, id_, safety, started_at.isoformat())
             with _written_down(settings, id_, record, on_event) as outcome:
                 with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
-                    counts, swapped = _load(engine, plan, on_event, held)
+                    counts, swapped = _load(engine, plan, on_event, held, _keeping(settings, id_, record))
                 state = f"{plan.target.name} holds the backup; {_way_back(plan, safety, swapped)}"
                 outcome |= {"state": "done", "old": swapped.old, "finished_at": now().isoformat()}
             run.note(restore=id_, safety_backup=safety.id if safety else None)
@@ -250,66 +242,6 @@ def _read(engine: Engine, archive: Archive, on_event: OnEvent) -> Checked:
         exc.state = exc.state or f"{engine.target.name} was not touched"
         exc.hint = exc.hint or "choose another backup (db.list)"
         raise
-
-
-def _target(settings: Settings, into: str | None) -> Target:
-    target = settings.require_target()
-    if into is None:
-        return target
-    if "://" in into:
-        raise UsageError(
-            "--into takes the name of a database of the same server, or the path of a SQLite file"
-        )
-    if isinstance(target, PostgresTarget):
-        return replace(target, database=into)
-    other = sqlite_file(into, root=settings.root, source="--into")
-    if other != target:
-        _refuse_no_database(settings, other.path)
-    return other
-
-
-def _refuse_no_database(settings: Settings, path: Path) -> None:
-    """Refuse to write over what only --into names and what is no database: only a damaged *database* is moved aside."""
-    if path.resolve().is_relative_to(settings.backup_dir.resolve()):
-        raise Refused(
-            f"--into: {path} lies in the backup folder",
-            hint="choose a place outside it",
-            state="nothing was touched",
-        )
-    if path.exists() and not _is_database(path):
-        raise Refused(
-            f"--into: {path} exists and is not a SQLite database",
-            hint="choose another name",
-            state="it was not touched",
-        )
-
-
-def _is_database(path: Path) -> bool:
-    """Whether a file has the header of one, or is empty, which SQLite takes for one."""
-    if not path.is_file():
-        return False
-    with translated(f"cannot read {path}"), path.open("rb") as stream:
-        return stream.read(16) in (b"", b"SQLite format 3\0")
-
-
-def _doubts(settings: Settings, archive: Archive, target: Target) -> tuple[str, ...]:
-    """Say why this may be the wrong backup for the configured database."""
-    manifest, doubts = archive.manifest, []
-    if manifest and manifest.database != target.identity:
-        doubts.append(f"this backup is of {manifest.database} and goes into {target.identity}")
-    environments = (manifest.environment if manifest else None, settings.environment)
-    if all(environments) and len(set(environments)) > 1:
-        doubts.append(f"this backup was made in {environments[0]} and goes into {environments[1]}")
-    return tuple(doubts)
-
-
-def _same_engine(archive: Archive, target: Target) -> None:
-    made_for = EngineName.SQLITE if archive.format is Format.SQLITE else EngineName.POSTGRESQL
-    if made_for is not target.engine:
-        raise WrongEngine(
-            f"{archive.path.name} holds a {made_for} database, and {target.name} is {target.engine}",
-            state="nothing was touched",
-        )
 
 
 def _safety(settings: Settings, job: RestoreJob, load: LoadPlan, target: Target) -> tuple[bool, str]:
@@ -390,8 +322,17 @@ def _written_down(
             on_event(Warned(exc.message))
 
 
+def _keeping(settings: Settings, id_: str, record: Mapping[str, Any]) -> OnKeep:
+    """Write down what will be kept before it is: killed right after the exchange, a cleanup still finds it."""
+
+    def keep(old: str) -> None:
+        write_restore(settings.backup_dir, id_, {**record, "state": "swapping", "old": old})
+
+    return keep
+
+
 def _load(
-    engine: Engine, plan: RestorePlan, on_event: OnEvent, held: ExitStack
+    engine: Engine, plan: RestorePlan, on_event: OnEvent, held: ExitStack, keep: OnKeep
 ) -> tuple[dict[str, int], Swapped]:
     """Load, prove, commit; from the commit on `held` keeps interrupts back."""
     with _untouched(plan), engine.load(plan.load, plan.archive, on_event) as loaded:
@@ -404,7 +345,7 @@ def _load(
         prove_same_file(plan.archive)
         on_event(Phase("swap", plan.target.name))
         held.enter_context(held_back())
-        return counts, loaded.commit()
+        return counts, loaded.commit(keep)
 
 
 @contextmanager

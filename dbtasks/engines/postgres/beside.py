@@ -13,6 +13,7 @@ from ...models import Archive, Format, LoadPlan, LoadStrategy, OnEvent, Phase, S
 from ...psql import render
 from ...runners import Command
 from ...sessions import Session
+from .. import OnKeep
 from .checks import behind_sequences, loaded_counts, loaded_problems
 from .contents import script_of
 from .feed import transaction
@@ -83,7 +84,7 @@ class LoadedBeside:
             self.warnings += behind_sequences(session)
             return loaded_problems(session, self._archive.manifest)
 
-    def commit(self) -> Swapped:
+    def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Exchange the names; from then on the new database is the live one."""
         self.held.close()
         comment = self._dress()
@@ -91,7 +92,7 @@ class LoadedBeside:
         def arrived() -> None:
             self.is_live = True
 
-        done = bring_in(self._engine, self._plan, self.new, comment=comment, on_live=arrived)
+        done = bring_in(self._engine, self._plan, self.new, comment=comment, on_live=arrived, on_keep=on_keep)
         return Swapped(done.old, done.sessions_ended, (*self.warnings, *done.warnings))
 
     def _dress(self) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ...errors import CannotReach, QueryFailed
 from ...models import Archive, LoadPlan, OnEvent, Phase, Swapped
 from ...sessions import Session
+from .. import OnKeep
 from .checks import behind_sequences, loaded_counts, loaded_problems
 from .contents import script_of
 from .feed import Feed, transaction
@@ -172,8 +173,9 @@ class LoadedInPlace:
         self._warnings += behind_sequences(self._feed.session)
         return loaded_problems(self._feed.session, self._archive.manifest)
 
-    def commit(self) -> Swapped:
-        """Commit: at once and whole."""
+    def commit(self, on_keep: OnKeep | None = None) -> Swapped:
+        """Commit: at once and whole; no former database is kept."""
+        del on_keep
         self._feed.commit()
         return Swapped(None, 0, tuple(self._warnings))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ...errors import Busy, CannotReach, DbTasksError, OperationFailed, QueryFailed, TargetUnreachable
 from ...models import LoadPlan, Swapped, TargetState, utc_now
 from ...sessions import Session
+from .. import OnKeep
 from .facts import holds_objects
 from .names import before_name
 
@@ -66,11 +67,18 @@ def outside(engine: PostgresEngine) -> Iterator[Session]:
 
 
 def bring_in(
-    engine: PostgresEngine, plan: LoadPlan, new: str, *, comment: str | None, on_live: Callable[[], None]
+    engine: PostgresEngine,
+    plan: LoadPlan,
+    new: str,
+    *,
+    comment: str | None,
+    on_live: Callable[[], None],
+    on_keep: OnKeep | None = None,
 ) -> Swapped:
     """Give the new database the live name and keep the old one under another.
 
-    `on_live` is called as soon as the exchange is certain. After a failure the
+    `on_keep` is told the old one's name before the exchange, `on_live` is
+    called as soon as it is certain. After a failure the
     live database has its name and its contents.
 
     Raises:
@@ -81,6 +89,8 @@ def bring_in(
         live = session.rows(OID, (target,))
         before = _free_name(session, target) if live else None
         ((oid,),) = session.rows(OID, (new,))
+        if before is not None and on_keep is not None:
+            on_keep(before)
         _rename(engine, session, new, before, comment, oid)
         on_live()
     warnings: list[str] = []

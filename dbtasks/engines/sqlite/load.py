@@ -43,6 +43,7 @@ from ...models import (
 from ...stores.drafts import open_draft, sweep_drafts
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump
+from .. import OnKeep
 from . import check, files
 from .dump import copy_pages
 
@@ -196,7 +197,7 @@ class _Loaded:
         with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
             return files.broken_foreign_keys(connection)
 
-    def commit(self) -> Swapped:
+    def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         path = self._engine.path
         if self._plan.strategy is LoadStrategy.SWAP:
             return Swapped(old=None, warnings=self._copy_in(path))
@@ -205,7 +206,7 @@ class _Loaded:
         _refuse_opened(path, files.openers(path))
         aside: Path | None = None
         try:
-            aside = self._move_aside(path)
+            aside = self._move_aside(path, on_keep)
             self._put_in_place(path, aside)
         except OSError as exc:
             state = f"what was there lies in {aside}" if aside and not _bring_back(aside, path) else None
@@ -255,7 +256,7 @@ class _Loaded:
             ) from exc
         return True
 
-    def _move_aside(self, path: Path) -> Path | None:
+    def _move_aside(self, path: Path, on_keep: OnKeep | None) -> Path | None:
         """Move the file and its journals into one folder, the file itself first.
 
         Killed in between, no database is live and its parts lie in two places;
@@ -267,6 +268,8 @@ class _Loaded:
         if not parts:
             return None
         aside = path.with_name(f"{path.name}__before_{utc_now():%Y%m%dT%H%M%S%fZ}")
+        if on_keep is not None:
+            on_keep(str(aside))
         aside.mkdir(mode=0o700)
         try:
             for part in parts:

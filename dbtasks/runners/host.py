@@ -226,6 +226,8 @@ class _Child:
         self._tail = b""
         self._drain = threading.Thread(target=self._drain_stderr, name=f"{command.tool}-stderr", daemon=True)
         self._drain.start()
+        self._last = threading.Thread(target=self._end_workers, name=f"{command.tool}-end", daemon=True)
+        self._last.start()
 
     @property
     def said(self) -> str:
@@ -263,9 +265,17 @@ class _Child:
                 with suppress(OSError):
                     stream.close()
         self.process.wait()
+        self._last.join()
         self._drain.join()
         if self.process.stderr:
             self.process.stderr.close()
+
+    def _end_workers(self) -> None:
+        """End what a tool leaves behind: workers of a killed pg_restore would go on loading, and hold our pipes."""
+        self.process.wait()
+        if os.name == "posix":
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

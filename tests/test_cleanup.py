@@ -11,6 +11,7 @@ import pytest
 import dbtasks
 from dbtasks.engines.postgres import swap
 from dbtasks.journal import read_restores, write_restore
+from tests.conftest import Project
 from tests.fix_postgres import PgDatabase
 from tests.postgres.restoring import databases
 
@@ -115,3 +116,22 @@ def test_a_database_that_is_gone_already_is_no_failure(shop: tuple[dbtasks.Setti
     result = dbtasks.cleanup(config, dbtasks.plan_cleanup(config))
     assert result.ok
     assert result.dropped == (old,)
+
+
+def test_a_cleanup_that_fails_after_a_backup_tells_each_failure_once(
+    project: Project, pg_db: PgDatabase
+) -> None:
+    project.mount()
+    flags = {"via": "host", "pg_bin": str(pg_db.server.bin)}
+    config = dbtasks.load_settings(project.root, environ={}, url=pg_db.url, **flags)
+    pg_db.run("CREATE TABLE item (id int PRIMARY KEY)")
+    dbtasks.backup(config)
+    old = restore(config)
+    environ = {f"DBTASKS_{name.upper()}": value for name, value in flags.items()}
+    used = pg_db.server.connect(old)
+    try:
+        ran = project.invoke("db.backup", DATABASE_URL=pg_db.url, **environ)
+    finally:
+        used.close()
+    assert ran.returncode == 8
+    assert (ran.stdout + ran.stderr).count(f"{old} is still in use") == 1

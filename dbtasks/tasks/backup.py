@@ -167,8 +167,6 @@ def _clean_up(call: Call, settings: Any, made: Outcome) -> Outcome:
     except DbTasksError as exc:
         call.console.warn(f"the backup was made, the cleanup failed: {exc.message}")
         return Outcome(made.value, made.lines, made.document, exit_code=8)
-    for text in result.failed:
-        call.console.warn(f"the cleanup could not remove {text}")
     lines = [*made.lines, *(f"  {line}" for line in screens.cleanup_lines(result))]
     document = {**made.document, "cleanup": documents.cleanup_document(result)}
     return Outcome(made.value, lines, document, exit_code=0 if result.ok else 8)

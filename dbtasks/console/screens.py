@@ -61,7 +61,7 @@ def backup_lines(backup: Backup) -> list[str]:
         f"  verified: {manifest.verified_how}; {many(len(manifest.tables), 'table')}, {rows}",
     ]
     if not manifest.complete:
-        lines.append(f"  partial: {'; '.join(manifest.not_included)}")
+        lines.append(f"  partial; not in it: {'; '.join(manifest.not_included)}")
     return [*lines, f"  restore: db.restore --file={backup.id}"]
 
 
@@ -161,7 +161,9 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
         ("Server", manifest.server_version),
         (
             "Holds",
-            "the whole database" if manifest.complete else f"a part: {'; '.join(manifest.not_included)}",
+            "the whole database"
+            if manifest.complete
+            else f"a part; not in it: {'; '.join(manifest.not_included)}",
         ),
         (
             "Verified",

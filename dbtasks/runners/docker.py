@@ -225,14 +225,31 @@ def docker_client() -> Iterator[Any]:
     from docker.errors import DockerException
 
     try:
+        _knock()
         client = docker.from_env(timeout=30)
-        client.ping()
     except (DockerException, OSError) as exc:
         raise _no_docker(exc) from exc
     try:
         yield client
     finally:
         client.close()
+
+
+def _knock() -> None:
+    """See whether anybody answers: a client that cannot connect leaves its socket open."""
+    import socket
+
+    import docker
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    probe = docker.from_env(timeout=30, version=DEFAULT_DOCKER_API_VERSION)
+    try:
+        path = getattr(probe.api.get_adapter(probe.api.base_url), "socket_path", None)
+    finally:
+        probe.close()
+    if path and hasattr(socket, "AF_UNIX"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.connect(path)
 
 
 def _no_docker(exc: Exception) -> RouteUnavailable:

@@ -650,7 +650,7 @@ def test_output_hands_out_one_archive_and_keeps_it_out_of_the_list(shop: Project
     assert shop.invoke("db.backup", "--output=out").returncode == 0
     assert shop.invoke("db.backup", "--output=out/mine.sqlite3").returncode == 0
     again = shop.invoke("db.backup", "--output=out/mine.sqlite3")
-    assert again.returncode == 9
+    assert again.returncode == 2
     assert "exists already" in again.stderr
     assert ids(shop) == []
     assert count(shop.root / "out" / "mine.sqlite3") == 100

@@ -155,6 +155,8 @@ def parse_type(text: str | None, *, safety: bool = False) -> Any:
 
 def _clean_up(call: Call, settings: Any, made: Outcome) -> Outcome:
     """Apply the retention after a success; its failure is a loss, not a failed backup."""
+    from dataclasses import replace
+
     from ..console import documents, screens
     from ..errors import DbTasksError
     from ..executors.cleanup import cleanup, plan_cleanup
@@ -167,6 +169,10 @@ def _clean_up(call: Call, settings: Any, made: Outcome) -> Outcome:
     except DbTasksError as exc:
         call.console.warn(f"the backup was made, the cleanup failed: {exc.message}")
         return Outcome(made.value, made.lines, made.document, exit_code=8)
-    lines = [*made.lines, *(f"  {line}" for line in screens.cleanup_lines(result))]
+    for text in result.failed:
+        call.console.warn(f"the cleanup could not remove {text}")
+    # what failed has just been said
+    shown = screens.cleanup_lines(replace(result, failed=()))
+    lines = [*made.lines, *(f"  {line}" for line in shown)]
     document = {**made.document, "cleanup": documents.cleanup_document(result)}
     return Outcome(made.value, lines, document, exit_code=0 if result.ok else 8)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .executors.inspect import InfoReport, inspect
     from .executors.restore import RestoreJob, RestorePlan, RestoreResult, plan_restore, restore
     from .executors.verify import Verified, verify
-    from .models import Backup, DumpRequest, LoadRequest, Manifest, Type
+    from .models import Backup, Manifest, Type
+    from .plans import DumpRequest, LoadRequest
     from .retention import Policy
     from .settings import Settings, load_settings
     from .tasks import ns
@@ -82,7 +83,8 @@ _HOMES = {
     "executors.inspect": ("InfoReport", "inspect"),
     "executors.restore": ("RestoreJob", "RestorePlan", "RestoreResult", "plan_restore", "restore"),
     "executors.verify": ("Verified", "verify"),
-    "models": ("Backup", "DumpRequest", "LoadRequest", "Manifest", "Type"),
+    "models": ("Backup", "Manifest", "Type"),
+    "plans": ("DumpRequest", "LoadRequest"),
     "retention": ("Policy",),
     "settings": ("Settings", "load_settings"),
     "tasks": ("ns",),

@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .clock import utc_now
 from .errors import DbTasksError
-from .models import Identity, utc_now
+from .models import Identity
 from .stores.drafts import open_draft, sweep_drafts
 from .stores.local import translated
 

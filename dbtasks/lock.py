@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from .clock import utc_now
 from .errors import Busy, StoreUnusable
-from .models import Identity, utc_now
+from .models import Identity
 
 __all__ = ["run_lock", "try_lock"]
 

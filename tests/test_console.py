@@ -16,7 +16,7 @@ from dbtasks.console import Console
 from dbtasks.console.console import error_lines
 from dbtasks.console.text import age_text, count_text, duration_text, printable, size_text, table_lines
 from dbtasks.errors import CommandFailed, DbTasksError, Declined, SettingsError
-from dbtasks.models import CommandStarted, Note, Phase, Progress, Warned
+from dbtasks.events import CommandStarted, Note, Phase, Progress, Warned
 from tests.samples import MOMENT
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.models import Event, Note, Phase, Progress, Warned
+from dbtasks.events import Event, Note, Phase, Progress, Warned
 from tests.conftest import REPOSITORY
 from tests.sqlite.databases import count, make, run, settings
 
@@ -161,7 +161,7 @@ def test_the_hosts_environment_and_signals_are_as_they_were(tmp_path: Path) -> N
 def test_a_type_checker_understands_the_public_names(tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text("""
 import dbtasks
-from dbtasks.models import Event
+from dbtasks.events import Event
 
 def seen(event: Event) -> None:
     print(event)

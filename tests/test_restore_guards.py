@@ -12,9 +12,10 @@ import pytest
 
 import dbtasks
 from dbtasks.errors import Declined, Interrupted, LoadFailed, NeedsConfirmation, Refused
+from dbtasks.events import Event, Phase, Warned
 from dbtasks.guards import consent_needed, nobody_to_ask, settle
 from dbtasks.manifest import dump_manifest
-from dbtasks.models import Compression, Event, Format, Phase, PostgresTarget, Type, Warned
+from dbtasks.models import Compression, Format, PostgresTarget, Type
 from tests.fix_postgres import PgDatabase
 from tests.sqlite.databases import content, count, make, run, settings
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from ..errors import DbTasksError, Declined, SettingsError
-from ..models import CommandStarted, Event, Note, Phase, Progress, Warned
+from ..events import CommandStarted, Event, Note, Phase, Progress, Warned
 from .text import printable, size_text
 
 __all__ = ["Console", "error_lines"]

@@ -13,7 +13,8 @@ from ..executors.inspect import InfoReport
 from ..executors.restore import RestorePlan, RestoreResult, TableChange
 from ..executors.verify import Verified
 from ..journal import RunRecord
-from ..models import Backup, Manifest, TargetState
+from ..models import Backup, Manifest
+from ..plans import TargetState
 from .text import age_text, count_text, duration_text, many, moment_text, size_text, table_lines
 
 __all__ = [

@@ -19,22 +19,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ..models import (
-    Archive,
-    Checked,
-    DatabaseFacts,
-    Dumped,
-    DumpPlan,
-    DumpRequest,
-    LoadPlan,
-    LoadRequest,
-    OnEvent,
-    Route,
-    Swapped,
-    Target,
-    TargetState,
-    ignore,
-)
+from ..events import OnEvent, ignore
+from ..models import Archive, DatabaseFacts, Route, Target
+from ..plans import Checked, Dumped, DumpPlan, DumpRequest, LoadPlan, LoadRequest, Swapped, TargetState
 from ..stores import Draft
 
 __all__ = ["Engine", "Loaded", "OnKeep"]

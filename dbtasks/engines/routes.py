@@ -15,17 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DbTasksError, RouteUnavailable, UsageError
-from ..models import (
-    EngineName,
-    Format,
-    OnEvent,
-    PostgresTarget,
-    Route,
-    SqliteTarget,
-    Target,
-    Warned,
-    ignore,
-)
+from ..events import OnEvent, Warned, ignore
+from ..models import EngineName, Format, PostgresTarget, Route, SqliteTarget, Target
 from ..settings import Settings
 from . import Engine
 

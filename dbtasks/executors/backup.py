@@ -9,28 +9,15 @@ from datetime import datetime
 from pathlib import Path
 
 from ..catalog import archive_name, new_id
+from ..clock import Clock, utc_now
 from ..engines import Engine
 from ..engines.routes import open_engine
 from ..errors import AlreadyExists, ArchiveDamaged, Damaged, OperationFailed, UsageError
+from ..events import OnEvent, Phase, Warned, ignore
 from ..journal import Run, recorded
 from ..lock import run_lock
-from ..models import (
-    Archive,
-    Backup,
-    Clock,
-    Dumped,
-    DumpPlan,
-    DumpRequest,
-    Manifest,
-    OnEvent,
-    Phase,
-    Proof,
-    Target,
-    Type,
-    Warned,
-    ignore,
-    utc_now,
-)
+from ..models import Archive, Backup, Manifest, Proof, Target, Type
+from ..plans import Dumped, DumpPlan, DumpRequest
 from ..settings import Settings
 from ..stores import Draft
 from ..stores.local import LocalStore, OutputFolder, open_archive, translated

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..clock import Clock, utc_now
 from ..engines.routes import open_engine
 from ..errors import DbTasksError
+from ..events import OnEvent, Phase, ignore
 from ..journal import read_restores, write_restore
-from ..models import Backup, Clock, Identity, LoadStrategy, OnEvent, Phase, Type, ignore, utc_now
+from ..models import Backup, Identity, Type
+from ..plans import LoadStrategy
 from ..retention import Policy, RetentionPlan, plan_retention
 from ..settings import Settings
 from ..stores.local import LocalStore

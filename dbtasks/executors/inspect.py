@@ -13,7 +13,9 @@ from ..catalog import Catalog
 from ..engines import Engine
 from ..engines.routes import RouteReport, open_engine, route_reports
 from ..errors import DbTasksError, StoreUnusable
-from ..models import Backup, DatabaseFacts, DumpRequest, OnEvent, Target, TargetState, ignore
+from ..events import OnEvent, ignore
+from ..models import Backup, DatabaseFacts, Target
+from ..plans import DumpRequest, TargetState
 from ..settings import Setting, Settings
 from .browse import list_backups
 

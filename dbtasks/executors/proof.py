@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from ..engines import Engine, Loaded
 from ..errors import CountsDiffer, LoadFailed, Refused
-from ..models import Archive, TargetState
+from ..models import Archive
+from ..plans import TargetState
 from .backup import hash_file
 
 __all__ = ["expected_counts", "prove_counts", "prove_problems", "prove_same_file", "prove_still_as_planned"]

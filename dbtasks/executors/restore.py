@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..catalog import new_id
+from ..clock import Clock, utc_now
 from ..engines import Engine, OnKeep
 from ..engines.routes import open_engine
 from ..errors import (
@@ -18,27 +19,12 @@ from ..errors import (
     Interrupted,
     NotFound,
 )
+from ..events import OnEvent, Phase, Warned, ignore
 from ..guards import Consent, consent_needed
 from ..interrupts import held_back
 from ..journal import recorded, write_restore
-from ..models import (
-    Archive,
-    Backup,
-    Checked,
-    Clock,
-    LoadPlan,
-    LoadRequest,
-    LoadStrategy,
-    OnEvent,
-    Phase,
-    Swapped,
-    Target,
-    TargetState,
-    Type,
-    Warned,
-    ignore,
-    utc_now,
-)
+from ..models import Archive, Backup, Target, Type
+from ..plans import Checked, LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
 from ..settings import Settings
 from .backup import BackupJob, make_backup, writing_run
 from .browse import archive_of, find, unlisted_archive

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..clock import Clock, utc_now
 from ..engines import Engine
 from ..engines.routes import open_checker
 from ..errors import ArchiveDamaged, Damaged, NotFound
+from ..events import OnEvent, Phase, ignore
 from ..journal import recorded
-from ..models import Archive, Backup, Checked, Clock, OnEvent, Phase, ignore, utc_now
+from ..models import Archive, Backup
+from ..plans import Checked
 from ..settings import Settings
 from ..stores.local import LocalStore
 from .backup import hash_file

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OperationFailed, RouteUnavailable, StoreFull, ToolMissing
-from ..models import CommandStarted, OnEvent, ignore
+from ..events import CommandStarted, OnEvent, ignore
 from ..secrets import Secret, redact
 from ..streams import BLOCK_BYTES
 from . import Command, ToolFolder, ToolVersion

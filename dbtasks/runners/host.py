@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import CommandFailed, OperationFailed, ToolMissing, UsageError
-from ..models import CommandStarted, OnEvent, PostgresTarget, ignore
+from ..events import CommandStarted, OnEvent, ignore
+from ..models import PostgresTarget
 from ..secrets import Secret, redact
 from ..streams.flat_tar import pack
 from . import Command, ToolFolder, ToolVersion

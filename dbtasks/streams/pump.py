@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-from ..models import OnEvent, Progress, ignore
+from ..events import OnEvent, Progress, ignore
 
 __all__ = ["BLOCK_BYTES", "HasRead", "HasWrite", "HashingReader", "HashingWriter", "pump"]
 

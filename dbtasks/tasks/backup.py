@@ -113,7 +113,7 @@ def _job(settings: Any, **flags: Any) -> Any:
     from pathlib import Path
 
     from ..executors.backup import BackupJob
-    from ..models import DumpRequest
+    from ..plans import DumpRequest
 
     tables, exclude, exclude_data = (tuple(names or ()) for names in flags["tables"])
     request = DumpRequest(

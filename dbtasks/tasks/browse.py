@@ -47,9 +47,9 @@ def list_(call: Call, type_: str | None = None, all_: bool = False, last: str | 
         2  a setting or flag is wrong
     """
     from ..catalog import Catalog
+    from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.browse import list_backups
-    from ..models import utc_now
 
     settings = call.settings()
     catalog = list_backups(settings, type_=parse_type(type_, safety=True) if type_ else None)
@@ -73,9 +73,9 @@ def show(call: Call, file: str | None = None) -> Outcome:
         2  a setting or flag is wrong
         4  no such backup
     """
+    from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.browse import show as run
-    from ..models import utc_now
 
     shown = run(call.settings(), file or "latest")
     return Outcome(shown, screens.show_lines(shown, utc_now()), documents.show_document(shown))
@@ -96,9 +96,9 @@ def info(call: Call, check: bool = False) -> Outcome:
         2  a setting is wrong
         10  something is wrong, with --check
     """
+    from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.inspect import inspect
-    from ..models import utc_now
 
     report = inspect(call.settings(), on_event=call.console)
     wrong = bool(report.problems or report.warnings)
@@ -118,9 +118,9 @@ def log(call: Call, last: str | None = None, failed: bool = False) -> Outcome:
         0  done
         2  a setting or flag is wrong
     """
+    from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.browse import list_runs
-    from ..models import utc_now
 
     runs = list_runs(call.settings(), failed=failed, last=parse_last(last) or 20)
     return Outcome(runs, screens.log_lines(runs, utc_now(), call.console.width), documents.log_document(runs))

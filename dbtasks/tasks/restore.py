@@ -66,10 +66,11 @@ def restore(
         9  the load broke off; the live database is as it was
         130  interrupted; the live database is as it was
     """
+    from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.restore import RestoreJob, plan_restore
     from ..executors.restore import restore as run
-    from ..models import LoadRequest, utc_now
+    from ..plans import LoadRequest
 
     settings = call.settings(via=via, wait=wait)
     settings.require_target()
@@ -108,10 +109,10 @@ def restore(
 
 def _choose(call: Call, settings: Any, *, yes: bool) -> str:
     """List and ask which backup; without a terminal, or with --yes, demand --file."""
+    from ..clock import utc_now
     from ..console import screens
     from ..errors import Declined, NeedsConfirmation, NotFound
     from ..executors.browse import list_backups
-    from ..models import utc_now
 
     if yes or call.dry or not call.console.may_ask:
         raise NeedsConfirmation(

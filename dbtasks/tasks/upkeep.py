@@ -80,10 +80,10 @@ def cleanup(
         7  another run works on this database
         8  some backups could not be removed
     """
+    from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.cleanup import cleanup as run
     from ..executors.cleanup import plan_cleanup
-    from ..models import utc_now
 
     settings = call.settings(keep=keep, keep_days=keep_days)
     plan = plan_cleanup(settings, type_=parse_type(type_, safety=True) if type_ else None)

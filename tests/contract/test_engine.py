@@ -15,13 +15,8 @@ from dbtasks.engines import Engine
 from dbtasks.engines.routes import open_engine
 from dbtasks.errors import ArchiveDamaged, Busy, DbTasksError, UsageError, WrongEngine
 from dbtasks.executors.browse import archive_of
-from dbtasks.models import (
-    Archive,
-    DumpRequest,
-    LoadRequest,
-    TargetState,
-    Type,
-)
+from dbtasks.models import Archive, Type
+from dbtasks.plans import DumpRequest, LoadRequest, TargetState
 from dbtasks.settings import Settings, load_settings
 from dbtasks.stores.local import LocalStore
 from tests.fix_postgres import PgDatabase

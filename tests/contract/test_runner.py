@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from dbtasks.errors import CommandFailed, OperationFailed, ToolMissing, UsageError
-from dbtasks.models import CommandStarted, Event, PostgresTarget
+from dbtasks.events import CommandStarted, Event
+from dbtasks.models import PostgresTarget
 from dbtasks.runners import Command, ToolVersion
 from dbtasks.runners.host import HostRunner, login_environment
 from dbtasks.runners.private import private_folder

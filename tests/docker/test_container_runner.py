@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dbtasks.errors import CommandFailed, RouteUnavailable, ToolMissing
-from dbtasks.models import CommandStarted, Event
+from dbtasks.events import CommandStarted, Event
 from dbtasks.runners import Command
 from dbtasks.runners.container import ContainerRunner
 from dbtasks.secrets import Secret

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dbtasks.engines.postgres import PostgresEngine
-from dbtasks.models import Archive, Checked, Dumped, DumpPlan, DumpRequest, OnEvent, Type, ignore
+from dbtasks.events import OnEvent, ignore
+from dbtasks.models import Archive, Type
+from dbtasks.plans import Checked, Dumped, DumpPlan, DumpRequest
 from dbtasks.runners import Command
 from dbtasks.settings import Settings, load_settings
 from dbtasks.stores.local import LocalStore

@@ -10,7 +10,9 @@ from typing import Any
 from dbtasks.engines import Loaded
 from dbtasks.engines.postgres import PostgresEngine
 from dbtasks.engines.postgres.load import loading, plan_load
-from dbtasks.models import Archive, Event, LoadPlan, LoadRequest, PostgresTarget, Swapped
+from dbtasks.events import Event
+from dbtasks.models import Archive, PostgresTarget
+from dbtasks.plans import LoadPlan, LoadRequest, Swapped
 from dbtasks.settings import Levels, resolve_settings
 from tests.fix_postgres import PgDatabase
 

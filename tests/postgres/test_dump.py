@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from dbtasks.errors import Busy, RightMissing, UsageError, VersionMismatch
-from dbtasks.models import CommandStarted, Compression, DumpRequest, Event, Format, Phase, TableCount, Type
+from dbtasks.events import CommandStarted, Event, Phase
+from dbtasks.models import Compression, Format, TableCount, Type
+from dbtasks.plans import DumpRequest
 from dbtasks.stores.local import LocalStore
 from tests.fix_postgres import PASSWORD, PgDatabase, PgServer
 from tests.postgres.dumping import dumped, engine_of, restored, rows_of

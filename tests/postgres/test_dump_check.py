@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dbtasks.errors import ArchiveDamaged, DbTasksError, VersionMismatch, WrongEngine
-from dbtasks.models import Archive, Compression, DumpRequest, Format
+from dbtasks.models import Archive, Compression, Format
+from dbtasks.plans import DumpRequest
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.dumping import dumped, engine_of
 

@@ -23,7 +23,9 @@ from dbtasks.errors import (
     ToolMissing,
     VersionMismatch,
 )
-from dbtasks.models import DumpRequest, Event, Format, Phase, Progress
+from dbtasks.events import Event, Phase, Progress
+from dbtasks.models import Format
+from dbtasks.plans import DumpRequest
 from dbtasks.stores.local import LocalStore
 from tests.fix_postgres import PASSWORD, PgDatabase, PgServer
 from tests.postgres.dumping import dumped, engine_of, rows_of
@@ -316,7 +318,9 @@ def test_a10_ctrl_c_ends_a_directory_dump_and_its_workers(big_db: PgDatabase, tm
 PARENT = """
 import sys
 from pathlib import Path
-from dbtasks.models import DumpRequest, Format, Phase
+from dbtasks.events import Phase
+from dbtasks.models import Format
+from dbtasks.plans import DumpRequest
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.dumping import dumped
 port, bin_, name, root = sys.argv[1:]

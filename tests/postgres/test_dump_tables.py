@@ -8,7 +8,8 @@ import pytest
 
 from dbtasks.engines.postgres.tables import split_name
 from dbtasks.errors import UsageError
-from dbtasks.models import Compression, DumpRequest, Format
+from dbtasks.models import Compression, Format
+from dbtasks.plans import DumpRequest
 from tests.fix_postgres import PgDatabase
 from tests.postgres.dumping import Made, contents, dumped, engine_of, restored, rows_of
 

@@ -11,7 +11,8 @@ from dbtasks.engines.postgres.extra import METADATA, OURS, incomplete_by, metada
 from dbtasks.errors import UsageError
 from dbtasks.executors.backup import BackupJob, backup
 from dbtasks.executors.restore import RestoreJob, plan_restore, restore
-from dbtasks.models import Compression, DumpRequest, Format
+from dbtasks.models import Compression, Format
+from dbtasks.plans import DumpRequest
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.dumping import dumped, engine_of, settings_for
 

@@ -13,7 +13,8 @@ import pytest
 
 from dbtasks.engines.postgres import PostgresEngine
 from dbtasks.errors import LoginRefused, RightMissing, TargetUnreachable
-from dbtasks.models import PostgresTarget, Revision, TargetState
+from dbtasks.models import PostgresTarget, Revision
+from dbtasks.plans import TargetState
 from dbtasks.secrets import Secret
 from dbtasks.settings import Settings, load_settings
 from tests.fix_postgres import PgDatabase, PgServer

@@ -10,7 +10,8 @@ import pytest
 from dbtasks.engines.postgres.contents import Contents
 from dbtasks.engines.postgres.load import plan_load
 from dbtasks.errors import Refused, RightMissing, ToolMissing, UsageError, VersionMismatch
-from dbtasks.models import Archive, Format, LoadRequest, LoadStrategy, TargetState
+from dbtasks.models import Archive, Format
+from dbtasks.plans import LoadRequest, LoadStrategy, TargetState
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_on, restore
 from tests.postgres.rich import archive_of, fingerprint

@@ -10,7 +10,8 @@ import pytest
 from dbtasks.engines.postgres.holes import MENDED, known_holes
 from dbtasks.engines.postgres.load import plan_load
 from dbtasks.errors import Refused
-from dbtasks.models import Archive, Format, LoadRequest
+from dbtasks.models import Archive, Format
+from dbtasks.plans import LoadRequest
 from dbtasks.runners import ToolVersion
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import engine_on, restore

@@ -9,7 +9,8 @@ import pytest
 from dbtasks.engines.postgres.last_words import way_left
 from dbtasks.engines.postgres.load import loading, plan_load
 from dbtasks.errors import LoadFailed, UsageError
-from dbtasks.models import DumpRequest, Format, LoadRequest
+from dbtasks.models import Format
+from dbtasks.plans import DumpRequest, LoadRequest
 from tests.fix_postgres import PgDatabase
 from tests.postgres.dumping import engine_of
 from tests.postgres.restoring import engine_on

@@ -14,7 +14,9 @@ import pytest
 
 from dbtasks.engines.postgres.load import loading, plan_load
 from dbtasks.errors import ArchiveDamaged, Busy, LoadFailed, Refused, RightMissing
-from dbtasks.models import Event, Format, LoadRequest, LoadStrategy
+from dbtasks.events import Event
+from dbtasks.models import Format
+from dbtasks.plans import LoadRequest, LoadStrategy
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_on, restore
 from tests.postgres.rich import ROWS, archive_of, count, fill, fingerprint, tool
@@ -198,7 +200,8 @@ def test_d05_when_this_process_is_killed_nothing_is_committed(pg_db: PgDatabase,
     program = f"""
 import os, signal, pickle
 from pathlib import Path
-from dbtasks.models import Archive, Compression, Format, LoadRequest, PostgresTarget
+from dbtasks.models import (Archive, Compression, Format, PostgresTarget)
+from dbtasks.plans import LoadRequest
 from dbtasks.secrets import Secret
 from dbtasks.engines.postgres.load import loading, plan_load
 from tests.postgres.restoring import engine_of

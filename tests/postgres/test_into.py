@@ -8,7 +8,8 @@ import pytest
 
 from dbtasks.engines.postgres.load import plan_load
 from dbtasks.errors import Refused, UsageError
-from dbtasks.models import Archive, DumpRequest, Format, LoadRequest
+from dbtasks.models import Archive, Format
+from dbtasks.plans import DumpRequest, LoadRequest
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_on, restore
 from tests.postgres.rich import archive_of

@@ -14,7 +14,9 @@ import pytest
 from dbtasks.engines.postgres.beside import MARK
 from dbtasks.engines.postgres.load import loading, plan_load
 from dbtasks.errors import ArchiveDamaged, DbTasksError, LoadFailed, Refused
-from dbtasks.models import Archive, Compression, Event, Format, LoadRequest, LoadStrategy, TargetState
+from dbtasks.events import Event
+from dbtasks.models import Archive, Compression, Format
+from dbtasks.plans import LoadRequest, LoadStrategy, TargetState
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_of, engine_on, restore
 from tests.postgres.rich import ROWS, archive_of, count, described, fill, fingerprint, tool, write_script

@@ -13,7 +13,9 @@ import pytest
 
 from dbtasks.engines.postgres.load import loading, plan_load
 from dbtasks.errors import Busy, CannotReach, Refused
-from dbtasks.models import Event, Format, LoadRequest, LoadStrategy
+from dbtasks.events import Event
+from dbtasks.models import Format
+from dbtasks.plans import LoadRequest, LoadStrategy
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_on, restore
 from tests.postgres.rich import archive_of, count, fingerprint

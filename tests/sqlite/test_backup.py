@@ -13,8 +13,10 @@ import pytest
 
 import dbtasks
 from dbtasks.errors import Busy, StoreFull, StoreUnusable, TargetUnreachable, UsageError
+from dbtasks.events import Event, Warned
 from dbtasks.executors.backup import BackupJob
-from dbtasks.models import Compression, DumpRequest, Event, Format, Warned
+from dbtasks.models import Compression, Format
+from dbtasks.plans import DumpRequest
 
 from .databases import (
     SIDECARS,
@@ -301,7 +303,7 @@ import dbtasks
 from pathlib import Path
 config = dbtasks.load_settings(Path(sys.argv[1]), environ={}, url="sqlite:///app.db", compression=sys.argv[2])
 from dbtasks.executors.backup import BackupJob
-from dbtasks.models import DumpRequest
+from dbtasks.plans import DumpRequest
 print("ready", flush=True)
 try:
     dbtasks.backup(config, BackupJob(request=DumpRequest(compression=config.compression)))

@@ -26,7 +26,7 @@ CHILD = """
 import signal, sys, time
 from pathlib import Path
 import dbtasks
-from dbtasks.models import Phase
+from dbtasks.events import Phase
 
 def interrupt(number, frame):
     raise KeyboardInterrupt

@@ -24,7 +24,8 @@ from dbtasks.errors import (
     WrongEngine,
 )
 from dbtasks.executors.backup import BackupJob
-from dbtasks.models import Compression, DumpRequest, LoadRequest, LoadStrategy, TargetState
+from dbtasks.models import Compression
+from dbtasks.plans import DumpRequest, LoadRequest, LoadStrategy, TargetState
 
 from .databases import (
     SIDECARS,

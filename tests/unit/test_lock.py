@@ -22,7 +22,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from dbtasks.lock import run_lock
-from dbtasks.models import EngineName, Identity
+from dbtasks.models import (EngineName, Identity)
 
 identity = Identity(EngineName.POSTGRESQL, sys.argv[2], sys.argv[3])
 with run_lock(Path(sys.argv[1]), identity, "db.backup") as descriptor:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import pytest
 
 from dbtasks.errors import ArchiveDamaged, CommandFailed
-from dbtasks.models import Compression, Event, Progress
+from dbtasks.events import Event, Progress
+from dbtasks.models import Compression
 from dbtasks.streams import (
     BLOCK_BYTES,
     HashingReader,

@@ -14,21 +14,9 @@ from functools import cached_property
 from types import TracebackType
 
 from ...errors import CannotReach, DatabaseMissing, LoginRefused, QueryFailed, RightMissing, TargetUnreachable
-from ...models import (
-    Archive,
-    Checked,
-    DatabaseFacts,
-    Dumped,
-    DumpPlan,
-    DumpRequest,
-    LoadPlan,
-    LoadRequest,
-    OnEvent,
-    PostgresTarget,
-    Route,
-    TargetState,
-    ignore,
-)
+from ...events import OnEvent, ignore
+from ...models import Archive, DatabaseFacts, PostgresTarget, Route
+from ...plans import Checked, Dumped, DumpPlan, DumpRequest, LoadPlan, LoadRequest, TargetState
 from ...runners import Runner
 from ...sessions import Session
 from ...settings import Settings

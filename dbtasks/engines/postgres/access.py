@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
-from ...models import OnEvent, PostgresTarget, Route, ignore
+from ...events import OnEvent, ignore
+from ...models import PostgresTarget, Route
 from ...psql import connect_psql
 from ...runners import Runner
 from ...runners.container import ContainerRunner

@@ -9,7 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CommandFailed, DbTasksError, LoadFailed, QueryFailed, StoreFull
-from ...models import Archive, Format, LoadPlan, LoadStrategy, OnEvent, Phase, Swapped, Warned
+from ...events import OnEvent, Phase, Warned
+from ...models import Archive, Format
+from ...plans import LoadPlan, LoadStrategy, Swapped
 from ...psql import render
 from ...runners import Command
 from ...sessions import Session

@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 
 from ...errors import ArchiveDamaged, CommandFailed, DbTasksError, VersionMismatch, WrongEngine
+from ...events import OnEvent, Phase
 from ...formats import sniff
-from ...models import Archive, Checked, Compression, Format, OnEvent, Phase
+from ...models import Archive, Compression, Format
+from ...plans import Checked
 from ...runners import Runner
 from ...stores.files import open_archive
 from ...streams import BLOCK_BYTES, decompressing

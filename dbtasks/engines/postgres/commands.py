@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ...errors import CommandFailed
-from ...models import Compression, DumpPlan, Format
+from ...models import Compression, Format
+from ...plans import DumpPlan
 from ...runners import Command, Runner
 from .tables import Selection
 

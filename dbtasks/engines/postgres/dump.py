@@ -23,7 +23,9 @@ from ...errors import (
     QueryFailed,
     TargetUnreachable,
 )
-from ...models import Compression, Dumped, DumpPlan, Format, OnEvent, Phase, TableCount
+from ...events import OnEvent, Phase
+from ...models import Compression, Format, TableCount
+from ...plans import Dumped, DumpPlan
 from ...runners import Command, ToolFolder
 from ...sessions import Session
 from ...stores import Draft

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ...errors import Busy, CommandFailed, DbTasksError, LoadFailed, TargetUnreachable
-from ...models import LoadRequest, OnEvent, Progress, ignore
+from ...events import OnEvent, Progress, ignore
+from ...plans import LoadRequest
 from ...psql import PsqlSession, render
 from ...runners import Command, CommandInput, ToolVersion
 from ...sessions import Session

@@ -18,16 +18,8 @@ from ...errors import (
     UsageError,
     VersionMismatch,
 )
-from ...models import (
-    Archive,
-    DatabaseFacts,
-    Format,
-    LoadPlan,
-    LoadRequest,
-    LoadStrategy,
-    Manifest,
-    TargetState,
-)
+from ...models import Archive, DatabaseFacts, Format, Manifest
+from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from .contents import Contents, read_contents
 from .holes import known_holes
 from .inplace import find_in_the_way, lock_capacity

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import CannotReach, QueryFailed
-from ...models import Archive, LoadPlan, OnEvent, Phase, Swapped
+from ...events import OnEvent, Phase
+from ...models import Archive
+from ...plans import LoadPlan, Swapped
 from ...sessions import Session
 from .. import OnKeep
 from .checks import behind_sequences, loaded_counts, loaded_problems

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from ...models import Archive, LoadPlan, LoadStrategy, OnEvent
+from ...events import OnEvent
+from ...models import Archive
+from ...plans import LoadPlan, LoadStrategy
 from .. import Loaded
 from .beside import loading_beside
 from .fit import plan_load

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from ...errors import MissingExtra, RightMissing, UsageError, VersionMismatch
-from ...models import Compression, DumpPlan, DumpRequest, Format
+from ...models import Compression, Format
+from ...plans import DumpPlan, DumpRequest
 from ...runners import ToolVersion
 from ...sessions import Session
 from ...streams import zstd_available

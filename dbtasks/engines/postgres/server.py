@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import CannotReach, DatabaseMissing, LoginRefused, RightMissing, VersionMismatch
-from ...models import LoadRequest, LoadStrategy, Manifest, TargetState
+from ...models import Manifest
+from ...plans import LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
 from .contents import Contents
 from .swap import outside

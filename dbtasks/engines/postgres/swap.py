@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ...clock import utc_now
 from ...errors import Busy, CannotReach, DbTasksError, OperationFailed, QueryFailed, TargetUnreachable
-from ...models import LoadPlan, Swapped, TargetState, utc_now
+from ...plans import LoadPlan, Swapped, TargetState
 from ...sessions import Session
 from .. import OnKeep
 from .facts import holds_objects

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...errors import UsageError
-from ...models import DumpRequest
+from ...plans import DumpRequest
 from ...sessions import Session
 from .extra import incomplete_by
 from .facts import PARTITIONED, SEQUENCE, TABLE, Relation

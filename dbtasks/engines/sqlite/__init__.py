@@ -12,21 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ...errors import Refused
-from ...models import (
-    Archive,
-    Checked,
-    DatabaseFacts,
-    Dumped,
-    DumpPlan,
-    DumpRequest,
-    LoadPlan,
-    LoadRequest,
-    OnEvent,
-    Route,
-    SqliteTarget,
-    TargetState,
-    ignore,
-)
+from ...events import OnEvent, ignore
+from ...models import Archive, DatabaseFacts, Route, SqliteTarget
+from ...plans import Checked, Dumped, DumpPlan, DumpRequest, LoadPlan, LoadRequest, TargetState
 from ...settings import Settings
 from ...stores import Draft
 from .. import Loaded

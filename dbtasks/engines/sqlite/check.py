@@ -10,7 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ...errors import ArchiveDamaged, Refused, StoreUnusable
-from ...models import Archive, Checked, Compression, OnEvent, Phase, ignore
+from ...events import OnEvent, Phase, ignore
+from ...models import Archive, Compression
+from ...plans import Checked
 from ...stores.drafts import open_draft
 from ...stores.local import open_archive, translated
 from ...streams import decompressing, pump

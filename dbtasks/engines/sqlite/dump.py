@@ -15,18 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ArchiveDamaged, Busy, UsageError
+from ...events import OnEvent, Phase
 from ...interrupts import is_waiting
-from ...models import (
-    Compression,
-    Dumped,
-    DumpPlan,
-    DumpRequest,
-    Format,
-    OnEvent,
-    Phase,
-    Route,
-    TableCount,
-)
+from ...models import Compression, Format, Route, TableCount
+from ...plans import Dumped, DumpPlan, DumpRequest
 from ...stores import Draft
 from ...streams import HashingWriter, compressing, pump
 from . import files

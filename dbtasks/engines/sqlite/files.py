@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, StoreFull, TargetUnreachable
 from ...interrupts import is_waiting
-from ...models import DatabaseFacts, TargetState
+from ...models import DatabaseFacts
+from ...plans import TargetState
 from ...revisions import find_revision
 
 __all__ = [

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...clock import utc_now
 from ...errors import (
     ArchiveDamaged,
     Busy,
@@ -26,20 +27,9 @@ from ...errors import (
     UsageError,
     WrongEngine,
 )
-from ...models import (
-    Archive,
-    DatabaseFacts,
-    Format,
-    LoadPlan,
-    LoadRequest,
-    LoadStrategy,
-    OnEvent,
-    Phase,
-    Route,
-    Swapped,
-    TargetState,
-    utc_now,
-)
+from ...events import OnEvent, Phase
+from ...models import Archive, DatabaseFacts, Format, Route
+from ...plans import LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
 from ...stores.drafts import open_draft, sweep_drafts
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump

@@ -21,6 +21,7 @@ from ..settings import Settings
 from . import Engine
 
 if TYPE_CHECKING:
+    from ..runners.compose import DockerOnce
     from .postgres.access import Access
 
 __all__ = ["RouteReport", "open_checker", "open_engine", "route_order", "route_reports"]
@@ -38,11 +39,17 @@ class RouteReport:
 
 @contextmanager
 def open_engine(
-    settings: Settings, target: Target | None = None, *, via: str | None = None, on_event: OnEvent = ignore
+    settings: Settings,
+    target: Target | None = None,
+    *,
+    via: str | None = None,
+    on_event: OnEvent = ignore,
+    docker: DockerOnce | None = None,
 ) -> Iterator[Engine]:
     """Open the engine for a target by the route the settings ask for.
 
     Nothing connects yet; what the engine opened is closed when the block ends.
+    `docker` is one that was asked already, and lives longer than the block.
 
     Raises:
         RouteUnavailable: the route asked for is not there.
@@ -60,7 +67,7 @@ def open_engine(
     from .postgres import PostgresEngine
 
     with (
-        _open_access(settings, target, wanted, on_event) as access,
+        _open_access(settings, target, wanted, on_event, docker) as access,
         PostgresEngine(target, settings, access=access) as engine,
     ):
         yield engine
@@ -85,7 +92,11 @@ def route_order(wanted: Sequence[str]) -> tuple[Route, ...]:
 
 @contextmanager
 def _open_access(
-    settings: Settings, target: PostgresTarget, wanted: Sequence[str], on_event: OnEvent
+    settings: Settings,
+    target: PostgresTarget,
+    wanted: Sequence[str],
+    on_event: OnEvent,
+    docker: DockerOnce | None = None,
 ) -> Iterator[Access]:
     """Open the first route that is there; `auto` falls from the container to the host and says why."""
     from .postgres.access import HostAccess
@@ -100,7 +111,7 @@ def _open_access(
             return
         with ExitStack() as stack:
             try:
-                access = stack.enter_context(_container_access(settings, target, on_event))
+                access = stack.enter_context(_container_access(settings, target, on_event, docker))
             except RouteUnavailable as exc:
                 if tuple(wanted) == ("container",) or settings.container or settings.service:
                     raise
@@ -112,13 +123,17 @@ def _open_access(
 
 
 @contextmanager
-def _container_access(settings: Settings, target: PostgresTarget, on_event: OnEvent) -> Iterator[Access]:
-    from ..runners.docker import Wanted, choose, docker_client, list_containers, require_running
+def _container_access(
+    settings: Settings, target: PostgresTarget, on_event: OnEvent, docker: DockerOnce | None
+) -> Iterator[Access]:
+    from ..runners.compose import DockerOnce
+    from ..runners.docker import Wanted, choose, require_running
     from .postgres.access import ContainerAccess
 
     wanted = Wanted(target, settings.root, settings.container, settings.service, settings.compose_project)
-    with docker_client() as client:
-        container = choose(list_containers(client), wanted)
+    with ExitStack() as stack:
+        seen = docker or stack.enter_context(DockerOnce())
+        container = choose(seen.containers, wanted)
         if container is None:
             raise RouteUnavailable(
                 f"no container is reached by {target.host or 'the local socket'}:{target.port}",
@@ -129,7 +144,7 @@ def _container_access(settings: Settings, target: PostgresTarget, on_event: OnEv
         yield ContainerAccess(
             target,
             settings,
-            client=client,
+            client=seen.client,
             container=container,
             why=f"{why}: {container.name}",
             on_event=on_event,

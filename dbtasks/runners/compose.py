@@ -1,0 +1,177 @@
+"""What stands around the database in Docker: asked once, then read off the containers' labels.
+
+No compose file is read: compose writes the project, the service and the
+folder it was started in on every container it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import RouteUnavailable
+from .docker import Container, docker_client, list_containers, project_name
+
+__all__ = [
+    "DockerOnce",
+    "PgAdmin",
+    "Service",
+    "find_pgadmin",
+    "project_of",
+    "services_of",
+    "started_at",
+]
+
+PGADMIN = "pgadmin4"
+HTTP_PORTS = {80: "http", 443: "https"}
+HERE = ("", "0.0.0.0", "::", "127.0.0.1", "::1")  # noqa: S104 - read, not bound
+
+
+class DockerOnce:
+    """Docker, asked when somebody first needs it and never again in this run.
+
+    Whoever asks later gets the same answer, or the same refusal. Leaving the
+    block closes the client.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._client: Any = None
+        self._containers: tuple[Container, ...] = ()
+        self._refusal: RouteUnavailable | None = None
+
+    def __enter__(self) -> DockerOnce:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def client(self) -> Any:
+        """The client that was asked.
+
+        Raises:
+            RouteUnavailable: there is no Docker, or this user may not talk to it.
+        """
+        self._ask()
+        return self._client
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """Every container, running or not; raises like `client`."""
+        self._ask()
+        return self._containers
+
+    def _ask(self) -> None:
+        if self._refusal is not None:
+            raise RouteUnavailable(self._refusal.message, hint=self._refusal.hint) from self._refusal
+        if self._client is not None:
+            return
+        try:
+            client = self._stack.enter_context(docker_client())
+            self._containers = tuple(list_containers(client))
+        except RouteUnavailable as exc:
+            self._refusal = exc
+            raise
+        self._client = client
+
+
+@dataclass(frozen=True)
+class Service:
+    """One container of a compose project."""
+
+    name: str
+    """The service it belongs to."""
+    container: str
+    status: str
+    health: str = ""
+
+
+@dataclass(frozen=True)
+class PgAdmin:
+    """The container pgAdmin runs in."""
+
+    container: str
+    status: str
+    url: str = ""
+    """Where a browser finds it on this machine; empty where it publishes no port or does not run."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it runs."""
+        return self.status == "running"
+
+
+def project_of(
+    containers: Sequence[Container],
+    root: Path,
+    *,
+    named: str | None = None,
+    database: Container | None = None,
+) -> str:
+    """Return the compose project a database's application belongs to, empty where there is none.
+
+    The one that was named; that of the database's container; the one that was
+    started in this folder; the one compose would name after it.
+    """
+    if named:
+        return named
+    if database is not None and database.project:
+        return database.project
+    here = [c.project for c in containers if c.working_dir and Path(c.working_dir) == root]
+    if here:
+        return here[0]
+    by_name = project_name(root)
+    # a container that says where it was started is another folder's of the same name
+    return by_name if any(c.project == by_name and not c.working_dir for c in containers) else ""
+
+
+def services_of(containers: Sequence[Container], project: str) -> tuple[Service, ...]:
+    """Return a project's containers by service; those of `compose run` are left out."""
+    found = [c for c in containers if project and c.project == project and c.service and not c.oneoff]
+    states = (Service(c.service, c.name, c.status, c.health) for c in found)
+    return tuple(sorted(states, key=lambda state: (state.name, state.container)))
+
+
+def find_pgadmin(containers: Sequence[Container], project: str) -> PgAdmin | None:
+    """Return the project's pgAdmin, told by its image; else one that belongs to no project at all.
+
+    Of several the one that runs is meant.
+    """
+    found = [c for c in containers if _image_name(c.image) == PGADMIN and c.project in (project, "")]
+    found.sort(key=lambda c: (c.project != project, c.status != "running", c.name))
+    if not found:
+        return None
+    first = found[0]
+    return PgAdmin(first.name, first.status, _web_address(first) if first.status == "running" else "")
+
+
+def _image_name(image: str) -> str:
+    """Return the last part of an image's name: `dpage/pgadmin4:8@sha256:…` is `pgadmin4`."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _web_address(container: Container) -> str:
+    ports = sorted(container.published, key=lambda port: (port not in HTTP_PORTS, port))
+    places = [(port, place) for port in ports for place in container.published[port]]
+    if not places:
+        return ""
+    inner, (address, outer) = places[0]
+    host = "localhost" if address in HERE else f"[{address}]" if ":" in address else address
+    return f"{HTTP_PORTS.get(inner, 'http')}://{host}:{outer}"
+
+
+def started_at(container: Container) -> datetime | None:
+    """Return when a container was started; None where it never was."""
+    try:
+        moment = datetime.fromisoformat(container.started_at)
+    except ValueError:
+        return None
+    return moment if moment.year > 1 and moment.tzinfo else None

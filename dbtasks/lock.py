@@ -1,8 +1,8 @@
 """Run locks: one run at a time may change the backups of one database.
 
 The kernel holds the lock, so it is gone with its holder, however that ended;
-there is no lock file to delete. Children that write archives inherit the
-descriptor: while an orphaned pg_dump lives, the lock is held.
+there is no lock file to delete. The client tools a run starts inherit the
+descriptor: while an orphaned pg_dump or pg_restore lives, the lock is held.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import hashlib
 import json
 import os
 import re
+import shlex
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 
@@ -21,10 +24,16 @@ from .clock import utc_now
 from .errors import Busy, StoreUnusable
 from .models import Identity
 
-__all__ = ["run_lock", "try_lock"]
+__all__ = ["held_locks", "run_lock", "try_lock"]
 
 FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 FAR = 1 << 30
+_held: ContextVar[tuple[int, ...]] = ContextVar("dbtasks_run_locks", default=())
+
+
+def held_locks() -> tuple[int, ...]:
+    """Return the descriptors of the run locks this run holds: what it starts must inherit them."""
+    return _held.get()
 
 
 @contextmanager
@@ -42,11 +51,14 @@ def run_lock(store_root: Path, identity: Identity, task: str) -> Iterator[int]:
         descriptor = os.open(path, FLAGS, 0o600)
     except OSError as exc:
         raise StoreUnusable(f"cannot open the lock file {path}: {exc.strerror}") from exc
+    before = _held.get()
     try:
         _take(descriptor, path, identity)
         _sign(descriptor, task)
+        _held.set((*before, descriptor))
         yield descriptor
     finally:
+        _held.set(before)
         os.close(descriptor)
 
 
@@ -58,7 +70,7 @@ def _take(descriptor: int, path: Path, identity: Identity) -> None:
             f"cannot lock {path}: {exc.strerror}", hint="set backup_dir to a folder on a local file system"
         ) from exc
     if not taken:
-        raise Busy(f"another run is working on {identity}", hint=_holder(descriptor))
+        raise Busy(f"another run is working on {identity}", hint=_holder(descriptor, path))
 
 
 def try_lock(descriptor: int) -> bool:
@@ -90,7 +102,8 @@ def _slug(identity: Identity) -> str:
 
 
 def _sign(descriptor: int, task: str) -> None:
-    text = json.dumps({"pid": os.getpid(), "task": task, "since": utc_now().isoformat(timespec="seconds")})
+    since = utc_now().isoformat(timespec="seconds")
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "task": task, "since": since})
     try:
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -100,12 +113,31 @@ def _sign(descriptor: int, task: str) -> None:
         pass
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int, path: Path) -> str:
     """Describe the holder from what it wrote; for the message only, the kernel decides."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
         seen = json.loads(os.read(descriptor, 1000))
         since = datetime.fromisoformat(seen["since"]).astimezone()
-        return f"{seen['task']} runs since {since:%Y-%m-%d %H:%M:%S} (process {int(seen['pid'])}); wait for it to end"
-    except (OSError, ValueError, KeyError, TypeError):
+        task, pid = seen["task"], int(seen["pid"])
+        if seen.get("host") == socket.gethostname() and _is_gone(pid):
+            return (
+                f"{task}, begun {since:%Y-%m-%d %H:%M:%S}, is dead (process {pid}), but a tool it started still works;"
+                f" wait for it to end, or find it: fuser -v {shlex.quote(str(path))}"
+            )
+        return f"{task} runs since {since:%Y-%m-%d %H:%M:%S} (process {pid}); wait for it to end"
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "wait for it to end"
+
+
+def _is_gone(pid: int) -> bool:
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        # somebody else's, but alive
+        pass
+    return False

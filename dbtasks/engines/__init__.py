@@ -108,6 +108,13 @@ class Engine(Protocol):
             CannotReach: version, extension or right does not fit; the hint names the way left.
         """
 
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keep other machines' restores of this database away as long as the block, where the server can.
+
+        Raises:
+            Busy: another one is under way; says whose.
+        """
+
     def load(
         self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore
     ) -> AbstractContextManager[Loaded]:

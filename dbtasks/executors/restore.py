@@ -162,22 +162,25 @@ def restore(
     that comes when the backup is live already is told as one, with that state.
 
     Raises:
-        Busy: another run, or a lock inside the database. CountsDiffer, ArchiveDamaged, LoadFailed:
+        Busy: another run, from this machine or another, or a lock inside the database. CountsDiffer, ArchiveDamaged, LoadFailed:
         nothing was kept of the load. Interrupted: the state says what the target holds.
     """
     started_at, id_ = now(), new_id()
     safety: Backup | None = None
     state = f"{plan.target.name} is as it was; unfinished files are removed"
     try:
-        with writing_run(settings, "restore", plan.target) as run, ExitStack() as held:
+        with (
+            writing_run(settings, "restore", plan.target) as run,
+            ExitStack() as held,
+            open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine,
+            engine.claimed(),
+        ):
             run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
-            with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
-                prove_still_as_planned(engine, plan.load.state)
+            prove_still_as_planned(engine, plan.load.state)
             safety = _save_present(settings, plan, now, on_event) if plan.safety else None
             record = _record(plan, id_, safety, started_at.isoformat())
             with _written_down(settings, id_, record, on_event) as outcome:
-                with open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine:
-                    counts, swapped = _load(engine, plan, on_event, held, _keeping(settings, id_, record))
+                counts, swapped = _load(engine, plan, on_event, held, _keeping(settings, id_, record))
                 state = f"{plan.target.name} holds the backup; {_way_back(plan, safety, swapped)}"
                 outcome |= {"state": "done", "old": swapped.old, "finished_at": now().isoformat()}
             run.note(restore=id_, safety_backup=safety.id if safety else None)

@@ -91,9 +91,11 @@ class HostRunner:
         pg_bin: Path | None = None,
         environment: Mapping[str, str] | None = None,
         secrets: Iterable[Secret] = (),
+        inherit: tuple[int, ...] = (),
         on_event: OnEvent = ignore,
     ) -> None:
         self.pg_bin = pg_bin
+        self._inherit = inherit
         self._environment = dict(environment or {})
         self._secrets = tuple(secrets)
         self._on_event = on_event
@@ -196,7 +198,7 @@ class HostRunner:
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 env={**_neutral(), **self._environment, **own},
-                pass_fds=command.inherit if os.name == "posix" else (),
+                pass_fds=(*self._inherit, *command.inherit) if os.name == "posix" else (),
                 start_new_session=True,
             )
         except ValueError as exc:

@@ -207,6 +207,12 @@ class PostgresEngine:
 
         return load.plan_load(self, archive, request)
 
+    def claimed(self) -> AbstractContextManager[None]:
+        """Hold the server's own lock on restores of this database."""
+        from . import claim
+
+        return claim.claimed(self)
+
     def load(
         self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore
     ) -> AbstractContextManager[Loaded]:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from ...events import OnEvent, ignore
+from ...lock import held_locks
 from ...models import PostgresTarget, Route
 from ...psql import connect_psql
 from ...runners import Runner
@@ -70,6 +71,8 @@ class HostAccess:
         self._settings = settings
         self._on_event = on_event
         self._resources = ExitStack()
+        # asked here and not later: the lock belongs to the run, not to a thread that starts a tool for it
+        self._locks = held_locks()
 
     @cached_property
     def runner(self) -> HostRunner:
@@ -83,6 +86,7 @@ class HostAccess:
             pg_bin=self._settings.pg_bin,
             environment=self._resources.enter_context(environment),
             secrets=self._target.secrets,
+            inherit=self._locks,
             on_event=self._on_event,
         )
 

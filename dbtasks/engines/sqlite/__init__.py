@@ -8,7 +8,7 @@ live, and a live file is never replaced: both corrupt it.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from ...errors import Refused
@@ -77,6 +77,10 @@ class SqliteEngine:
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Decide between creating, copying in and moving aside; prove that there is room."""
         return load.plan_load(self, archive, request)
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Nothing to take: the file's own locks hold off whoever shares it."""
+        return nullcontext()
 
     def load(
         self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore

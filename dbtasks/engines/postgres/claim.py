@@ -1,0 +1,96 @@
+"""One restore of a database at a time, from whichever machine: an advisory lock of the server itself.
+
+The run lock keeps apart the runs that share a backup folder. Two machines with
+folders of their own meet only on the server, so a restore also takes a lock
+there and keeps its session open as long as it works. PostgreSQL keeps advisory
+locks per database: this one is taken in the maintenance database, because the
+target is renamed away; it ends with the session, however that ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ...errors import Busy, CannotReach, DbTasksError
+from ...sessions import Session
+from .swap import outside
+
+if TYPE_CHECKING:
+    from . import PostgresEngine
+
+__all__ = ["claim_key", "claimed"]
+
+TAKE = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS taken"
+SIGN = "SELECT pg_catalog.set_config('application_name', %s, false)"
+HOLDER = """
+    SELECT a.pid, a.usename::text AS role, a.application_name AS name, pg_catalog.host(a.client_addr) AS address,
+           pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') AS since
+    FROM pg_catalog.pg_locks l
+    JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
+    JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+"""
+HOST_LETTERS = 32
+
+
+def claim_key(database: str) -> int:
+    """Return the lock's key: sha256 of `dbtasks restore`, a zero byte and the name; its first eight bytes, signed."""
+    whole = b"dbtasks restore\0" + database.encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.sha256(whole).digest()[:8], "big", signed=True)
+
+
+@contextmanager
+def claimed(engine: PostgresEngine) -> Iterator[None]:
+    """Keep other restores of this database away while the block runs.
+
+    Raises:
+        Busy: another one holds it, from this machine or another; says who and since when.
+        CannotReach: no database of the server answers.
+    """
+    key = claim_key(engine.target.database)
+    with ExitStack() as stack:
+        session = _session(engine, stack)
+        ((taken,),) = session.rows(TAKE, (key,))
+        if not taken:
+            raise _busy(engine, session.rows(HOLDER, (key,)))
+        session.execute(SIGN, (f"dbtasks restore {socket.gethostname()[:HOST_LETTERS]} {os.getpid()}",))
+        held = stack.pop_all()
+    try:
+        yield
+    finally:
+        # what was done is done: a session that is gone by now must not turn it into a failure
+        with suppress(DbTasksError):
+            held.close()
+
+
+def _session(engine: PostgresEngine, stack: ExitStack) -> Session:
+    """Open the session that holds the lock; a role that may only enter the target itself uses that."""
+    try:
+        return stack.enter_context(outside(engine))
+    except CannotReach:
+        return stack.enter_context(engine.session())
+
+
+def _busy(engine: PostgresEngine, holders: list[tuple[object, ...]]) -> Busy:
+    name = engine.target.database
+    if not holders:
+        return Busy(
+            f"another restore of {name} has just ended", hint="try again", state="nothing was touched"
+        )
+    pid, role, application, address, since = holders[0]
+    # other roles' sessions show their name to those who may see it only
+    who = ", ".join(
+        str(part) for part in (application, role and f"as {role}", address and f"from {address}") if part
+    )
+    return Busy(
+        f"another restore of {name} is under way on this server: {who or 'its role is hidden'}"
+        f"{f', since {since}' if since else ''}",
+        hint=f"wait for it to end; on the server it is process {pid}",
+        state="nothing was touched",
+    )

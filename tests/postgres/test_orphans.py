@@ -1,0 +1,90 @@
+"""What a killed run leaves at work: the run lock lives on in it, and who comes next is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dbtasks
+from dbtasks.errors import Busy
+from tests.conftest import REPOSITORY
+from tests.fix_postgres import PgDatabase
+from tests.postgres.restoring import databases
+
+pytestmark = [pytest.mark.fault, pytest.mark.skipif(os.name != "posix", reason="SIGKILL")]
+
+SLOW_BESIDE = """
+    CREATE FUNCTION public.wait() RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_catalog.pg_sleep(CASE WHEN pg_catalog.current_database() LIKE '%\\_\\_new\\_%' THEN 60 ELSE 0 END);
+        RETURN true; END $$;
+    CREATE TABLE slow (a int CHECK (public.wait()));
+    INSERT INTO slow VALUES (1);
+"""
+RESTORE = """
+import sys, pathlib, dbtasks
+url, tools, root = sys.argv[1:]
+config = dbtasks.load_settings(pathlib.Path(root), environ={}, url=url, pg_bin=tools, via="host", safety_backup="off")
+dbtasks.restore(config, dbtasks.plan_restore(config))
+"""
+
+
+def until(condition: Callable[[], object]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+def test_a08_h07_d08_the_pg_restore_of_a_killed_restore_holds_the_run_lock_and_never_goes_live(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(SLOW_BESIDE)
+    tools = str(pg_db.server.bin)
+    config = dbtasks.load_settings(tmp_path, environ={}, url=pg_db.url, pg_bin=tools, via="host")
+    dbtasks.backup(config)
+    pg_db.run("INSERT INTO slow VALUES (2)")
+    asleep = "SELECT pid FROM pg_stat_activity WHERE left(datname, %s) = %s AND wait_event = 'PgSleep'"
+    new = f"{pg_db.name}__new_"
+
+    def loading() -> list[tuple[int]]:
+        return pg_db.server.run("postgres", asleep, (len(new), new))
+
+    command = [sys.executable, "-c", RESTORE, pg_db.url, tools, str(tmp_path)]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}) as parent:
+        until(loading)
+        parent.kill()
+    with pytest.raises(Busy) as caught:
+        dbtasks.backup(config)
+    assert f"is dead (process {parent.pid}), but a tool it started still works" in caught.value.hint
+    assert "fuser -v " in caught.value.hint
+    for (pid,) in loading():
+        pg_db.server.run("postgres", "SELECT pg_terminate_backend(%s)", (pid,))
+    until(lambda: _free(config))
+    assert pg_db.run("SELECT a FROM slow ORDER BY a") == [(1,), (2,)]
+    left = databases(pg_db)
+    assert len(left) == 2, "the half-loaded one is still there"
+    # the next restore takes it away; this one is only begun, its row would be slow again
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(skip_safety_backup=True))
+
+    def stop(event: object) -> None:
+        if getattr(event, "name", "") == "load":
+            raise KeyboardInterrupt
+
+    with pytest.raises(dbtasks.DbTasksError):
+        dbtasks.restore(config, plan, on_event=stop)
+    assert databases(pg_db) == [pg_db.name]
+
+
+def _free(config: dbtasks.Settings) -> bool:
+    try:
+        dbtasks.backup(config)
+    except Busy:
+        return False
+    return True

@@ -8,6 +8,7 @@ lies in the folder; a sweep removes nothing it could not lock first.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from .files import NOFOLLOW, create_new, translated, unusable
 __all__ = ["LocalDraft", "claim_draft", "discard_draft", "drafts_in", "open_draft", "sweep_drafts"]
 
 SUFFIX = ".draft"
+NAME = re.compile(r"\.[0-9a-f]{16}\.draft")
 LOCK = "lock"
 ATTEMPTS = 20
 """Sweeps that may come between making a folder and locking it."""
@@ -75,7 +77,7 @@ def open_draft(home: Path) -> Iterator[LocalDraft]:
 
 def drafts_in(home: Path) -> list[Path]:
     """Return the drafts in a folder, living and dead."""
-    return sorted(home.glob(f".*{SUFFIX}"))
+    return sorted(path for path in home.glob(f".*{SUFFIX}") if NAME.fullmatch(path.name))
 
 
 def claim_draft(folder: Path) -> int | None:

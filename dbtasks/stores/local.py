@@ -299,6 +299,20 @@ class OutputFolder(LocalStore):
         """List the folder itself; nothing where it is none."""
         yield from self._entries(self.root)
 
+    @contextmanager
+    def draft(self, type_: Type) -> Iterator[Draft]:
+        """Open a draft in the folder; no run sweeps here but the next one that comes, which is this."""
+        self.sweep()
+        with super().draft(type_) as draft:
+            yield draft
+
+    def sweep(self) -> list[Path]:
+        """Remove what killed runs left beside their output, and nothing else."""
+        removed: list[Path] = []
+        for folder in drafts_in(self.root):
+            removed += self._sweep_draft(folder)
+        return removed
+
     def prepare(self) -> None:
         """Demand the folder; it is the user's and stays as it is.
 

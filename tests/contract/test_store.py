@@ -18,7 +18,7 @@ from dbtasks.errors import AlreadyExists, ArchiveDamaged, NotFound
 from dbtasks.manifest import dump_manifest
 from dbtasks.models import Backup, ForeignFile, Manifest, Type
 from dbtasks.stores import Store
-from dbtasks.stores.local import LocalStore
+from dbtasks.stores.local import LocalStore, OutputFolder
 from tests.conftest import REPOSITORY
 from tests.samples import a_manifest, a_proof
 
@@ -478,6 +478,28 @@ class TestLocalFaults:
             process.wait()
             assert local.sweep() == [draft]
         assert not draft.exists()
+
+    def test_a08_what_a_killed_run_left_beside_its_output_is_taken_by_the_next_that_writes_there(
+        self, tmp_path
+    ):
+        (tmp_path / ".notes.draft").mkdir()
+        (tmp_path / "file").write_text("the user's")
+        holding = HOLD_A_DRAFT.replace("LocalStore", "OutputFolder")
+        with subprocess.Popen(
+            [sys.executable, "-c", holding, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            with OutputFolder(tmp_path).draft(Type.MANUAL):
+                assert len(list(tmp_path.glob(".*.draft"))) == 3, "a living run's stays"
+            process.kill()
+            process.wait()
+            with OutputFolder(tmp_path).draft(Type.MANUAL):
+                assert len(list(tmp_path.glob(".*.draft"))) == 2
+        assert tree(tmp_path) == {".notes.draft", "file"}
 
     def test_h02_sweeping_all_the_time_never_takes_a_living_draft(self, local):
         stored(local, id_="aaaaaa")

@@ -68,6 +68,22 @@ def check(c):
     docs(c, check=True)
 
 
+@task(
+    iterable=["only"],
+    help={
+        "scale": "Size of the large databases in GB (default: 1; with --quick 0.05).",
+        "quick": "End within five minutes; writes below build/ instead of the published page.",
+        "only": "Measure this group alone; repeatable.",
+        "rounds": "How often each command runs (default: 3; with --quick 2).",
+    },
+)
+def bench(c, scale="", quick=False, only=None, rounds=""):
+    """Measure speed and memory beside other tools, and write benchmarks/RESULTS.md."""
+    given = {"--scale": scale, "--rounds": rounds}
+    flags = [f"{name}={value}" for name, value in given.items() if value]
+    run("benchmarks", *flags, *(["--quick"] if quick else []), *(f"--only={name}" for name in only or ()))
+
+
 @task
 def demo(c):
     """Back up, break, compare, restore and verify an example database."""
@@ -127,5 +143,5 @@ def _count(path: Path) -> int:
     return int(count)
 
 
-ns = Collection(test, lint, types, docs, check, demo)
+ns = Collection(test, lint, types, docs, check, bench, demo)
 ns.add_collection(dbtasks, name="db")

@@ -1,0 +1,114 @@
+"""Everything a run needs, made when it is first asked for: servers, databases, projects."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import postgres_data, sqlite_data
+from .project import Project
+from .servers import Server, installation, running_server
+
+__all__ = ["SMALL_SCALE", "Site"]
+
+SMALL_SCALE = 0.012
+"""A database of about 15 MB."""
+SQLITE_SHARE = 0.9
+
+
+class Site:
+    """A temporary folder with all that lives in it; gone, servers too, when the block ends."""
+
+    def __init__(self, scale: float, say: Callable[[str], object]) -> None:
+        self.scale = scale
+        self.say = say
+        self.versions: dict[str, str] = {}
+        """What was measured with, for the page."""
+        self._held = ExitStack()
+        self._made: dict[str, Any] = {}
+
+    def __enter__(self) -> Site:
+        self.folder = Path(tempfile.mkdtemp(prefix="dbtasks-bench-"))
+        self._held.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make something once; what could not be made is not tried again."""
+        if name not in self._made:
+            try:
+                self._made[name] = make()
+            except Exception as exc:  # noqa: BLE001 - kept, and raised for everybody who asks
+                self._made[name] = exc
+        made = self._made[name]
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def hold(self, context: Any) -> Any:
+        """Enter a context that lasts as long as the site."""
+        return self._held.enter_context(context)
+
+    # -- PostgreSQL ------------------------------------------------------------------
+
+    @property
+    def server(self) -> Server:
+        """PostgreSQL 17, whose tools have zstd."""
+
+        def start() -> Server:
+            server: Server = self.hold(running_server(17, self.scale))
+            self.versions["PostgreSQL"] = server.version
+            return server
+
+        return self.once("server", start)  # type: ignore[no-any-return]
+
+    @property
+    def older_tools(self) -> Path:
+        """Client tools without zstd."""
+        return installation(18) / "bin"
+
+    def database(self, name: str) -> str:
+        """Build a database of the host's server: `shop`, `tenth`, `small`, `many` or `wide`."""
+        return str(self.once(f"database {name}", lambda: self._build(name)))
+
+    def _build(self, name: str) -> str:
+        self.server.create(name)
+        scales = {"shop": self.scale, "tenth": self.scale / 10, "small": SMALL_SCALE}
+        with closing(self.server.connect(name)) as connection:
+            if name in scales:
+                size = postgres_data.build_shop(connection, scales[name])
+            else:
+                build = postgres_data.build_many if name == "many" else postgres_data.build_wide
+                size = build(connection)
+        self.say(f"  built {name}: {size / 1e6:,.0f} MB")
+        return name
+
+    # -- SQLite ----------------------------------------------------------------------
+
+    def file(self, name: str) -> Path:
+        """Build a SQLite database: `shop`, `tenth` or `wide`."""
+        return Path(self.once(f"file {name}", lambda: self._build_file(name)))
+
+    def _build_file(self, name: str) -> Path:
+        path = self.folder / f"{name}.db"
+        scales = {"shop": self.scale * SQLITE_SHARE, "tenth": self.scale * SQLITE_SHARE / 10}
+        wide = name not in scales
+        size = sqlite_data.build_wide(path) if wide else sqlite_data.build_shop(path, scales[name])
+        self.say(f"  built {path.name}: {size / 1e6:,.0f} MB")
+        return path
+
+    # -- host projects ----------------------------------------------------------------
+
+    def project(self, url: str, pg_bin: Path | None = None, **more: str) -> Project:
+        """Return a host project of its own."""
+        number = len([entry for entry in self.folder.iterdir() if entry.is_dir()])
+        return Project(self.folder / f"project{number}", url, pg_bin, more)

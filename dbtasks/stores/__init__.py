@@ -8,7 +8,7 @@ The contract every store keeps (tests/contract/test_store.py):
   that changed since, never overwrites, and makes archive and manifest visible
   in that order. After a failure or a kill nothing new is listed.
 - `entries()` lists by manifests. Files without one are foreign: shown, never
-  touched.
+  touched. What a run is publishing or removing, or died at, is neither.
 - `remove()` takes the manifest first, then the archive; interrupted, it is
   finished by the next `sweep()`.
 """

@@ -213,11 +213,31 @@ class LocalStore:
                     claimed.add(entry.path.name)
                 if entry:
                     yield entry
-        for name in names:
-            if name not in claimed and not name.startswith(".") and not (home == self.root and name in OURS):
-                entry = _foreign(home / name, "no manifest of ours")
-                if entry:
-                    yield entry
+        rest = [name for name in names if name not in claimed and not name.startswith(".")]
+        if home == self.root:
+            rest = [name for name in rest if name not in OURS]
+        in_motion = self._in_motion(home) if rest else set()
+        for name in rest:
+            whole = f"{name.removesuffix('.globals.sql')}{SUFFIX}"
+            if name in in_motion or (whole not in names and (home / whole).exists()):
+                continue  # half-way, or published while we looked: the next look lists it
+            entry = _foreign(home / name, "no manifest of ours")
+            if entry:
+                yield entry
+
+    def _in_motion(self, home: Path) -> set[str]:
+        """Name what a run is publishing or removing, or died at: no backups, and not somebody's files."""
+        found: set[str] = set()
+        for tomb in home.glob(f".*{TOMB}"):
+            try:
+                with open_archive(tomb) as stream:
+                    manifest = load_manifest(stream.read(MANIFEST_LIMIT))
+            except DbTasksError:
+                continue
+            found.update((manifest.archive, manifest.globals or manifest.archive))
+        for folder in drafts_in(home):
+            found.update(path.name for path in _links_out_of(folder))
+        return found
 
     def _read_entry(self, home: Path, name: str) -> Backup | ForeignFile | None:
         path = home / name
@@ -274,16 +294,11 @@ class LocalStore:
     def _take_back(self, folder: Path) -> list[Path]:
         """Remove archive links of a publication that never reached its manifest."""
         home, removed = folder.parent, []
-        for inner in ("archive", "globals"):
-            draft = folder / inner
-            if not is_plain_file(draft) or draft.lstat().st_nlink < 2:
-                continue
+        for path in _links_out_of(folder):
             listed = {e.path.name: e.manifest.globals for e in self._entries(home) if isinstance(e, Backup)}
-            for path in home.iterdir():
-                ours = is_plain_file(path) and path.samefile(draft)
-                if ours and path.name not in listed and path.name not in listed.values():
-                    path.unlink()
-                    removed.append(path)
+            if path.name not in listed and path.name not in listed.values():
+                path.unlink()
+                removed.append(path)
         return removed
 
 
@@ -335,6 +350,26 @@ def _link(source: Path, final: Path) -> None:
             f"the file system of {final.parent} has no hard links, which publishing needs",
             hint="set backup_dir to a folder on a local file system",
         ) from exc
+
+
+def _links_out_of(folder: Path) -> list[Path]:
+    """Find what of a draft is visible under another name beside it: the same file, told by its inode."""
+    found: list[Path] = []
+    for inner in ("archive", "globals"):
+        try:
+            facts = (folder / inner).lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:
+            found += (path for path in folder.parent.iterdir() if _is_same(path, facts))
+    return found
+
+
+def _is_same(path: Path, facts: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), facts)
+    except FileNotFoundError:
+        return False
 
 
 def _foreign(path: Path, why: str) -> ForeignFile | None:

@@ -520,6 +520,7 @@ class TestLocalFaults:
             listed = backups(store)
             assert [backup.id for backup in listed] == ["aaaaaa", "bbbbbb"][: len(listed)]
             assert listed
+            assert foreign(store) == []
             for backup in listed:
                 assert hashlib.sha256(content(store, backup)).hexdigest() == backup.manifest.sha256
             assert_swept_clean(store, listed)
@@ -529,6 +530,7 @@ class TestLocalFaults:
     def test_h12_a_run_killed_at_any_step_of_removing_is_finished_by_the_next_sweep(self, tmp_path):
         stores = killed_at_every_step("remove", tmp_path)
         for store in stores:
+            assert foreign(store) == [], "half removed is not somebody else's"
             assert_swept_clean(store, backups(store))
         assert len(backups(stores[0])) == 1
         assert tree(stores[-1].root) == {".gitignore", "daily"}

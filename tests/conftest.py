@@ -80,20 +80,37 @@ class Project:
         path.chmod(0o600)
         return path
 
+    def environ(self, **environ: str) -> dict[str, str]:
+        """Return what a process of this project inherits: nothing steers but the given variables."""
+        inherited = {name: value for name, value in os.environ.items() if not _steers(name)}
+        return {**inherited, "PYTHONPATH": str(REPOSITORY), **environ}
+
     def invoke(
         self, *arguments: str, cwd: Path | None = None, stdin: str | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `invoke` in a real process with nothing but the given steering variables; no terminal."""
-        inherited = {name: value for name, value in os.environ.items() if not _steers(name)}
         return subprocess.run(
             [sys.executable, "-m", "invoke", *arguments],
             cwd=cwd or self.root,
-            env={**inherited, "PYTHONPATH": str(REPOSITORY), **environ},
+            env=self.environ(**environ),
             input=stdin or "",
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
+        )
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Start `invoke` at the head of a process group of its own, for the caller to end and to reap."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=self.root,
+            env=self.environ(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
 

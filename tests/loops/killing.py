@@ -1,0 +1,162 @@
+"""Runs of `invoke` that are killed: when, and how much of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import Project
+
+__all__ = ["Ended", "Pace", "kill_some_time", "pace_of", "processes_of"]
+
+PHASES = ("dump", "pack", "verify", "publish", "remove")
+"""What a run says on stderr as it goes, at the beginning of a line."""
+PATIENCE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run goes when nobody disturbs it, in seconds from its start."""
+
+    seconds: float
+    phases: tuple[tuple[str, float], ...]
+    """What it said it does, and how long until it said the next thing or ended."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    killed: bool
+    """False: it was over before the blow fell."""
+    returncode: int
+    when: str
+    how: str
+    said: str
+
+
+def pace_of(project: Project, arguments: tuple[str, ...], environ: dict[str, str]) -> Pace:
+    """Let a run end by itself and measure it."""
+    started, seen = time.monotonic(), []
+    with project.start(*arguments, **environ) as process, _bounded(process):
+        said = []
+        for line in process.stderr or ():
+            said.append(line)
+            if (phase := _phase(line)) is not None:
+                seen.append((phase, time.monotonic()))
+    ended = time.monotonic()
+    assert process.returncode == 0, f"{arguments} ended with {process.returncode}: {''.join(said)}"
+    assert seen, f"{arguments} did nothing that could be disturbed: {''.join(said)}"
+    ends = [*(at for _, at in seen[1:]), ended]
+    phases = tuple((phase, end - at) for (phase, at), end in zip(seen, ends, strict=True))
+    return Pace(ended - started, phases)
+
+
+def kill_some_time(
+    project: Project, arguments: tuple[str, ...], environ: dict[str, str], pace: Pace, dice: random.Random
+) -> Ended:
+    """Start a run and kill it: at any moment of its time, or some time into one of its phases.
+
+    A phase may be a hundredth of the whole and hold all that matters: half of the blows are aimed.
+    """
+    place = dice.randrange(len(pace.phases)) if dice.random() < 0.5 else None
+    if place is None:
+        when, delay = "any moment", dice.uniform(0, pace.seconds)
+    else:
+        phase, seconds = pace.phases[place]
+        # what ends with the process ends early in its last phase
+        when, delay = phase, dice.uniform(0, min(seconds, dice.choice((0.002, 0.01, seconds))))
+    how = dice.choices(("process", "group", "tree"), (6, 2, 2))[0]
+    said: list[str] = []
+    with project.start(*arguments, **environ) as process, _bounded(process):
+        if place is not None:
+            _read_until(process, place, said)
+        time.sleep(delay)
+        _kill(process, how)
+        said += process.stderr or ()
+    return Ended(
+        process.returncode == -signal.SIGKILL,
+        process.returncode,
+        f"{when} + {delay * 1000:.1f} ms",
+        how,
+        "".join(said),
+    )
+
+
+def _bounded(process: subprocess.Popen[str]) -> _Bound:
+    return _Bound(process)
+
+
+class _Bound:
+    """Ends a process that hangs, which its return code then tells."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._timer = threading.Timer(PATIENCE_SECONDS, process.terminate)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._timer.cancel()
+
+
+def _phase(line: str) -> str | None:
+    word = line.split(maxsplit=1)[:1]
+    return word[0] if line.startswith("  ") and word and word[0] in PHASES else None
+
+
+def _read_until(process: subprocess.Popen[str], place: int, said: list[str]) -> None:
+    """Read on until the phase of that number begins, or the run is over."""
+    for line in process.stderr or ():
+        said.append(line)
+        if _phase(line) is not None:
+            if place == 0:
+                return
+            place -= 1
+
+
+def _kill(process: subprocess.Popen[str], how: str) -> None:
+    """SIGKILL as the kernel's OOM killer does it, as a closed terminal does it, as a service manager does it."""
+    if process.poll() is not None:
+        return
+    if how == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+        return
+    below = _descendants(process.pid) if how == "tree" else []
+    for pid in (process.pid, *below):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it was faster
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *_descendants(child)]
+    return found
+
+
+def processes_of(tmpdir: Path) -> list[str]:
+    """Return the command lines of all processes whose temporary folder is this one, orphans too."""
+    mark = f"TMPDIR={tmpdir}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (process / "environ").read_bytes().split(b"\0")
+            if mark in environ:
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue  # it ended, or is another user's
+    return found

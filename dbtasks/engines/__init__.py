@@ -87,8 +87,8 @@ class Engine(Protocol):
             DumpFailed: it broke off. Busy: a lock inside the database was not given in time.
         """
 
-    def check(self, archive: Archive, on_event: OnEvent = ignore) -> Checked:
-        """Read an archive's inside to its end.
+    def check(self, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
+        """Read an archive's inside to its end; thorough: with what takes long and hardly ever finds more.
 
         Raises:
             ArchiveDamaged: it is not whole. WrongEngine: it is another kind of file.

@@ -17,13 +17,13 @@ from ..events import OnEvent, Phase, Warned, ignore
 from ..journal import Run, recorded
 from ..lock import run_lock
 from ..models import Archive, Backup, Manifest, Proof, Target, Type
-from ..plans import Dumped, DumpPlan, DumpRequest
+from ..plans import Checked, Dumped, DumpPlan, DumpRequest
 from ..settings import Settings
 from ..stores import Draft
-from ..stores.local import LocalStore, OutputFolder, open_archive, translated
-from ..streams import HashingReader
+from ..stores.local import LocalStore, OutputFolder
+from .reading import hash_file, hashing
 
-__all__ = ["BackupJob", "BackupPlan", "backup", "hash_file", "make_backup", "plan_backup", "writing_run"]
+__all__ = ["BackupJob", "BackupPlan", "backup", "make_backup", "plan_backup", "writing_run"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def backup(
         with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
             made = make_backup(settings, engine, job, now=now, on_event=on_event)
         run.note(backup=made.id, type=str(job.type), size_bytes=made.manifest.size_bytes)
+        # what the next one's forecast compares by
+        run.note(format=str(made.manifest.format), complete=made.manifest.complete)
     return made
 
 
@@ -176,23 +178,23 @@ def _read_back(
     engine: Engine, draft: Draft, plan: DumpPlan, dumped: Dumped, now: Clock, on_event: OnEvent
 ) -> Proof:
     """Read the draft from disk, whole: its hash must be the one that was written, its inside must hold."""
-    sha256, size_bytes = hash_file(draft.path)
+    archive = Archive(draft.path, plan.format, plan.compression, None)
+    with hashing(draft.path) as hashed:
+        try:
+            inside: Checked | Damaged = engine.check(archive, on_event)
+        except Damaged as exc:
+            inside = exc
+        sha256, size_bytes = hashed.result()
+    # a disk that lost bytes is the cause, what the check stumbled over its effect
     if dumped.sha256 is not None and dumped.sha256 != sha256:
         raise ArchiveDamaged(
             "the archive read back from disk differs from what was written",
             state="nothing was published",
             hint="check the disk the backup folder lies on",
         )
-    checked = engine.check(Archive(draft.path, plan.format, plan.compression, None), on_event)
-    return Proof(size_bytes, sha256, f"{checked.how}; sha256 read back", now())
-
-
-def hash_file(path: Path) -> tuple[str, int]:
-    """Return sha256 and size of a file of the store, in bytes."""
-    with translated(f"cannot read {path}"), open_archive(path) as stream:
-        source = HashingReader(stream)
-        source.drain()
-    return source.sha256, source.size_bytes
+    if isinstance(inside, Damaged):
+        raise inside
+    return Proof(size_bytes, sha256, f"{inside.how}; sha256 read back", now())
 
 
 def _manifest(

@@ -8,7 +8,7 @@ from ..engines import Engine, Loaded
 from ..errors import CountsDiffer, LoadFailed, Refused
 from ..models import Archive
 from ..plans import TargetState
-from .backup import hash_file
+from .reading import hash_file
 
 __all__ = ["expected_counts", "prove_counts", "prove_problems", "prove_same_file", "prove_still_as_planned"]
 

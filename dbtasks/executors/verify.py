@@ -15,8 +15,8 @@ from ..models import Archive, Backup
 from ..plans import Checked
 from ..settings import Settings
 from ..stores.local import LocalStore
-from .backup import hash_file
 from .browse import archive_of
+from .reading import hash_file
 
 __all__ = ["Verified", "read_whole", "verify"]
 
@@ -57,7 +57,7 @@ def _verify(settings: Settings, backup: Backup, now: Clock, on_event: OnEvent) -
     store = LocalStore(settings.backup_dir)
     try:
         with open_checker(settings, archive.format, on_event=on_event) as engine:
-            checked = read_whole(engine, archive, on_event)
+            checked = read_whole(engine, archive, on_event, thorough=True)
     except (Damaged, NotFound) as exc:
         what = f"{exc.message}: {exc.details}" if exc.details else exc.message
         marked = store.replace_manifest(backup, replace(backup.manifest, damage=what))
@@ -66,7 +66,9 @@ def _verify(settings: Settings, backup: Backup, now: Clock, on_event: OnEvent) -
     return Verified(store.replace_manifest(backup, manifest), ok=True, how=checked.how)
 
 
-def read_whole(engine: Engine, archive: Archive, on_event: OnEvent = ignore) -> Checked:
+def read_whole(
+    engine: Engine, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False
+) -> Checked:
     """Read an archive twice over: its bytes against the manifest, its inside to the end.
 
     Raises:
@@ -82,5 +84,5 @@ def read_whole(engine: Engine, archive: Archive, on_event: OnEvent = ignore) -> 
             )
         if sha256 != manifest.sha256:
             raise ArchiveDamaged(f"{archive.path.name} does not have the checksum of its manifest")
-    checked = engine.check(archive, on_event)
+    checked = engine.check(archive, on_event, thorough=thorough)
     return Checked(f"sha256; {checked.how}", checked.warnings) if manifest else checked

@@ -18,7 +18,7 @@ from ...plans import Checked, Dumped, DumpPlan, DumpRequest, LoadPlan, LoadReque
 from ...settings import Settings
 from ...stores import Draft
 from .. import Loaded
-from . import check, dump, files, load
+from . import check, dump, facts, files, load
 
 __all__ = ["SqliteEngine"]
 
@@ -44,18 +44,18 @@ class SqliteEngine:
 
     def state(self) -> TargetState:
         """Say what is there now; a file that fails its integrity check is damaged."""
-        return files.state_of(self.path, self.settings.lock_timeout)
+        return facts.state_of(self.path, self.settings.lock_timeout)
 
     def facts(self) -> DatabaseFacts:
         """Ask the file about itself."""
         with files.reading(self.path, self.settings.lock_timeout) as connection:
-            return files.facts_of(connection, self.path, self.settings.migration_table)
+            return facts.facts_of(connection, self.path, self.settings.migration_table)
 
     def row_counts(self) -> dict[str, int]:
         """Count every table's rows in one read transaction."""
         with files.reading(self.path, self.settings.lock_timeout) as connection:
             connection.execute("BEGIN")
-            return files.count_rows(connection)
+            return facts.count_rows(connection)
 
     def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
         """Prove that the file can be read and that nothing PostgreSQL-only is asked for."""
@@ -65,9 +65,9 @@ class SqliteEngine:
         """Copy by the backup API, switch the copy to a single file, count its rows."""
         return dump.dump(self, plan, draft, on_event)
 
-    def check(self, archive: Archive, on_event: OnEvent = ignore) -> Checked:
-        """Run SQLite's full integrity check on the archive."""
-        return check.check_archive(archive, on_event)
+    def check(self, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
+        """Run SQLite's own check on the archive: the full one where it is small or `thorough` asks for it."""
+        return check.check_archive(archive, on_event, thorough=thorough)
 
     def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
         """Refuse: a restore here keeps a former file only when it was damaged, as the safety copy."""

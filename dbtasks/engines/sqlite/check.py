@@ -16,23 +16,24 @@ from ...plans import Checked
 from ...stores.drafts import open_draft
 from ...stores.local import open_archive, translated
 from ...streams import decompressing, pump
-from . import files
+from . import facts, files
+from .bounded import Bounded
 
 __all__ = ["check_archive", "check_file", "unpack"]
 
 
-def check_archive(archive: Archive, on_event: OnEvent = ignore) -> Checked:
+def check_archive(archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
     """See `Engine.check`; a compressed archive is unpacked into a private folder beside it."""
     on_event(Phase("verify", archive.path.name))
     if archive.manifest is None:
         _refuse_half(archive.path)
     if archive.compression is Compression.NONE:
         _check_header(archive.path)
-        return check_file(archive.path)
+        return check_file(archive.path, thorough=thorough)
     with _scratch(archive.path.parent) as folder:
         plain = folder / "plain"
         unpack(archive, plain, on_event)
-        return check_file(plain)
+        return check_file(plain, thorough=thorough)
 
 
 def _refuse_half(path: Path) -> None:
@@ -47,20 +48,21 @@ def _refuse_half(path: Path) -> None:
             )
 
 
-def check_file(path: Path) -> Checked:
+def check_file(path: Path, *, thorough: bool = False) -> Checked:
     """Check a single-file database that nobody else uses.
 
     Raises:
         ArchiveDamaged: it is not whole, or has no content at all.
     """
+    which = facts.which_check(path.stat().st_size, thorough=thorough)
     try:
         with files.translated(path), files.opened(path, "ro", immutable=True) as connection:
-            problems = files.integrity_problems(connection)
+            problems = facts.integrity_problems(connection, which)
     except ArchiveDamaged as exc:
         raise ArchiveDamaged(f"{path.name} is not a readable SQLite database", details=exc.details) from exc
     if problems:
-        raise ArchiveDamaged(f"{path.name} fails SQLite's integrity check", details="\n".join(problems))
-    return Checked("SQLite's integrity check passed")
+        raise ArchiveDamaged(f"{path.name} fails SQLite's {which}", details="\n".join(problems))
+    return Checked(f"SQLite's {which} passed")
 
 
 def unpack(archive: Archive, plain: Path, on_event: OnEvent = ignore) -> None:
@@ -71,7 +73,7 @@ def unpack(archive: Archive, plain: Path, on_event: OnEvent = ignore) -> None:
         open_archive(archive.path) as source,
         decompressing(source, archive.compression) as reader,
     ):
-        pump(reader, sink, on_event=on_event)
+        pump(Bounded(reader, archive, plain.parent), sink, on_event=on_event)
         sink.flush()
         os.fsync(sink.fileno())
     _check_header(plain, archive.path.name)

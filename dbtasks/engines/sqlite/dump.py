@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ from ...interrupts import is_waiting
 from ...models import Compression, Format, Route, TableCount
 from ...plans import Dumped, DumpPlan, DumpRequest
 from ...stores import Draft
+from ...stores.files import sync, translated
 from ...streams import HashingWriter, compressing, pump
-from . import files
+from . import facts, files
 
 if TYPE_CHECKING:
     from . import SqliteEngine
@@ -83,7 +85,11 @@ def dump(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) 
     plain = draft.path if plan.compression is Compression.NONE else draft.folder / "plain"
     with files.reading(engine.path, engine.settings.lock_timeout) as source:
         copy_database(source, plain, engine.settings.lock_timeout, blocked=engine.path)
-    tables, warnings = _describe(plain)
+    with ThreadPoolExecutor(1, "dbtasks-sync") as pool:
+        # the disk writes while the tables are read
+        synced = pool.submit(_sync, plain)
+        tables, warnings = _describe(plain, engine.path)
+        synced.result()
     if plan.compression is Compression.NONE:
         return Dumped(tables, raw_size_bytes=plain.stat().st_size, warnings=warnings)
     raw_size_bytes, sha256 = _compress(plain, draft, plan.compression, on_event)
@@ -91,21 +97,24 @@ def dump(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) 
 
 
 def copy_database(source: sqlite3.Connection, copy: Path, timeout: float, *, blocked: Path) -> None:
-    """Copy a database into a new file of its own: 0600, one file, synced.
+    """Copy a database into a new file of its own: 0600, one file, not synced yet.
 
     Raises:
         Busy: the source stayed locked for `timeout` seconds.
     """
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with files.translated(copy), files.opened(copy, "rw") as connection:
+        # nobody reads it before it is whole, and after a crash it is thrown away: no journal, no waiting for the disk
+        connection.execute("PRAGMA journal_mode=OFF").fetchone()
+        connection.execute("PRAGMA synchronous=OFF")
         copy_pages(source, connection, timeout, blocked=blocked)
         # a copy that keeps the source's WAL flag would need -wal and -shm beside it to be opened
         connection.execute("PRAGMA journal_mode=DELETE").fetchone()
-    descriptor = os.open(copy, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+
+
+def _sync(copy: Path) -> None:
+    with translated(f"cannot write {copy}"):
+        sync(copy)
 
 
 def copy_pages(
@@ -140,17 +149,18 @@ def _deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:
     return progress
 
 
-def _describe(copy: Path) -> tuple[tuple[TableCount, ...], tuple[str, ...]]:
+def _describe(copy: Path, source: Path) -> tuple[tuple[TableCount, ...], tuple[str, ...]]:
     """Count in the copy: it is the snapshot. Foreign keys that do not hold are worth a warning."""
-    with files.translated(copy), files.opened(copy, "ro", immutable=True) as connection:
-        counts = files.count_rows(connection)
-        names = files.table_names(connection)
-        broken = files.broken_foreign_keys(connection)
-    tables = tuple(TableCount(name, counts.get(name)) for name in names)
+    # what cannot be read in the copy was brought along, page by page
+    with files.translated(source):
+        examined = facts.examine(copy)
+    tables = tuple(TableCount(name, rows) for name, rows in examined.rows.items())
     warnings = [
-        f"{name} was not counted: its module is not in this SQLite" for name in names if name not in counts
+        f"{table.name} was not counted: its module is not in this SQLite"
+        for table in tables
+        if table.rows is None
     ]
-    return tables, (*warnings, *broken)
+    return tables, (*warnings, *examined.broken)
 
 
 def _compress(plain: Path, draft: Draft, codec: Compression, on_event: OnEvent) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Opening SQLite files safely, and what can be asked of one."""
+"""Opening SQLite files safely, and finding out who else has one open."""
 
 from __future__ import annotations
 
@@ -13,24 +13,17 @@ from urllib.parse import quote
 
 from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, StoreFull, TargetUnreachable
 from ...interrupts import is_waiting
-from ...models import DatabaseFacts
-from ...plans import TargetState
-from ...revisions import find_revision
 
 __all__ = [
     "HEADER",
     "SIDECARS",
-    "broken_foreign_keys",
-    "count_rows",
-    "facts_of",
+    "connect",
     "identifier",
-    "integrity_problems",
     "opened",
     "openers",
     "patiently",
     "reading",
-    "state_of",
-    "table_names",
+    "sidecar",
     "translated",
     "writing",
 ]
@@ -43,12 +36,20 @@ RECOVERABLE = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_R
 T = TypeVar("T")
 
 
-@contextmanager
-def opened(path: Path, mode: str, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
+def connect(
+    path: Path, mode: str, *, immutable: bool = False, across_threads: bool = False
+) -> sqlite3.Connection:
     """Open by URI, so that a missing file is an error and never a new database."""
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
-    connection = sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None)
-    with closing(connection):
+    return sqlite3.connect(
+        uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=not across_threads
+    )
+
+
+@contextmanager
+def opened(path: Path, mode: str, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
+    """Open as `connect` does, for a block."""
+    with closing(connect(path, mode, immutable=immutable)) as connection:
         yield connection
 
 
@@ -113,7 +114,7 @@ def _mode(path: Path, timeout: float) -> str:
 
 def _rests_in_wal_mode(path: Path) -> bool:
     """Whether it is a WAL database that was closed cleanly and could be opened for writing."""
-    if any(_sidecar(path, suffix).exists() for suffix in SIDECARS):
+    if any(sidecar(path, suffix).exists() for suffix in SIDECARS):
         return False
     try:
         with path.open("rb") as stream:
@@ -161,119 +162,9 @@ def _named(pids: list[int]) -> str:
     return f" (process {', '.join(map(str, pids))} has it open)" if pids else ""
 
 
-def state_of(path: Path, timeout: float) -> TargetState:
-    """Look at a file: missing, empty (no tables), damaged, or present.
-
-    Raises:
-        Busy: it cannot be looked at because it is locked.
-    """
-    if not path.exists():
-        return TargetState.MISSING
-    if path.stat().st_size == 0 and not any(_sidecar(path, s).exists() for s in SIDECARS):
-        return TargetState.EMPTY
-    try:
-        with reading(path, timeout) as connection:
-            if integrity_problems(connection):
-                return TargetState.DAMAGED
-            return TargetState.PRESENT if _objects(connection) else TargetState.EMPTY
-    except ArchiveDamaged:
-        return TargetState.DAMAGED
-
-
-def _sidecar(path: Path, suffix: str) -> Path:
+def sidecar(path: Path, suffix: str) -> Path:
+    """Return where SQLite keeps this journal of a database file."""
     return path.with_name(f"{path.name}{suffix}")
-
-
-def _objects(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return int(count)
-
-
-def integrity_problems(connection: sqlite3.Connection) -> list[str]:
-    """Run the full integrity check; returns what it found, empty when all is well."""
-    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
-    return [] if found == ["ok"] else found
-
-
-def broken_foreign_keys(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Say for each table how often its foreign keys do not hold: the same words for the same file."""
-    texts = []
-    for table in table_names(connection):
-        query = "SELECT count(*) FROM pragma_foreign_key_check(?)"
-        try:
-            (rows,) = connection.execute(query, (table,)).fetchone()
-        except sqlite3.OperationalError as exc:
-            # a key that refers to no unique columns is SQLite's to turn down, not ours: the file is whole
-            texts.append(f"{table}: its foreign keys cannot be checked ({exc})")
-            continue
-        if rows:
-            texts.append(f"{table}: {_times(rows)} a row breaks a foreign key")
-    return tuple(texts)
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number:,} times"
-
-
-def facts_of(connection: sqlite3.Connection, path: Path, migration_table: str | None) -> DatabaseFacts:
-    """Ask an open database about itself."""
-    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
-    tables = table_names(connection)
-    columns = {table: _columns(connection, table) for table in tables}
-    sidecars = sum(s.stat().st_size for s in (_sidecar(path, x) for x in SIDECARS) if s.is_file())
-    return DatabaseFacts(
-        server_version=f"SQLite {sqlite3.sqlite_version}",
-        size_bytes=path.stat().st_size + sidecars,
-        tables=tuple(tables),
-        encoding=str(encoding),
-        revision=find_revision(
-            columns, lambda table, wanted: _select(connection, table, wanted), migration_table
-        ),
-    )
-
-
-def table_names(connection: sqlite3.Connection) -> list[str]:
-    """List the tables that hold rows of the user's: no views, none of SQLite's own."""
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-    return [str(name) for (name,) in connection.execute(query)]
-
-
-def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """Count every table's rows, as one snapshot when the caller holds a transaction.
-
-    Virtual tables whose module is not in this library are left out.
-    """
-    counts = {table: _count(connection, table) for table in table_names(connection)}
-    return {table: rows for table, rows in counts.items() if rows is not None}
-
-
-def _count(connection: sqlite3.Connection, table: str) -> int | None:
-    try:
-        (rows,) = connection.execute(f"SELECT count(*) FROM {identifier(table)}").fetchone()  # noqa: S608 - quoted below
-    except sqlite3.OperationalError as exc:
-        if _lacks_module(exc):
-            return None
-        raise
-    return int(rows)
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    try:
-        return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({identifier(table)})")]
-    except sqlite3.OperationalError as exc:
-        if _lacks_module(exc):
-            return []
-        raise
-
-
-def _lacks_module(exc: sqlite3.OperationalError) -> bool:
-    # the code is the general SQLITE_ERROR; only the text tells
-    return str(exc).startswith("no such module")
-
-
-def _select(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> list[tuple[object, ...]]:
-    wanted = ", ".join(identifier(column) for column in columns)
-    return connection.execute(f"SELECT {wanted} FROM {identifier(table)}").fetchall()  # noqa: S608 - quoted
 
 
 def identifier(name: str) -> str:

@@ -34,7 +34,8 @@ from ...stores.drafts import open_draft, sweep_drafts
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump
 from .. import OnKeep
-from . import check, files
+from . import check, facts, files
+from .bounded import Bounded
 from .dump import copy_pages
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
     ):
         source = HashingReader(raw)
         with decompressing(source, archive.compression) as reader:
-            pump(reader, sink, on_event=on_event)
+            pump(Bounded(reader, archive, staged.parent), sink, on_event=on_event)
         source.drain()
         sink.flush()
         os.fsync(sink.fileno())
@@ -181,11 +182,11 @@ class _Loaded:
 
     def counts(self) -> dict[str, int]:
         with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
-            return files.count_rows(connection)
+            return facts.count_rows(connection)
 
     def problems(self) -> tuple[str, ...]:
         with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
-            return files.broken_foreign_keys(connection)
+            return facts.broken_foreign_keys(connection)
 
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         path = self._engine.path

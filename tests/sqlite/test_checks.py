@@ -54,7 +54,7 @@ def test_a_large_copy_with_a_page_of_noise_is_refused(tmp_path, monkeypatch):
     with path.open("r+b") as file:
         file.seek(20 * 4096)
         file.write(b"\xff" * 4096)
-    with pytest.raises(ArchiveDamaged, match="shop.db is not a readable SQLite database"):
+    with pytest.raises(ArchiveDamaged, match=r"shop\.db is not a readable SQLite database"):
         backup(settings(tmp_path, path))
 
 

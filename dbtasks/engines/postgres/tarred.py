@@ -65,7 +65,8 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, 
     inner = member.name.removeprefix("./")
     if member.isdir() and inner in ("", "."):
         return
-    if not member.isreg() or not MEMBER.fullmatch(inner):
+    # a sparse member of a few bytes may stand for a terabyte of zeros
+    if not member.isreg() or member.issparse() or not MEMBER.fullmatch(inner):
         raise ArchiveDamaged(f"{name} holds {member.name!r}, which no directory dump has; nothing was loaded")
     source = tar.extractfile(member)
     try:

@@ -17,6 +17,8 @@ from . import files
 __all__ = ["Bounded"]
 
 HEAD_BYTES = 100
+PAGES = {1, *(1 << bits for bits in range(9, 16))}
+"""Page sizes as a header writes them; 1 stands for 65,536."""
 SLACK_BYTES = 64 << 20
 """Applications may make a file grow in large chunks, ahead of its pages."""
 
@@ -57,6 +59,8 @@ class Bounded:
             raise ArchiveDamaged(f"{self._name} is not a SQLite database")
         if self._limit is not None or len(self._head) < HEAD_BYTES:
             return
+        if int.from_bytes(self._head[16:18], "big") not in PAGES:
+            raise ArchiveDamaged(f"{self._name} is not a SQLite database: its header names no page size")
         size, free = _declared(self._head), shutil.disk_usage(self._beside).free
         if size > free:
             raise StoreFull(

@@ -17,6 +17,12 @@ __all__ = ["Ended", "Pace", "kill_some_time", "pace_of", "processes_of"]
 
 PHASES = ("dump", "pack", "verify", "publish", "remove")
 """What a run says on stderr as it goes, at the beginning of a line."""
+STEPS = {
+    "publish": {"archive linked": ("{}", True), "manifest linked": ("{}.manifest.json", True)},
+    "remove": {"manifest gone": ("{}.manifest.json", False), "archive gone": ("{}", False)},
+}
+"""What can be seen in the folder while these phases go on: a file, and whether it comes or goes."""
+STEP_SECONDS = 0.5
 PATIENCE_SECONDS = 120
 
 
@@ -61,32 +67,32 @@ def pace_of(project: Project, arguments: tuple[str, ...], environ: dict[str, str
 def kill_some_time(
     project: Project, arguments: tuple[str, ...], environ: dict[str, str], pace: Pace, dice: random.Random
 ) -> Ended:
-    """Start a run and kill it: at any moment of its time, or some time into one of its phases.
+    """Start a run and kill it: at any moment of its time, some time into one of its phases, or at a step.
 
-    A phase may be a hundredth of the whole and hold all that matters: half of the blows are aimed.
+    What matters most takes a thousandth of the time: half of the blows are
+    aimed at a phase, and half of those that hit the folder wait for a file to
+    come or go.
     """
     place = dice.randrange(len(pace.phases)) if dice.random() < 0.5 else None
-    if place is None:
-        when, delay = "any moment", dice.uniform(0, pace.seconds)
-    else:
-        phase, seconds = pace.phases[place]
+    phase, seconds = ("any moment", pace.seconds) if place is None else pace.phases[place]
+    if place is not None:
         # what ends with the process ends early in its last phase
-        when, delay = phase, dice.uniform(0, min(seconds, dice.choice((0.002, 0.01, seconds))))
+        seconds = min(seconds, dice.choice((0.002, 0.01, seconds)))
+    delay = dice.uniform(0, seconds)
+    step = dice.choice([*STEPS[phase]]) if phase in STEPS and dice.random() < 0.5 else None
     how = dice.choices(("process", "group", "tree"), (6, 2, 2))[0]
     said: list[str] = []
     with project.start(*arguments, **environ) as process, _bounded(process):
         if place is not None:
             _read_until(process, place, said)
-        time.sleep(delay)
+        if step is None:
+            time.sleep(delay)
+        elif said:
+            _wait_for(project.root / "backups", said[-1].split()[-1], STEPS[phase][step])
         _kill(process, how)
         said += process.stderr or ()
-    return Ended(
-        process.returncode == -signal.SIGKILL,
-        process.returncode,
-        f"{when} + {delay * 1000:.1f} ms",
-        how,
-        "".join(said),
-    )
+    when = f"{phase}, {step}" if step else f"{phase} + {delay * 1000:.1f} ms"
+    return Ended(process.returncode == -signal.SIGKILL, process.returncode, when, how, "".join(said))
 
 
 def _bounded(process: subprocess.Popen[str]) -> _Bound:
@@ -119,6 +125,16 @@ def _read_until(process: subprocess.Popen[str], place: int, said: list[str]) -> 
             if place == 0:
                 return
             place -= 1
+
+
+def _wait_for(folder: Path, archive: str, step: tuple[str, bool]) -> None:
+    """Wait until that step can be seen in the folder, not long."""
+    name, comes = step
+    paths = [home / name.format(archive) for home in folder.iterdir() if home.is_dir()]
+    deadline = time.monotonic() + STEP_SECONDS
+    # without a pause: the next step is a fraction of a millisecond away
+    while any(path.exists() for path in paths) is not comes and time.monotonic() < deadline:
+        pass
 
 
 def _kill(process: subprocess.Popen[str], how: str) -> None:

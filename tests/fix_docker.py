@@ -127,7 +127,7 @@ def docker_client() -> Iterator[Any]:
         yield client
         client.close()
         return
-    daemon = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    daemon = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if daemon is None or os.geteuid() != 0:
         _missing("no Docker engine, and none can be started (needs root and dockerd)")
     with _started(str(daemon)) as host:
@@ -170,6 +170,8 @@ def _started(daemon: str) -> Iterator[str]:
         ],
         stdout=log,
         stderr=log,
+        # what it calls lies in sbin, which cron and su leave out
+        env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
     )
     try:
         for _ in range(300):
@@ -178,6 +180,8 @@ def _started(daemon: str) -> Iterator[str]:
             if process.poll() is not None:
                 _missing(f"dockerd ended: {(folder / 'log').read_text()[-500:]}")
             time.sleep(0.1)
+        else:
+            _missing(f"dockerd does not answer: {(folder / 'log').read_text()[-500:]}")
         yield host
     finally:
         process.terminate()

@@ -10,7 +10,6 @@ from ..catalog import Catalog
 from ..executors.backup import BackupPlan
 from ..executors.browse import Shown
 from ..executors.cleanup import CleanupPlan, CleanupResult
-from ..executors.inspect import InfoReport
 from ..executors.restore import RestorePlan, RestoreResult
 from ..executors.verify import Verified
 from ..journal import RunRecord
@@ -22,21 +21,24 @@ __all__ = [
     "backup_plan_document",
     "cleanup_document",
     "cleanup_plan_document",
-    "info_document",
     "list_document",
     "log_document",
+    "moment",
     "restore_document",
     "restore_plan_document",
     "show_document",
+    "target_object",
     "verify_document",
 ]
 
 
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def moment(at: datetime) -> str:
+    """Return a time as documents spell it: RFC 3339 in UTC."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _target(target: Target | None) -> dict[str, Any] | None:
+def target_object(target: Target | None) -> dict[str, Any] | None:
+    """Return which database it is."""
     if target is None:
         return None
     return {"engine": str(target.engine), "server": target.identity.server, "name": target.name}
@@ -60,7 +62,7 @@ def backup_plan_document(plan: BackupPlan) -> dict[str, Any]:
     return {
         "dry_run": True,
         "plan": {
-            "target": _target(plan.target),
+            "target": target_object(plan.target),
             "type": str(plan.type),
             "format": str(dump.format),
             "compression": str(dump.compression),
@@ -89,7 +91,7 @@ def _foreign(file: ForeignFile) -> dict[str, Any]:
     return {
         "path": str(file.path),
         "size_bytes": file.size_bytes,
-        "modified_at": _moment(file.modified_at),
+        "modified_at": moment(file.modified_at),
         "why": file.why,
     }
 
@@ -146,7 +148,7 @@ def restore_plan_document(plan: RestorePlan) -> dict[str, Any]:
             "backup": manifest.id if manifest else None,
             "archive": str(plan.archive.path),
             "checked": plan.checked,
-            "target": _target(plan.target),
+            "target": target_object(plan.target),
             "environment": plan.environment,
             "state": str(load.state),
             "strategy": str(load.strategy),
@@ -175,7 +177,7 @@ def restore_document(result: RestoreResult) -> dict[str, Any]:
             "id": result.id,
             "backup": manifest.id if manifest else None,
             "archive": str(result.archive.path),
-            "target": _target(result.target),
+            "target": target_object(result.target),
             "tables": result.tables,
             "rows": result.rows,
             "counts_checked": result.checked_against_manifest,
@@ -194,7 +196,7 @@ def log_document(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "runs": [
             {
                 "task": r.task,
-                "at": _moment(r.started_at),
+                "at": moment(r.started_at),
                 "seconds": r.seconds,
                 "ok": r.ok,
                 "exit_code": r.exit_code,
@@ -205,41 +207,4 @@ def log_document(runs: Sequence[RunRecord]) -> dict[str, Any]:
             }
             for r in runs
         ]
-    }
-
-
-def info_document(report: InfoReport) -> dict[str, Any]:
-    """Everything db.info knows."""
-    facts = report.facts
-    return {
-        "root": report.root,
-        "target": _target(report.target),
-        "address": report.target.address if report.target else None,
-        "state": str(report.state) if report.state else None,
-        "database": None
-        if facts is None
-        else {
-            "server_version": facts.server_version,
-            "size_bytes": facts.size_bytes,
-            "tables": len(facts.tables),
-            "extensions": dict(facts.extensions),
-            "encoding": facts.encoding,
-            "collation": facts.collation,
-            "sessions": facts.sessions,
-            "migration": {"tool": facts.revision.tool, "revisions": list(facts.revision.revisions)}
-            if facts.revision
-            else None,
-        },
-        "routes": [{"route": r.route, "usable": r.usable, "why": r.why} for r in report.routes],
-        "settings": [{"name": s.name, "value": s.text, "source": s.source} for s in report.settings],
-        "store": {
-            "path": report.backup_dir,
-            "backups": report.backups,
-            "size_bytes": report.backups_bytes,
-            "free_bytes": report.free_bytes,
-            "foreign": report.foreign,
-            "newest": report.newest.id if report.newest else None,
-        },
-        "problems": list(report.problems),
-        "notes": list(report.warnings),
     }

@@ -9,7 +9,6 @@ from ..catalog import Catalog
 from ..executors.backup import BackupPlan
 from ..executors.browse import Shown
 from ..executors.cleanup import CleanupPlan, CleanupResult
-from ..executors.inspect import InfoReport
 from ..executors.restore import RestorePlan, RestoreResult, TableChange
 from ..executors.verify import Verified
 from ..journal import RunRecord
@@ -23,7 +22,6 @@ __all__ = [
     "choice_lines",
     "cleanup_lines",
     "cleanup_plan_lines",
-    "info_lines",
     "list_lines",
     "log_lines",
     "restore_lines",
@@ -324,34 +322,3 @@ def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> li
     del now
     header = ("when", "task", "end", "took", "size", "backup", "message")
     return table_lines(header, rows, right=(3, 4), drop=(4, 5, 3), width=width)
-
-
-def info_lines(report: InfoReport, now: datetime) -> list[str]:
-    """Lines of db.info."""
-    lines = []
-    target, facts = report.target, report.facts
-    if target:
-        size = f" · {size_text(facts.size_bytes)} · {many(len(facts.tables), 'table')}" if facts else ""
-        lines.append(f"Database    {target.name}{f' · {facts.server_version}' if facts else ''}{size}")
-        lines.append(f"Connection  {target.address}{f' · {report.state}' if report.state else ''}")
-    if facts and facts.sessions:
-        lines.append(f"Sessions    {many(facts.sessions, 'other session')} connected")
-    if facts and facts.revision:
-        lines.append(f"Migration   {facts.revision.tool} {', '.join(facts.revision.revisions[-3:])}")
-    lines += [f"Route       {r.route:<10} {'✓' if r.usable else '✗'} {r.why}" for r in report.routes]
-    newest = (
-        f", newest {report.newest.id} {age_text(report.newest.manifest.started_at, now)}"
-        if report.newest
-        else ""
-    )
-    lines.append(
-        f"Backups     {report.backup_dir}: {report.backups} ({size_text(report.backups_bytes)}){newest}, "
-        f"{size_text(report.free_bytes)} free"
-    )
-    if report.foreign:
-        lines.append(f"            {many(report.foreign, 'foreign file')}")
-    lines.append(f"Project     {report.root}")
-    rows = [(s.name, s.text, f"← {s.source}") for s in report.settings]
-    lines += ["", *table_lines(("setting", "value", "source"), rows)]
-    lines += [f"warning: {text}" for text in report.warnings]
-    return [*lines, *(f"✗ {text}" for text in report.problems)]

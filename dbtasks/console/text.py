@@ -9,6 +9,7 @@ __all__ = [
     "age_text",
     "count_text",
     "duration_text",
+    "labelled_lines",
     "many",
     "moment_text",
     "printable",
@@ -94,6 +95,21 @@ def table_lines(
         ).rstrip()
         for row in (header, *rows)
     ]
+
+
+def labelled_lines(label: str, text: str, width: int | None, *, indent: int) -> list[str]:
+    """Lay out a text behind its label, on as many lines as it needs; words (paths, commands) stay whole."""
+    # what is shown in place of a control character takes room, and must not be taken for a blank
+    words = _visible(text).split(" ")
+    room = max(width or 0, MIN_WIDTH) - indent
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if width is not None and lines[-1].strip() and len(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [f"{name:<{indent}}{line}".rstrip() for name, line in zip((label, *[""] * len(lines)), lines, strict=False)]
 
 
 def _visible(text: str) -> str:

@@ -1,143 +1,202 @@
-"""Inspect: everything worth knowing before a bad day, gathered without changing anything."""
+"""Inspect: everything worth knowing before a bad day, gathered without changing anything.
+
+What each part looks at stands in a module of its own: `storage`, `forecast`,
+`exposure`, `surroundings`, and the engines' `route_reports` and `survey`. A
+part that cannot be learnt says why, and never takes the others with it.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ..catalog import Catalog
-from ..engines import Engine
-from ..engines.routes import RouteReport, open_engine, route_reports
-from ..errors import DbTasksError, StoreUnusable
-from ..events import OnEvent, ignore
-from ..models import Backup, DatabaseFacts, Target
-from ..plans import DumpRequest, TargetState
+from ..engines.route_reports import RouteReport, one_line, report_route, route_reports
+from ..engines.routes import open_engine, route_order
+from ..engines.survey import Survey, survey
+from ..errors import DbTasksError
+from ..events import Event, OnEvent, Warned, ignore
+from ..journal import read_log
+from ..models import DatabaseFacts, PostgresTarget, Target
+from ..plans import DumpPlan, DumpRequest, TargetState
 from ..settings import Setting, Settings
-from .browse import list_backups
+from .exposure import exposures
+from .forecast import Forecast, forecast
+from .storage import StoreReport, report_store
+from .surroundings import Surroundings, look_around
+
+if TYPE_CHECKING:
+    from ..runners.compose import DockerOnce
 
 __all__ = ["InfoReport", "inspect"]
 
 
 @dataclass(frozen=True)
 class InfoReport:
-    """What db.info shows; `problems` is what --check fails on."""
+    """What db.info shows.
+
+    `problems` is what --check fails on: no backup could be made now, or the
+    newest one is of no use. `warnings` is what somebody should look at.
+    """
 
     root: str
     target: Target | None
+    environment: str | None
     state: TargetState | None
     facts: DatabaseFacts | None
+    survey: Survey | None
+    surroundings: Surroundings
     routes: tuple[RouteReport, ...]
     settings: tuple[Setting, ...]
-    backup_dir: str
-    backups: int
-    backups_bytes: int
-    newest: Backup | None
-    free_bytes: int
-    foreign: int
+    store: StoreReport
+    forecast: Forecast | None
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
 
 
-def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
-    """Look at the database, the routes to it, the store and the settings.
+@dataclass(frozen=True)
+class _Look:
+    """What the database itself told, by the route a backup would take."""
 
-    Never raises for what is merely wrong with the database or the store: that
-    is what it is there to tell.
+    state: TargetState | None = None
+    facts: DatabaseFacts | None = None
+    survey: Survey | None = None
+    route: RouteReport | None = None
+    plan: DumpPlan | None = None
+    problems: tuple[str, ...] = ()
+
+
+def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
+    """Look at the database, what stands around it, the routes to it, the store and the settings.
+
+    Never raises for what is merely wrong with one of them: that is what it is
+    there to tell. Docker is asked for PostgreSQL only, and once.
     """
-    state, facts, problems = _database(settings, on_event)
-    problems += _store_problems(settings)
-    try:
-        catalog = list_backups(settings)
-    except StoreUnusable as exc:
-        catalog = Catalog(())
-        problems.append(exc.message)
+    warnings: list[str] = list(settings.warnings)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Warned):
+            warnings.append(event.text)
+        else:
+            on_event(event)
+
+    with ExitStack() as stack:
+        docker = stack.enter_context(_docker(settings))
+        look = _look(settings, docker, hear)
+        around, routes = _around(settings, docker, look.route)
+    store = report_store(settings)
+    coming = _forecast(settings, store, look.plan)
+    warnings += _warnings(settings, around, routes, store)
     return InfoReport(
         root=str(settings.root),
         target=settings.target,
-        state=state,
-        facts=facts,
-        routes=route_reports(settings),
+        environment=settings.environment,
+        state=look.state,
+        facts=look.facts,
+        survey=look.survey,
+        surroundings=around,
+        routes=routes,
         settings=settings.provenance,
-        backup_dir=str(settings.backup_dir),
-        backups=len(catalog.backups),
-        backups_bytes=sum(b.manifest.size_bytes for b in catalog.backups),
-        newest=catalog.backups[0] if catalog.backups else None,
-        free_bytes=shutil.disk_usage(_nearest(settings.backup_dir)).free,
-        foreign=len(catalog.foreign),
-        warnings=(*settings.warnings, *_store_warnings(settings)),
-        problems=tuple(problems),
+        store=store,
+        forecast=coming,
+        warnings=tuple(dict.fromkeys(warnings)),
+        problems=(*look.problems, *store.problems, *_no_room(store, coming)),
     )
 
 
-def _database(
-    settings: Settings, on_event: OnEvent
-) -> tuple[TargetState | None, DatabaseFacts | None, list[str]]:
+def _docker(settings: Settings) -> DockerOnce:
+    from ..runners.compose import DockerOnce
+
+    return DockerOnce(settings.docker)
+
+
+# -- the database ---------------------------------------------------------------
+
+
+def _look(settings: Settings, docker: DockerOnce, on_event: OnEvent) -> _Look:
+    """Ask the database; what fails ends the asking, and what was learnt before is kept."""
+    look = _Look()
     try:
         target = settings.require_target()
-        with open_engine(settings, target, on_event=on_event) as engine:
-            state = engine.state()
-            if state in (TargetState.MISSING, TargetState.DAMAGED):
-                return state, None, [f"{target.name} is {state}"]
-            return state, engine.facts(), _no_backup(engine)
+        with open_engine(settings, target, on_event=on_event, docker=docker) as engine:
+            look = replace(look, state=engine.state())
+            look = replace(look, route=report_route(engine, used=True))
+            if look.state in (TargetState.MISSING, TargetState.DAMAGED):
+                return replace(look, problems=(f"{target.name} is {look.state}",))
+            look = replace(look, survey=survey(engine))
+            try:
+                plan = engine.plan_dump(DumpRequest())
+            except DbTasksError as exc:
+                look = replace(look, problems=(f"no backup can be made: {one_line(exc)}",))
+                return replace(look, facts=engine.facts())
+            return replace(look, plan=plan, facts=plan.facts)
     except DbTasksError as exc:
-        return None, None, [_said(exc)]
+        return replace(look, problems=(*look.problems, one_line(exc)))
 
 
-def _no_backup(engine: Engine) -> list[str]:
-    """Say why this way no backup could be made: a tool missing or too old, a right that is not there."""
-    try:
-        engine.plan_dump(DumpRequest())
-    except DbTasksError as exc:
-        return [f"no backup can be made: {_said(exc)}"]
-    return []
+def _around(
+    settings: Settings, docker: DockerOnce, used: RouteReport | None
+) -> tuple[Surroundings, tuple[RouteReport, ...]]:
+    if not isinstance(settings.target, PostgresTarget):
+        return Surroundings(), (used,) if used else ()
+    around = look_around(settings, settings.target, docker)
+    return around, route_reports(settings, settings.target, docker, used)
 
 
-def _said(error: DbTasksError) -> str:
-    return f"{error.message} ({error.hint})" if error.hint else error.message
+# -- the next backup ---------------------------------------------------------------
 
 
-def _store_problems(settings: Settings) -> list[str]:
-    folder = settings.backup_dir
-    if folder.exists() and not folder.is_dir():
-        return [f"backup_dir {folder} is not a folder"]
-    nearest = _nearest(folder)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        return [f"backup_dir {folder} cannot be written: {nearest} is not writable for this user"]
-    return []
+def _forecast(settings: Settings, store: StoreReport, plan: DumpPlan | None) -> Forecast | None:
+    if settings.target is None or store.free_bytes is None:
+        return None
+    runs = read_log(settings.backup_dir, str(settings.target.identity))
+    return forecast(
+        runs,
+        store.free_bytes,
+        format_=plan.format if plan else None,
+        complete=plan.complete if plan else True,
+    )
 
 
-def _nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that is there: where it would be made."""
-    return next((place for place in (folder, *folder.parents) if place.exists()), folder)
-
-
-def _store_warnings(settings: Settings) -> list[str]:
-    folder = settings.backup_dir
-    if not folder.is_dir():
+def _no_room(store: StoreReport, coming: Forecast | None) -> list[str]:
+    if coming is None or coming.fits:
         return []
-    found = []
-    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found.append(f"{folder} is open to other users: chmod 700 {folder}")
-    if _tracked_by_git(settings):
-        found.append(f"git tracks files in {folder}: git rm -r --cached {folder}")
+    return [
+        f"the next backup will not fit into {store.path}: it needs about {coming.needs_bytes:,} bytes,"
+        f" {coming.free_bytes:,} are free"
+    ]
+
+
+# -- warnings -------------------------------------------------------------------------
+
+
+def _warnings(
+    settings: Settings, around: Surroundings, routes: tuple[RouteReport, ...], store: StoreReport
+) -> list[str]:
+    found = [f"{exposed.what}: {exposed.command}" for exposed in exposures(settings)]
+    if around.container and around.container.health == "unhealthy":
+        found.append(f"container {around.container.name} is unhealthy: docker logs {around.container.name}")
+    found += _holes(settings, routes)
+    if store.damaged and not store.problems:
+        found.append(f"damaged backups, which count for nothing: {', '.join(store.damaged)}")
     return found
 
 
-def _tracked_by_git(settings: Settings) -> bool:
-    git = shutil.which("git")
-    if git is None:
-        return False
+def _holes(settings: Settings, routes: tuple[RouteReport, ...]) -> list[str]:
+    """Name the tools with known holes on every route that a task may take, one line for each release."""
     try:
-        listed = subprocess.run(
-            [git, "-C", str(settings.backup_dir), "ls-files", "--", "."],
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return bool(listed.stdout.strip())
+        allowed = {str(route) for route in route_order(settings.via)}
+    except DbTasksError:
+        return []
+    found = []
+    for route in routes:
+        versions = dict.fromkeys(tool.version for tool in route.tools if tool.holes)
+        for version in versions if route.route in allowed else ():
+            tools = [tool for tool in route.tools if tool.version == version and tool.holes]
+            names = ", ".join(tool.name for tool in tools)
+            cves = ", ".join(dict.fromkeys(cve for tool in tools for cve in tool.holes))
+            found.append(
+                f"{names} {version} ({route.route}): known security holes {cves};"
+                f" {tools[0].mended_in} mends them"
+            )
+    return found

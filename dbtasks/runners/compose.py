@@ -6,7 +6,7 @@ folder it was started in on every container it makes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,10 +36,12 @@ class DockerOnce:
     """Docker, asked when somebody first needs it and never again in this run.
 
     Whoever asks later gets the same answer, or the same refusal. Leaving the
-    block closes the client.
+    block closes the client. `environment` holds DOCKER_* variables that count
+    besides the process' own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
         self._stack = ExitStack()
         self._client: Any = None
         self._containers: tuple[Container, ...] = ()
@@ -75,7 +77,7 @@ class DockerOnce:
         if self._client is not None:
             return
         try:
-            client = self._stack.enter_context(docker_client())
+            client = self._stack.enter_context(docker_client(self._environment))
             self._containers = tuple(list_containers(client))
         except RouteUnavailable as exc:
             self._refusal = exc

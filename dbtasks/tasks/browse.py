@@ -97,13 +97,13 @@ def info(call: Call, check: bool = False) -> Outcome:
         10  something is wrong, with --check
     """
     from ..clock import utc_now
-    from ..console import documents, screens
+    from ..console.info import info_document, info_lines
     from ..executors.inspect import inspect
 
     report = inspect(call.settings(), on_event=call.console)
-    wrong = bool(report.problems or report.warnings)
-    lines, document = screens.info_lines(report, utc_now()), documents.info_document(report)
-    return Outcome(report, lines, document, exit_code=10 if check and wrong else 0)
+    lines = info_lines(report, utc_now(), call.console.width)
+    exit_code = 10 if check and report.problems else 0
+    return Outcome(report, lines, info_document(report), exit_code=exit_code)
 
 
 @db_task(help={"last": "Only this many runs (default: 20).", "failed": "Only runs that failed."})

@@ -137,7 +137,7 @@ def test_docker_that_does_not_answer_is_asked_once_and_refuses_everybody(
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     asked = []
     real = compose.docker_client
-    monkeypatch.setattr(compose, "docker_client", lambda: asked.append(1) or real())
+    monkeypatch.setattr(compose, "docker_client", lambda environment: asked.append(1) or real(environment))
     with DockerOnce() as docker:
         assert asked == []
         for _ in range(2):

@@ -1,0 +1,56 @@
+"""What stands around a PostgreSQL database: its container, its compose project, pgAdmin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..engines.route_reports import one_line
+from ..errors import RouteUnavailable
+from ..models import PostgresTarget
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..runners.compose import DockerOnce, PgAdmin, Service
+    from ..runners.docker import Container
+
+__all__ = ["Surroundings", "look_around"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What Docker says; all of it empty for a database that is a file."""
+
+    container: Container | None = None
+    """The database's, running or not."""
+    project: str = ""
+    """The compose project."""
+    services: tuple[Service, ...] = ()
+    pgadmin: PgAdmin | None = None
+    unknown: str = ""
+    """Why Docker could not be asked, or why no container is taken for the database's."""
+
+
+def look_around(settings: Settings, target: PostgresTarget, docker: DockerOnce) -> Surroundings:
+    """Read it off the containers' labels; never fails, and changes nothing."""
+    from ..runners.compose import find_pgadmin, project_of, services_of
+    from ..runners.docker import Wanted, choose
+
+    wanted = Wanted(target, settings.root, settings.container, settings.service, settings.compose_project)
+    try:
+        containers = docker.containers
+    except RouteUnavailable as exc:
+        return Surroundings(unknown=one_line(exc))
+    chosen, unknown = None, ""
+    try:
+        chosen = choose(containers, wanted)
+    except RouteUnavailable as exc:
+        unknown = one_line(exc)
+    project = project_of(containers, settings.root, named=settings.compose_project, database=chosen)
+    return Surroundings(
+        container=chosen,
+        project=project,
+        services=services_of(containers, project),
+        pgadmin=find_pgadmin(containers, project),
+        unknown=unknown,
+    )

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 from ..errors import ArchiveDamaged, DbTasksError, MissingExtra
 from ..models import Compression
-from .pump import HasRead, HasWrite
+from .pump import BLOCK_BYTES, HasRead, HasWrite
 
 __all__ = ["compressing", "decompressing", "zstd_available"]
 
@@ -116,12 +116,12 @@ def _damage(codec: Compression) -> tuple[type[Exception], ...]:
 
 def _gzip_writer(sink: HasWrite) -> Any:
     threaded = importlib.import_module("isal.igzip_threaded")
-    return threaded.open(sink, "wb", compresslevel=1, threads=1)
+    return threaded.open(sink, "wb", compresslevel=1, threads=1, block_size=2 * BLOCK_BYTES)
 
 
 def _gzip_reader(source: HasRead) -> Any:
     threaded = importlib.import_module("isal.igzip_threaded")
-    return threaded.open(source, "rb", threads=1)
+    return threaded.open(source, "rb", threads=1, block_size=BLOCK_BYTES)
 
 
 def _zstd_writer(sink: HasWrite) -> Any:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .catalog import Catalog
+    from .engines.configured import load_settings
     from .errors import DbTasksError
     from .executors.backup import BackupJob, BackupPlan, backup, plan_backup
     from .executors.browse import find, list_backups, list_runs, show
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .models import Backup, Manifest, Type
     from .plans import DumpRequest, LoadRequest
     from .retention import Policy
-    from .settings import Settings, load_settings
+    from .settings import Settings
     from .tasks import ns
 
 __version__ = "0.1.0"
@@ -76,6 +77,7 @@ __all__ = [
 
 _HOMES = {
     "catalog": ("Catalog",),
+    "engines.configured": ("load_settings",),
     "errors": ("DbTasksError",),
     "executors.backup": ("BackupJob", "BackupPlan", "backup", "plan_backup"),
     "executors.browse": ("find", "list_backups", "list_runs", "show"),
@@ -86,7 +88,7 @@ _HOMES = {
     "models": ("Backup", "Manifest", "Type"),
     "plans": ("DumpRequest", "LoadRequest"),
     "retention": ("Policy",),
-    "settings": ("Settings", "load_settings"),
+    "settings": ("Settings",),
     "tasks": ("ns",),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,6 +12,8 @@ DbTasksError                  1
 │  │  └─ DatabaseMissing      3   the server is there, the database is not
 │  ├─ LoginRefused            3   wrong user, password or pg_hba entry
 │  ├─ RouteUnavailable        3   no container, no tools
+│  │  ├─ ContainerStopped     3   the database's container is there and takes no commands
+│  │  └─ RouteRefused         3   it is not certain what is meant: no other way is taken instead
 │  ├─ ToolMissing             3   pg_dump and friends are not there
 │  ├─ VersionMismatch         3   tool, server, archive or extension do not fit together
 │  └─ RightMissing            3   the role may not do what is needed
@@ -44,6 +46,7 @@ __all__ = [
     "Busy",
     "CannotReach",
     "CommandFailed",
+    "ContainerStopped",
     "CountsDiffer",
     "Damaged",
     "DatabaseMissing",
@@ -60,6 +63,7 @@ __all__ = [
     "QueryFailed",
     "Refused",
     "RightMissing",
+    "RouteRefused",
     "RouteUnavailable",
     "SettingsError",
     "StoreFull",
@@ -134,6 +138,14 @@ class LoginRefused(CannotReach):
 
 class RouteUnavailable(CannotReach):
     """The route asked for is not there, or no route is."""
+
+
+class ContainerStopped(RouteUnavailable):
+    """The database's container was found, and is stopped, paused or restarting; the hint starts it."""
+
+
+class RouteRefused(RouteUnavailable):
+    """Several containers fit, or the one named is not the url's: nothing else is tried instead."""
 
 
 class ToolMissing(CannotReach):

@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PsqlSession", "connect_psql", "literal", "query_error", "render"]
 
 ARGUMENTS = ("-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=0", "-v", "VERBOSITY=terse")
+NOT_NOW = ("starting up", "shutting down", "in recovery mode", "not yet accepting", "too many clients")
 SELECTS = ("select", "with", "values", "table")
 
 
@@ -122,14 +123,15 @@ def connect_psql(
         LoginRefused, DatabaseMissing, TargetUnreachable: it did not get in.
     """
     command = Command("psql", (*ARGUMENTS, "-U", user, "-d", _conninfo(database)), env)
-    try:
-        with runner.writing(command, output=True) as psql:
+    with ExitStack() as stack:
+        try:
+            psql = stack.enter_context(runner.writing(command, output=True))
             session = PsqlSession(psql, database)
             session.rows("SELECT 1")
             session.execute(*prepare)
-            yield session
-    except TargetUnreachable as exc:
-        raise _entry_error(exc, database) from exc
+        except TargetUnreachable as exc:
+            raise _entry_error(exc, database, user, runner.where) from exc
+        yield session
 
 
 def _conninfo(database: str) -> str:
@@ -138,13 +140,31 @@ def _conninfo(database: str) -> str:
     return f"dbname='{escaped}'"
 
 
-def _entry_error(exc: TargetUnreachable, database: str) -> DbTasksError:
-    said = exc.details
-    if f'database "{database}" does not exist' in said:
-        return DatabaseMissing(f"there is no database {database}", details=said)
-    if "authentication" in said or "no password supplied" in said or "pg_hba" in said:
-        return LoginRefused(f"the server refused the login for {database}", details=said)
-    return exc
+def _entry_error(exc: TargetUnreachable, database: str, user: str, where: str) -> DbTasksError:
+    """Tell apart, by psql's words alone, why it did not get in."""
+    said, text = exc.details, exc.details.lower()
+    if any(sign in text for sign in NOT_NOW):
+        return TargetUnreachable(
+            f"the server in {where} takes no connections now",
+            details=said,
+            hint="try again, or give it time: --wait=30",
+        )
+    if f'database "{database.lower()}" does not exist' in text:
+        return DatabaseMissing(f"there is no database {database} in {where}", details=said)
+    if "permission denied for database" in text:
+        return RightMissing(f"the role may not connect to the database {database} in {where}", details=said)
+    if any(sign in text for sign in ("fatal:", "authentication", "no password supplied", "pg_hba")):
+        return LoginRefused(
+            f"the server in {where} refused the login of {user}",
+            details=said,
+            hint="check user and password; a container's POSTGRES_PASSWORD counts only when its volume is new:"
+            " an older volume keeps the old password",
+        )
+    return TargetUnreachable(
+        f"the server in {where} does not answer",
+        details=said,
+        hint="docker logs shows what it does; give it time: --wait=30",
+    )
 
 
 def query_error(database: str, state: str, said: str) -> DbTasksError:

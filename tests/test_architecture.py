@@ -42,7 +42,14 @@ LAYERS = (
 """Lowest first. A unit imports itself and what lies below it, nothing beside or above."""
 
 HEAVY = ("docker", "psycopg2", "boto3", "botocore", "isal", "rich", "requests", "backports", "dotenv")
-REVEALS = {"secrets.py", "sessions.py", "settings/resolve.py", "runners/host.py", "runners/container.py"}
+REVEALS = {
+    "secrets.py",
+    "sessions.py",
+    "settings/resolve.py",
+    "runners/private.py",
+    "runners/host.py",
+    "runners/container.py",
+}
 """Where a secret is handed to libpq, to a child or to a passfile."""
 
 

@@ -2,39 +2,64 @@
 
 PostgreSQL is reached inside its container where there is one, else by the
 host's client tools. A route or container asked for by name that is not there
-is refused, never replaced by another; `auto` says why it did not take the
-first.
+is refused, never replaced by another; so is a choice between two containers.
+`auto` says why it did not take the first, and a restore does not leave a
+container that was found and is stopped: what answers at its port then is
+another server.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import DbTasksError, RouteUnavailable, UsageError
+from ..errors import ContainerStopped, RouteRefused, RouteUnavailable, UsageError
 from ..events import OnEvent, Warned, ignore
-from ..models import EngineName, Format, PostgresTarget, Route, SqliteTarget, Target
+from ..models import Format, PostgresTarget, Route, SqliteTarget, Target
 from ..settings import Settings
 from . import Engine
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce
+    from ..runners.docker import Container
     from .postgres.access import Access
 
-__all__ = ["RouteReport", "open_checker", "open_engine", "route_order", "route_reports"]
+__all__ = ["open_checker", "open_engine", "route_order"]
+
+RETRY_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class RouteReport:
-    """One way to the database as db.info shows it."""
+class _Asked:
+    """What is known when a way to PostgreSQL is looked for."""
 
-    route: str
-    usable: bool
-    why: str
-    """Which tool it would use, or what is missing."""
+    settings: Settings
+    target: PostgresTarget
+    wanted: tuple[str, ...]
+    restoring: bool = False
+    reading_only: bool = False
+    """Only an archive is to be read: whatever has the tools will do."""
+
+    def prove_replaceable(self, exc: RouteUnavailable) -> None:
+        """Raise the refusal of a route again where no other may be taken instead."""
+        if self.reading_only:
+            return
+        if isinstance(exc, RouteRefused) or self.settings.found_in:
+            raise exc
+        if "host" in self.wanted:
+            return
+        if "auto" not in self.wanted or self.settings.container or self.settings.service:
+            raise exc
+        if self.restoring and isinstance(exc, ContainerStopped):
+            raise ContainerStopped(
+                f"{exc.message}, and a restore goes no other way by itself",
+                hint=f"{exc.hint}; or --via=host, if the server that answers at {_place(self.target)} is meant",
+                state=f"{self.target.name} was not touched",
+            ) from exc
 
 
 @contextmanager
@@ -43,12 +68,14 @@ def open_engine(
     target: Target | None = None,
     *,
     via: str | None = None,
+    restoring: bool = False,
     on_event: OnEvent = ignore,
     docker: DockerOnce | None = None,
 ) -> Iterator[Engine]:
     """Open the engine for a target by the route the settings ask for.
 
     Nothing connects yet; what the engine opened is closed when the block ends.
+    `restoring` is more careful about taking another route than the first.
     `docker` is one that was asked already, and lives longer than the block.
 
     Raises:
@@ -56,7 +83,7 @@ def open_engine(
         UsageError: the route means nothing for this kind of database.
     """
     target = target or settings.require_target()
-    wanted = (via,) if via else settings.via
+    wanted = tuple(word.strip() for word in via.lower().split(",")) if via else settings.via
     if isinstance(target, SqliteTarget):
         from .sqlite import SqliteEngine
 
@@ -64,11 +91,18 @@ def open_engine(
             raise UsageError(f"via={','.join(wanted)} means nothing for SQLite: the file is read directly")
         yield SqliteEngine(target, settings)
         return
+    asked = _Asked(settings, target, wanted, restoring=restoring)
+    with _open_postgres(asked, on_event, docker) as engine:
+        yield engine
+
+
+@contextmanager
+def _open_postgres(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None = None) -> Iterator[Engine]:
     from .postgres import PostgresEngine
 
     with (
-        _open_access(settings, target, wanted, on_event, docker) as access,
-        PostgresEngine(target, settings, access=access) as engine,
+        _open_access(asked, on_event, docker) as access,
+        PostgresEngine(asked.target, asked.settings, access=access) as engine,
     ):
         yield engine
 
@@ -91,56 +125,70 @@ def route_order(wanted: Sequence[str]) -> tuple[Route, ...]:
 
 
 @contextmanager
-def _open_access(
-    settings: Settings,
-    target: PostgresTarget,
-    wanted: Sequence[str],
-    on_event: OnEvent,
-    docker: DockerOnce | None = None,
-) -> Iterator[Access]:
+def _open_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
     """Open the first route that is there; `auto` falls from the container to the host and says why."""
-    from .postgres.access import HostAccess
-
     why_not = ""
-    for route in route_order(wanted):
+    refusal: RouteUnavailable | None = None
+    for route in route_order(asked.wanted):
         if route is Route.HOST:
-            why = f"not by a container: {why_not}" if why_not else "asked for"
-            if why_not and "host" not in wanted:
-                on_event(Warned(f"by the host's client tools, {why}"))
-            yield HostAccess(target, settings, why=why, on_event=on_event)
+            yield _host_access(asked, why_not, on_event)
             return
         with ExitStack() as stack:
             try:
-                access = stack.enter_context(_container_access(settings, target, on_event, docker))
+                access = stack.enter_context(_container_access(asked, on_event, docker))
             except RouteUnavailable as exc:
-                if tuple(wanted) == ("container",) or settings.container or settings.service:
-                    raise
-                why_not = exc.message
+                asked.prove_replaceable(exc)
+                refusal, why_not = exc, _why_not(exc)
                 continue
             yield access
             return
-    raise RouteUnavailable(f"no route to {target.name} is there: {why_not}")
+    raise refusal or RouteUnavailable(f"no route to {asked.target.name} is there")
+
+
+def _why_not(exc: RouteUnavailable) -> str:
+    """Say in one sentence why not by a container; one that was found comes with the command that helps."""
+    return f"{exc.message} ({exc.hint})" if isinstance(exc, ContainerStopped) and exc.hint else exc.message
+
+
+def _host_access(asked: _Asked, why_not: str, on_event: OnEvent) -> Access:
+    from .postgres.access import HostAccess
+
+    if asked.settings.found_in and not asked.reading_only:
+        raise RouteUnavailable(
+            f"no url is configured, and the database in container {asked.settings.found_in} is only reached in there",
+            hint="use --via=container, or set DATABASE_URL",
+        )
+    why = f"not by a container: {why_not}" if why_not else "asked for"
+    if why_not and "host" not in asked.wanted:
+        on_event(Warned(f"by the host's client tools, {why}"))
+    return HostAccess(asked.target, asked.settings, why=why, on_event=on_event)
 
 
 @contextmanager
-def _container_access(
-    settings: Settings, target: PostgresTarget, on_event: OnEvent, docker: DockerOnce | None
-) -> Iterator[Access]:
+def _container_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
     from ..runners.compose import DockerOnce
-    from ..runners.docker import Wanted, choose, require_running
-    from .postgres.access import ContainerAccess
+    from ..runners.docker import Wanted, choose
+    from .postgres.inside import ContainerAccess
 
-    wanted = Wanted(target, settings.root, settings.container, settings.service, settings.compose_project)
+    settings, target = asked.settings, asked.target
+    name = settings.found_in or settings.container
+    wanted = Wanted(target, settings.root, name, settings.service, settings.compose_project)
     with ExitStack() as stack:
-        seen = docker or stack.enter_context(DockerOnce())
+        seen = docker or stack.enter_context(DockerOnce(settings.docker))
         container = choose(seen.containers, wanted)
         if container is None:
             raise RouteUnavailable(
-                f"no container is reached by {target.host or 'the local socket'}:{target.port}",
+                f"no container is reached by {_place(target)}",
                 hint="name it: container=NAME, or service=NAME of the compose file",
             )
-        require_running(container)
-        why = "asked for" if wanted.named else "the url leads to it"
+        container = _until_running(seen.client, container, settings.wait)
+        why = (
+            "found by its labels"
+            if settings.found_in
+            else "asked for"
+            if wanted.named
+            else "the url leads to it"
+        )
         yield ContainerAccess(
             target,
             settings,
@@ -151,39 +199,39 @@ def _container_access(
         )
 
 
+def _until_running(client: Any, container: Container, wait: float) -> Container:
+    """Wait for a container that is just being started.
+
+    Raises:
+        ContainerStopped: it does not run; the hint says what helps.
+    """
+    from ..runners.docker import look, require_running
+
+    deadline = time.monotonic() + wait
+    while container.may_come_up and time.monotonic() < deadline:
+        time.sleep(RETRY_SECONDS)
+        container = look(client, container.id) or container
+    require_running(container)
+    return container
+
+
+def _place(target: PostgresTarget) -> str:
+    return f"{target.host or 'the local socket'}:{target.port}"
+
+
 @contextmanager
 def open_checker(settings: Settings, format_: Format, *, on_event: OnEvent = ignore) -> Iterator[Engine]:
     """Open an engine that can read archives of a format, without any database."""
-    kind = EngineName.SQLITE if format_ is Format.SQLITE else EngineName.POSTGRESQL
-    target, via = settings.target, settings.via
-    if target is None or target.engine is not kind:
-        # no database is meant: the nearest tools will do
-        target = SqliteTarget(Path("none")) if kind is EngineName.SQLITE else PostgresTarget("none")
-        via = ("auto",) if kind is EngineName.SQLITE else ("host",)
-    with open_engine(replace(settings, via=via), target, on_event=on_event) as engine:
-        yield engine
-
-
-def route_reports(settings: Settings) -> tuple[RouteReport, ...]:
-    """Say for each route to the configured database whether it can be used."""
     target = settings.target
-    if target is None:
-        return ()
-    if isinstance(target, SqliteTarget):
-        import sqlite3
-
-        return (RouteReport("file", usable=True, why=f"SQLite {sqlite3.sqlite_version}"),)
-    return tuple(_report(settings, target, route) for route in (Route.CONTAINER, Route.HOST))
-
-
-def _report(settings: Settings, target: PostgresTarget, route: Route) -> RouteReport:
-    from .postgres import PostgresEngine
-
-    try:
-        with (
-            _open_access(settings, target, (route,), ignore) as access,
-            PostgresEngine(target, settings, access=access) as engine,
-        ):
-            return RouteReport(route, usable=True, why=f"{engine.tool_version} ({engine.runner.where})")
-    except DbTasksError as exc:
-        return RouteReport(route, usable=False, why=exc.message)
+    if format_ is Format.SQLITE:
+        of_kind = target if isinstance(target, SqliteTarget) else SqliteTarget(Path("none"))
+        with open_engine(replace(settings, via=("auto",)), of_kind, on_event=on_event) as engine:
+            yield engine
+        return
+    if isinstance(target, PostgresTarget):
+        asked = _Asked(settings, target, settings.via, reading_only=True)
+    else:
+        # no database is meant: the nearest tools will do
+        asked = _Asked(settings, PostgresTarget("none"), ("host",), reading_only=True)
+    with _open_postgres(asked, on_event) as engine:
+        yield engine

@@ -23,7 +23,7 @@ from ..events import OnEvent, Phase, Warned, ignore
 from ..guards import Consent, consent_needed
 from ..interrupts import held_back
 from ..journal import recorded, write_restore
-from ..models import Archive, Backup, Target, Type
+from ..models import Archive, Backup, Route, Target, Type
 from ..plans import Checked, LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
 from ..settings import Settings
 from .backup import BackupJob, make_backup, writing_run
@@ -129,7 +129,7 @@ def _plan(settings: Settings, job: RestoreJob, on_event: OnEvent) -> RestorePlan
     archive = _archive(settings, job)
     target = destination(settings, job.into)
     prove_same_engine(archive, target)
-    with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
+    with open_engine(settings, target, via=job.via, restoring=True, on_event=on_event) as engine:
         checked = _read(engine, archive, on_event)
         load = engine.plan_load(archive, job.request)
     safety, why = _safety(settings, job, load, target)
@@ -172,7 +172,7 @@ def restore(
         with (
             writing_run(settings, "restore", plan.target) as run,
             ExitStack() as held,
-            open_engine(settings, plan.target, via=plan.job.via, on_event=on_event) as engine,
+            open_engine(settings, plan.target, via=_as_planned(plan), on_event=on_event) as engine,
             engine.claimed(),
         ):
             run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
@@ -206,6 +206,11 @@ def restore(
         seconds=(now() - started_at).total_seconds(),
         warnings=(*plan.warnings, *swapped.warnings),
     )
+
+
+def _as_planned(plan: RestorePlan) -> str | None:
+    """Return the route the plan was made by: what was shown and agreed to, and no other."""
+    return None if plan.load.route is Route.FILE else str(plan.load.route)
 
 
 def _archive(settings: Settings, job: RestoreJob) -> Archive:
@@ -277,7 +282,7 @@ def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: O
     )
     note = f"before restoring {plan.archive.path.name}"
     try:
-        with open_engine(whole, plan.target, via=plan.job.via, on_event=on_event) as engine:
+        with open_engine(whole, plan.target, via=_as_planned(plan), on_event=on_event) as engine:
             job = BackupJob(type=Type.SAFETY, note=note)
             return make_backup(whole, engine, job, now=now, on_event=on_event)
     except DbTasksError as exc:

@@ -8,20 +8,23 @@ when it ends, however it ends, the tool inside is told to.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import OperationFailed, RouteUnavailable, StoreFull, ToolMissing
+from ..errors import ContainerStopped, OperationFailed, RouteUnavailable, StoreFull, ToolMissing
 from ..events import CommandStarted, OnEvent, ignore
 from ..secrets import Secret, redact
 from ..streams import BLOCK_BYTES
 from . import Command, ToolFolder, ToolVersion
-from .exec_stream import ContainerInput, ContainerOutput, Exec
+from .docker import describe, look
+from .exec_stream import UNKNOWN, ContainerInput, ContainerOutput, Exec
 from .host import VERSION
 from .inside import kept_folder
+from .watch import Watch
 
 __all__ = ["ContainerRunner"]
 
@@ -50,17 +53,26 @@ class ContainerRunner:
     ) -> None:
         self._container = container
         self._api = container.client.api
-        self._environment = dict(environment or {})
+        self.environment = dict(environment or {})
+        """What every tool gets, and what leads it to the server: PG* variables."""
         self._secrets = tuple(secrets)
         self._on_event = on_event
         self._versions: dict[str, ToolVersion] = {}
         self._kept = ExitStack()
+        self._watch = Watch(self)
         self._copies: dict[tuple[str, int, int, int], str] = {}
 
     @property
     def where(self) -> str:
         """`container NAME`."""
         return f"container {self._container.name}"
+
+    @property
+    def life(self) -> str:
+        """A word for this container since its last start: what an earlier life left behind is nobody's any more."""
+        container = describe(self._container.attrs)
+        started = hashlib.sha256(container.started_at.encode()).hexdigest()
+        return f"{container.id[:12]}-{started[:8]}"
 
     def version(self, tool: str) -> ToolVersion:
         """Return the version of a tool in the container; asked once.
@@ -85,10 +97,15 @@ class ContainerRunner:
 
     @contextmanager
     def writing(
-        self, command: Command, *, output: bool = False, announce: bool = True
+        self, command: Command, *, output: bool = False, announce: bool = True, watched: bool = True
     ) -> Iterator[ContainerInput]:
-        """Run a tool and yield its stdin, closed on a clean exit; an exception ends the tool instead."""
+        """Run a tool and yield its stdin, closed on a clean exit; an exception ends the tool instead.
+
+        A watched tool is ended with this process; one that is not ends when its input does.
+        """
         with self._exec(command, ("sh", "-c", NAMED, "sh"), named=True, announce=announce) as exec_:
+            if watched and exec_.pid:
+                self._watch.add(exec_.pid)
             writing = ContainerInput(exec_, keep_output=output)
             yield writing
             writing.close()
@@ -112,6 +129,7 @@ class ContainerRunner:
             yield exec_
         finally:
             exec_.end()
+            self._watch.remove(exec_.pid)
 
     def _start(self, command: Command, wrapper: tuple[str, ...]) -> tuple[str, Any]:
         from docker.errors import APIError, DockerException
@@ -123,16 +141,26 @@ class ContainerRunner:
                 [*wrapper, command.tool, *command.arguments],
                 stdin=True,
                 tty=False,
-                environment={**self._environment, **own},
+                environment={**self.environment, **own},
             )
             return str(created["Id"]), self._api.exec_start(created["Id"], socket=True, tty=False)
         except APIError as exc:
-            raise RouteUnavailable(
-                f"{self.where} does not take commands: {exc.explanation or exc}",
-                hint=f"docker start {self._container.name}",
-            ) from exc
+            raise self._takes_none(str(exc.explanation or exc)) from exc
         except (DockerException, OSError) as exc:
-            raise RouteUnavailable(f"Docker does not answer: {exc}") from exc
+            raise RouteUnavailable(
+                f"Docker stopped answering: {exc}", hint="docker ps shows whether it runs"
+            ) from exc
+
+    def _takes_none(self, said: str) -> RouteUnavailable:
+        """Say why no command can be run inside, by the state the container is in."""
+        seen = look(self._container.client, self._container.id)
+        if seen is None:
+            return ContainerStopped(f"{self.where} does not take commands: it is gone", details=said)
+        if not seen.is_running:
+            return ContainerStopped(
+                f"{self.where} does not take commands: it is {seen.condition}", details=said, hint=seen.helps
+            )
+        return RouteUnavailable(f"{self.where} does not take commands: {said}", hint=seen.helps)
 
     def _hidden(self, command: Command) -> tuple[Secret, ...]:
         return (*self._secrets, *(value for value in command.env.values() if isinstance(value, Secret)))
@@ -145,12 +173,15 @@ class ContainerRunner:
     def end_process(self, pid: str) -> None:
         """Tell a process in the container to end: INT first, by which psql cancels its query on the server.
 
-        TERM at the same moment would end it before it could.
+        TERM at the same moment would end it before it could. Harmless where the container, or Docker, is gone.
         """
-        for name in ("INT", "TERM"):
-            created = self._api.exec_create(self._container.id, ["sh", "-c", SIGNAL, "sh", name, pid])
-            self._api.exec_start(created["Id"])
-            time.sleep(CANCEL_SECONDS)
+        from docker.errors import DockerException
+
+        with suppress(DockerException, OSError):
+            for name in ("INT", "TERM"):
+                created = self._api.exec_create(self._container.id, ["sh", "-c", SIGNAL, "sh", name, pid])
+                self._api.exec_start(created["Id"])
+                time.sleep(CANCEL_SECONDS)
 
     def put_tar(self, folder: str, tar: Iterator[bytes]) -> None:
         """Unpack a tar stream inside a folder of the container.
@@ -202,7 +233,10 @@ class ContainerRunner:
     def close(self) -> None:
         """Remove what was copied in."""
         self._copies.clear()
-        self._kept.close()
+        try:
+            self._kept.close()
+        finally:
+            self._watch.close()
 
     @contextmanager
     def folder(self, beside: Path) -> Iterator[ToolFolder]:
@@ -212,11 +246,13 @@ class ContainerRunner:
             yield ToolFolder(f"{inside.path}/dump", inside.pack)
 
     def state(self) -> str:
-        """Return the container's own state: `running`, `exited`, … or `gone`."""
-        from docker.errors import DockerException
+        """Return the container's own state: `running`, `exited`, …, `gone`; `unknown` where Docker does not answer."""
+        from docker.errors import DockerException, NotFound
 
         try:
             self._container.reload()
-        except (DockerException, OSError):
+        except NotFound:
             return "gone"
+        except (DockerException, OSError):
+            return UNKNOWN
         return str(self._container.status)

@@ -7,6 +7,7 @@ when the url reaches it, and two candidates are refused, never guessed between.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import RouteUnavailable
+from ..errors import ContainerStopped, RouteRefused, RouteUnavailable
 from ..models import PostgresTarget
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "choose",
     "describe",
     "docker_client",
+    "handle",
     "list_containers",
+    "look",
     "project_name",
     "reaches",
     "require_running",
@@ -31,7 +34,10 @@ __all__ = [
 
 COMPOSE = "com.docker.compose."
 POSTGRES_PORT = 5432
+CALL_SECONDS = 30
 LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
+TRANSIENT = ("created", "restarting")
+"""States a container may leave by itself while somebody waits for it."""
 ANY_ADDRESS = ("", "0.0.0.0", "::", "127.0.0.1", "::1")  # noqa: S104 - what Docker calls "every interface", read not bound
 
 
@@ -89,6 +95,30 @@ class Container:
         """Where its database is published on this machine."""
         return self.published.get(POSTGRES_PORT, ())
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes commands."""
+        return self.status == "running"
+
+    @property
+    def may_come_up(self) -> bool:
+        """Whether it may be running in a moment without anybody's doing."""
+        return self.status in TRANSIENT
+
+    @property
+    def condition(self) -> str:
+        """Its status in a sentence's words: `exited`, `paused`, `created but was never started` …"""
+        return f"{self.status} but was never started" if self.status == "created" else self.status or "gone"
+
+    @property
+    def helps(self) -> str:
+        """The one command that helps in the state it is in."""
+        if self.status == "paused":
+            return f"docker unpause {self.name}"
+        if self.status in ("restarting", "running"):
+            return f"docker logs {self.name}"
+        return f"docker compose up -d {self.service}" if self.service else f"docker start {self.name}"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -111,8 +141,8 @@ def choose(containers: Sequence[Container], wanted: Wanted) -> Container | None:
     """Return the container of the database, None where there is none.
 
     Raises:
-        RouteUnavailable: one asked for by name is not there, or cannot be what the url
-            means; or several fit.
+        RouteRefused: one asked for by name is not there, or cannot be what the url
+            means; or several fit. ContainerStopped: several fit, and none of them runs.
     """
     if wanted.container:
         return _only(_by_name(containers, wanted.container), wanted, f"container {wanted.container}")
@@ -123,19 +153,31 @@ def choose(containers: Sequence[Container], wanted: Wanted) -> Container | None:
         found = [c for c in databases if _of_project(c, wanted)]
     else:
         found = [c for c in databases if reaches(c, wanted.target)]
-    running = [c for c in found if c.status == "running"]
+    running = [c for c in found if c.is_running]
     # of several that were stopped long ago none is meant while one of them runs
-    return _one(running or found, "the database")
+    return _one(running, "the database") if running else _stopped(found, wanted)
+
+
+def _stopped(found: Sequence[Container], wanted: Wanted) -> Container | None:
+    """Return the one that would be the database if it ran; another project's that had the port once is not meant."""
+    own = [c for c in found if not c.project or _of_project(c, wanted)]
+    if len(own) > 1 and wanted.target is not None and wanted.target.host:
+        names = ", ".join(sorted(c.name for c in own))
+        raise ContainerStopped(
+            f"none of the containers that could be the database runs: {names}",
+            hint="docker start NAME, the one that is meant",
+        )
+    return _one(own, "the database")
 
 
 def _only(found: list[Container], wanted: Wanted, what: str) -> Container:
     one = _one(found, what)
     if one is None:
-        raise RouteUnavailable(
+        raise RouteRefused(
             f"there is no {what}", hint="docker ps -a shows what there is; docker compose up -d starts it"
         )
-    if wanted.target is not None and one.status == "running" and not reaches(one, wanted.target):
-        raise RouteUnavailable(
+    if wanted.target is not None and one.is_running and not reaches(one, wanted.target):
+        raise RouteRefused(
             f"the url names {wanted.target.host or 'the local socket'}:{wanted.target.port},"
             f" which does not lead to {what} ({_where(one)})",
             hint="correct the url or the container's name: a backup of another database would be made",
@@ -146,7 +188,7 @@ def _only(found: list[Container], wanted: Wanted, what: str) -> Container:
 def _one(found: Sequence[Container], what: str) -> Container | None:
     if len(found) > 1:
         names = ", ".join(sorted(c.name for c in found))
-        raise RouteUnavailable(
+        raise RouteRefused(
             f"several containers could be {what}: {names}", hint="name one: container=NAME, or service=NAME"
         )
     return found[0] if found else None
@@ -193,17 +235,10 @@ def require_running(container: Container) -> None:
     """Refuse a container that cannot take commands, each state with what helps.
 
     Raises:
-        RouteUnavailable: it is stopped, paused, restarting or still starting.
+        ContainerStopped: it is stopped, paused, restarting or was never started.
     """
-    if container.status == "running":
-        return
-    if container.status == "paused":
-        hint = f"docker unpause {container.name}"
-    elif container.service:
-        hint = f"docker compose up -d {container.service}"
-    else:
-        hint = f"docker start {container.name}"
-    raise RouteUnavailable(f"container {container.name} is {container.status}", hint=hint)
+    if not container.is_running:
+        raise ContainerStopped(f"container {container.name} is {container.condition}", hint=container.helps)
 
 
 def _where(container: Container) -> str:
@@ -215,8 +250,11 @@ def _where(container: Container) -> str:
 
 
 @contextmanager
-def docker_client() -> Iterator[Any]:
+def docker_client(environment: Mapping[str, str] | None = None) -> Iterator[Any]:
     """Yield a client of the Docker engine the command line would talk to.
+
+    `environment` holds DOCKER_* variables that count besides the process' own:
+    those of the project's `.env`.
 
     Raises:
         RouteUnavailable: there is none, or this user may not talk to it.
@@ -224,25 +262,26 @@ def docker_client() -> Iterator[Any]:
     import docker
     from docker.errors import DockerException
 
+    seen = {**(environment or {}), **{name: value for name, value in os.environ.items() if value}}
     try:
-        _knock()
-        client = docker.from_env(timeout=30)
+        _knock(seen)
+        client = docker.from_env(timeout=CALL_SECONDS, environment=seen)
     except (DockerException, OSError) as exc:
-        raise _no_docker(exc) from exc
+        raise _no_docker(exc, seen.get("DOCKER_HOST", "")) from exc
     try:
         yield client
     finally:
         client.close()
 
 
-def _knock() -> None:
+def _knock(environment: Mapping[str, str]) -> None:
     """See whether anybody answers: a client that cannot connect leaves its socket open."""
     import socket
 
     import docker
     from docker.constants import DEFAULT_DOCKER_API_VERSION
 
-    probe = docker.from_env(timeout=30, version=DEFAULT_DOCKER_API_VERSION)
+    probe = docker.from_env(timeout=CALL_SECONDS, version=DEFAULT_DOCKER_API_VERSION, environment=environment)
     try:
         path = getattr(probe.api.get_adapter(probe.api.base_url), "socket_path", None)
     finally:
@@ -252,14 +291,59 @@ def _knock() -> None:
             knocking.connect(path)
 
 
-def _no_docker(exc: Exception) -> RouteUnavailable:
+def _no_docker(exc: Exception, host: str = "") -> RouteUnavailable:
     text = str(exc)
     if "Permission denied" in text or "PermissionError" in text:
         return RouteUnavailable(
             "this user may not talk to Docker",
+            details=text,
             hint="add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
         )
-    return RouteUnavailable("Docker is not running here", hint="start Docker, or use --via=host")
+    if host:
+        return RouteUnavailable(
+            f"Docker is not running here: nothing answers at DOCKER_HOST={host}",
+            details=text,
+            hint="correct DOCKER_HOST, start that engine, or use --via=host",
+        )
+    return RouteUnavailable(
+        "Docker is not running here", details=text, hint="start Docker, or use --via=host"
+    )
+
+
+def look(client: Any, id_: str) -> Container | None:
+    """Return what Docker says of one container now; None when it is gone.
+
+    Raises:
+        RouteUnavailable: Docker stopped answering.
+    """
+    from docker.errors import DockerException, NotFound
+
+    try:
+        return describe(client.api.inspect_container(id_))
+    except NotFound:
+        return None
+    except (DockerException, OSError) as exc:
+        raise RouteUnavailable(
+            f"Docker stopped answering: {exc}", hint="docker ps shows whether it runs"
+        ) from exc
+
+
+def handle(client: Any, container: Container) -> Any:
+    """Return the Docker library's own handle of a container.
+
+    Raises:
+        ContainerStopped: it is gone. RouteUnavailable: Docker stopped answering.
+    """
+    from docker.errors import DockerException, NotFound
+
+    try:
+        return client.containers.get(container.id)
+    except NotFound as exc:
+        raise ContainerStopped(f"container {container.name} is gone", hint=container.helps) from exc
+    except (DockerException, OSError) as exc:
+        raise RouteUnavailable(
+            f"Docker stopped answering: {exc}", hint="docker ps shows whether it runs"
+        ) from exc
 
 
 def list_containers(client: Any) -> list[Container]:
@@ -285,7 +369,7 @@ def list_containers(client: Any) -> list[Container]:
 def describe(inspected: Mapping[str, Any]) -> Container:
     """Turn `docker inspect` into a Container; of its environment only what is no secret."""
     config, state = inspected.get("Config") or {}, inspected.get("State") or {}
-    network = inspected.get("NetworkSettings") or {}
+    network, host = inspected.get("NetworkSettings") or {}, inspected.get("HostConfig") or {}
     networks = (network.get("Networks") or {}).values()
     return Container(
         id=str(inspected["Id"]),
@@ -296,7 +380,8 @@ def describe(inspected: Mapping[str, Any]) -> Container:
         labels=dict(config.get("Labels") or {}),
         environment=_environment(config.get("Env") or ()),
         exposed=frozenset(_port(port) for port in (config.get("ExposedPorts") or {})),
-        published=_published(network.get("Ports") or {}),
+        # of one that does not run Docker knows only what was asked for
+        published=_published(network.get("Ports") or host.get("PortBindings") or {}),
         addresses=frozenset(n["IPAddress"] for n in networks if n.get("IPAddress")),
         aliases=frozenset(alias for n in networks for alias in (n.get("Aliases") or ())),
         volumes=tuple(_volume(mount) for mount in inspected.get("Mounts") or ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
@@ -17,13 +18,17 @@ from .host import TAIL_BYTES
 if TYPE_CHECKING:
     from .container import ContainerRunner
 
-__all__ = ["ContainerInput", "ContainerOutput", "Exec"]
+__all__ = ["UNKNOWN", "ContainerInput", "ContainerOutput", "Exec"]
 
 FRAME = struct.Struct(">BxxxL")
 """Docker's own header: which stream, then the size of what follows."""
 STDERR = 2
 STOPPING_SECONDS = 2.0
 NOT_FOUND = (126, 127)
+UNKNOWN = "unknown"
+"""The state of a container Docker does not tell."""
+FIRST_BYTES = 512
+NO_FILE = re.compile(rb"executable file not found|no such file or directory")
 
 
 class Exec:
@@ -47,6 +52,7 @@ class Exec:
         self.socket.settimeout(None)
         self._frames = self.socket.makefile("rb", 1 << 20)
         self._tail = b""
+        self._first = b""
         self._closed = False
         self._lock = threading.Lock()
         self.early = b""
@@ -81,6 +87,7 @@ class Exec:
         if kind == STDERR:
             self._tail = (self._tail + data)[-TAIL_BYTES:]
             return b""
+        self._first = self._first or data[:FIRST_BYTES]
         return data
 
     def expect_success(self) -> None:
@@ -88,17 +95,20 @@ class Exec:
         while self.frame() is not None:
             pass
         code = self._code()
-        if code in NOT_FOUND and not self._started():
-            raise ToolMissing(
-                f"{self._tool} is not in {self._runner.where}",
-                details=self.said,
-                hint="use an image that has PostgreSQL's client tools, or --via=host",
-            )
         if code != 0:
             raise self.failure(code)
 
-    def _started(self) -> bool:
-        return "not found" not in self.said and "ermission denied" not in self.said
+    def _missing(self) -> ToolMissing | None:
+        """Say that the tool never started: the shell said so, or Docker, whose words come as the tool's output."""
+        shell = "not found" in self.said or "ermission denied" in self.said
+        docker = self._first.startswith(b"OCI runtime exec failed") and NO_FILE.search(self._first) is not None
+        if not (shell or docker):
+            return None
+        return ToolMissing(
+            f"{self._tool} is not in {self._runner.where}" if shell else f"{self._runner.where} has no shell",
+            details=self.said if shell else self._first.decode(errors="replace").strip(),
+            hint="use an image that has PostgreSQL's client tools and a shell, or --via=host",
+        )
 
     def _code(self) -> int:
         from docker.errors import DockerException
@@ -113,14 +123,18 @@ class Exec:
             time.sleep(0.05)
         return -1
 
-    def failure(self, code: int | None = None) -> CommandFailed:
+    def failure(self, code: int | None = None) -> CommandFailed | ToolMissing:
         """Describe how it ended; a container that stopped is the cause worth naming."""
         code = self._code() if code is None else code
+        if code in NOT_FOUND and (missing := self._missing()):
+            return missing
         error = CommandFailed(self._tool, self._runner.where, code, self.said)
         state = self._state_after(code)
-        if state != "running":
+        if state == UNKNOWN:
+            error.message = f"{self._tool} broke off: Docker stopped answering"
+        elif state != "running":
             error.message = f"{self._tool} broke off: {self._runner.where} stopped ({state})"
-            error.args = (error.message,)
+        error.args = (error.message,)
         return error
 
     def _state_after(self, code: int) -> str:

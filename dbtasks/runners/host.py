@@ -30,7 +30,7 @@ from ..models import PostgresTarget
 from ..secrets import Secret, redact
 from ..streams.flat_tar import pack
 from . import Command, ToolFolder, ToolVersion
-from .private import private_folder, write_private
+from .private import passfile, private_folder, write_private
 
 __all__ = ["TAIL_BYTES", "VERSION", "HostRunner", "Reading", "Writing", "login_environment"]
 
@@ -391,7 +391,7 @@ def login_environment(
         return
     with private_folder() as folder:
         if target.password:
-            write_private(folder / "passfile", _passfile(target.password))
+            write_private(folder / "passfile", passfile(target.password))
             variables["PGPASSFILE"] = str(folder / "passfile")
         if rest:
             # keywords without a variable of their own, such as sslpassword
@@ -399,11 +399,3 @@ def login_environment(
             write_private(folder / "service", f"[dbtasks]\n{lines}")
             variables |= {"PGSERVICEFILE": str(folder / "service"), "PGSERVICE": "dbtasks"}
         yield variables
-
-
-def _passfile(password: Secret) -> str:
-    plain = password.reveal()
-    if "\n" in plain or "\r" in plain:
-        raise UsageError("the password holds a line break, which PostgreSQL's password file cannot")
-    escaped = plain.replace("\\", "\\\\").replace(":", "\\:")
-    return f"*:*:*:*:{escaped}\n"

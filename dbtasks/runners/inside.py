@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Inside", "kept_folder"]
 
-# the path is an argument, never part of the script
-KEEPER = 'umask 077; mkdir "$1" && echo "$(id -u) $(id -g)" && cat >/dev/null; rm -rf "$1"'
+# The path is an argument, never part of the script. What an earlier life of the container left goes first:
+# its keepers were killed with it.
+KEEPER = (
+    'umask 077; own=$1; for old in "$2"-*; do case $old in "$3"-*) ;;'
+    ' *) [ -d "$old" ] && rm -rf "$old" 2>/dev/null ;; esac; done;'
+    ' mkdir "$own" && echo "$(id -u) $(id -g)" && cat >/dev/null; rm -rf "$own"'
+)
+# private from its first byte, and never over anything that is there
+TAKE = 'umask 077; set -C; cat >"$1"'
+PLACE = "/tmp/dbtasks"  # noqa: S108 - inside the container; made with a random name and 0700
 BLOCK = 512
 MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 
@@ -52,6 +60,18 @@ class Inside:
         self._runner.put_tar(self.path, self._tar(path, files, sums))
         self._check(sums)
         return f"{self.path}/{path.name if path.is_dir() else _plain(path.name)}"
+
+    def write(self, name: str, data: bytes) -> str:
+        """Lay down a new file, 0600 from its first byte, by a tool's input; returns where it lies.
+
+        Raises:
+            OperationFailed: it did not arrive.
+        """
+        path = f"{self.path}/{name}"
+        command = Command("sh", ("-c", TAKE, "sh", path))
+        with self._runner.writing(command, announce=False, watched=False) as file:
+            file.write(data)
+        return path
 
     def pack(self, sink: HasWrite) -> None:
         """Write the files of the folder `dump` inside as one flat tar, as Docker streams them out."""
@@ -119,9 +139,10 @@ def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
     Raises:
         OperationFailed: it cannot be made.
     """
-    path = f"/tmp/dbtasks-{secrets.token_hex(8)}"  # noqa: S108 - inside the container, made with a random name and 0700
-    command = Command("sh", ("-c", KEEPER, "sh", path))
-    with runner.writing(command, output=True, announce=False) as keeper:
+    life = f"{PLACE}-{runner.life}"
+    path = f"{life}-{secrets.token_hex(8)}"
+    command = Command("sh", ("-c", KEEPER, "sh", path, f"{PLACE}-{runner.life.partition('-')[0]}", life))
+    with runner.writing(command, output=True, announce=False, watched=False) as keeper:
         line = keeper.read_line().split()
         if len(line) != 2:
             raise OperationFailed(f"no private folder could be made in {runner.where}", details=keeper.said)

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..errors import UsageError
 from ..lock import try_lock
+from ..secrets import Secret
 
-__all__ = ["private_folder", "write_private"]
+__all__ = ["passfile", "private_folder", "write_private"]
 
 MAKING, HELD = "dbtasks-making-", "dbtasks-held-"
 LOCK = "lock"
@@ -64,3 +66,16 @@ def _remove_dead() -> None:
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def passfile(password: Secret) -> str:
+    """Return the text of PostgreSQL's password file that answers every server with one password.
+
+    Raises:
+        UsageError: the password holds a line break, which no such file can.
+    """
+    plain = password.reveal()
+    if "\n" in plain or "\r" in plain:
+        raise UsageError("the password holds a line break, which PostgreSQL's password file cannot")
+    escaped = plain.replace("\\", "\\\\").replace(":", "\\:")
+    return f"*:*:*:*:{escaped}\n"

@@ -6,13 +6,14 @@ levels on top of each other, `sources` reads the real environment and files.
 """
 
 from .keys import KEYS, Key
-from .resolve import Levels, Setting, Settings, resolve_settings
+from .resolve import Levels, NoContainer, Setting, Settings, resolve_settings
 from .sources import find_root, load_settings, read_dotenv
 
 __all__ = [
     "KEYS",
     "Key",
     "Levels",
+    "NoContainer",
     "Setting",
     "Settings",
     "find_root",

@@ -1,7 +1,8 @@
 """Levels in, frozen settings out: pure, so that every rule is a table test.
 
 flag > DBTASKS_* in the environment, then in .env > Invoke configuration >
-conventional names > default.
+conventional names > default. A container found by its labels stands between
+the last two; somebody who may ask Docker adds it (`engines.configured`).
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from ..errors import SettingsError
+from ..errors import RouteRefused, SettingsError
 from ..models import Compression, Format, Target
 from ..secrets import Secret
 from ..urls import parse_url
 from .families import Found, Names, read_family
 from .keys import KEYS, PREFIX, RESERVED, Key
 
-__all__ = ["Levels", "Setting", "Settings", "resolve_settings"]
+__all__ = ["Levels", "NoContainer", "Setting", "Settings", "resolve_settings"]
 
 T = TypeVar("T")
 
@@ -32,6 +33,16 @@ class Setting:
     name: str
     text: str
     source: str
+
+
+@dataclass(frozen=True)
+class NoContainer:
+    """Why no container could stand in for a url that nobody configured."""
+
+    why: str
+    hint: str = ""
+    refused: bool = False
+    """Several fit, or the one named is not there: an answer is wanted, not another url."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,11 @@ class Settings:
     env_prefix: str = PREFIX
     libpq: Mapping[str, str] = field(default_factory=dict)
     """PGPASSFILE and PGSSL*: what libpq may read by itself."""
+    docker: Mapping[str, str] = field(default_factory=dict)
+    """DOCKER_*: which engine is asked, wherever it was set."""
+    found_in: str = ""
+    """Name of the container the target was read from, where no url is configured."""
+    no_container: NoContainer | None = None
     provenance: tuple[Setting, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -94,11 +110,16 @@ class Settings:
 
         Raises:
             SettingsError: none is configured; the hint shows the shortest way to say it.
+            RouteRefused: several containers could be meant, or the one named is not there.
         """
         if self.target is None:
+            none = self.no_container
+            if none and none.refused:
+                raise RouteRefused(none.why, hint=none.hint)
             name = "DATABASE_URL" if self.env_prefix == PREFIX else f"{self.env_prefix}URL"
             raise SettingsError(
                 "no database is configured",
+                details=none.why if none else "",
                 hint=f"set {name} in the environment or in .env, for instance {name}=sqlite:///app.db",
             )
         return self.target
@@ -143,7 +164,10 @@ class _Resolution:
             root=self.levels.root,
             target=target,
             env_prefix=self.prefix,
-            libpq=MappingProxyType(self._libpq()),
+            libpq=MappingProxyType(
+                self._picked(lambda name: name == "PGPASSFILE" or name.startswith("PGSSL"))
+            ),
+            docker=MappingProxyType(self._picked(lambda name: name.startswith("DOCKER_"))),
             provenance=tuple(self.provenance),
             warnings=tuple(self.warnings),
             **kept,
@@ -301,14 +325,13 @@ class _Resolution:
             parts.append(Setting(part, shown, source))
         self.provenance[:0] = parts
 
-    def _libpq(self) -> dict[str, str]:
-        """Pick what libpq may read by itself; PGHOSTADDR, PGSERVICE, PGOPTIONS and the rest never pass."""
-        both = {**self.levels.dotenv, **self.levels.environ}
-        return {
-            name: value
-            for name, value in both.items()
-            if value and (name == "PGPASSFILE" or name.startswith("PGSSL"))
-        }
+    def _picked(self, wanted: Callable[[str], bool]) -> dict[str, str]:
+        """Pick what other software may read by itself.
+
+        Of libpq's names PGHOSTADDR, PGSERVICE, PGOPTIONS and the rest never pass.
+        """
+        levels = (self.levels.dotenv, self.levels.environ)
+        return {name: value for level in levels for name, value in level.items() if value and wanted(name)}
 
 
 def _as_text(value: Any) -> str:

@@ -67,7 +67,7 @@ class Call:
         Raises:
             SettingsError: all problems at once.
         """
-        from ..settings import load_settings
+        from ..engines.configured import load_settings
 
         given = {name: value for name, value in flags.items() if value not in (None, "", ())}
         root = self.mount.root

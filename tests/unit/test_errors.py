@@ -52,6 +52,8 @@ def test_every_error_is_public():
                 "TargetUnreachable",
                 "LoginRefused",
                 "RouteUnavailable",
+                "ContainerStopped",
+                "RouteRefused",
                 "ToolMissing",
                 "VersionMismatch",
                 "RightMissing",

@@ -1,8 +1,8 @@
 """How an engine gets to its server: where the tools run, and what carries SQL.
 
-By the host: tools on this machine, psycopg2. By a container: tools inside it,
-and a psql held open there, so that neither a published port nor a password is
-needed.
+By the host: tools on this machine, psycopg2. By a container (`inside`): tools
+in there, and a psql held open, so that neither a published port nor a password
+is needed.
 """
 
 from __future__ import annotations
@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...events import OnEvent, ignore
 from ...lock import held_locks
 from ...models import PostgresTarget, Route
-from ...psql import connect_psql
 from ...runners import Runner
-from ...runners.container import ContainerRunner
-from ...runners.docker import Container
 from ...runners.host import HostRunner, login_environment
-from ...sessions import PREPARE, ConnectOptions, Session, connect, settled
+from ...sessions import ConnectOptions, Session, connect, settled
 from ...settings import Settings
 
-__all__ = ["Access", "ContainerAccess", "HostAccess"]
+__all__ = ["Access", "HostAccess"]
 
 
 class Access(Protocol):
@@ -99,53 +96,3 @@ class HostAccess:
     def close(self) -> None:
         """Remove the private password file."""
         self._resources.close()
-
-
-class ContainerAccess:
-    """Client tools inside the database's container, and a psql held open there.
-
-    Inside, the local socket is trusted by the images in use, so no password
-    enters the container.
-    """
-
-    route = Route.CONTAINER
-
-    def __init__(
-        self,
-        target: PostgresTarget,
-        settings: Settings,
-        *,
-        client: Any,
-        container: Container,
-        why: str = "",
-        on_event: OnEvent = ignore,
-    ) -> None:
-        self.why = why
-        self.container = container
-        self._user = target.user or container.environment.get("POSTGRES_USER") or "postgres"
-        self._settings = settings
-        self._client = client
-        self._secrets = target.secrets
-        self._on_event = on_event
-
-    @cached_property
-    def runner(self) -> ContainerRunner:
-        """The client tools inside."""
-        return ContainerRunner(
-            self._client.containers.get(self.container.id),
-            environment={"PGUSER": self._user, "PGAPPNAME": "dbtasks", "LC_ALL": "C"},
-            secrets=self._secrets,
-            on_event=self._on_event,
-        )
-
-    @contextmanager
-    def session(self, database: str) -> Iterator[Session]:
-        """Hold a psql open inside."""
-        lock = {"lock": f"{int(self._settings.lock_timeout * 1000)}ms"}
-        with connect_psql(self.runner, database, user=self._user, env={}, prepare=(PREPARE, lock)) as session:
-            yield session
-
-    def close(self) -> None:
-        """Remove what was copied in."""
-        if "runner" in vars(self):
-            self.runner.close()

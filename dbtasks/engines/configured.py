@@ -1,0 +1,93 @@
+"""Settings with the last level added: where nothing names a database, the one in this project's container.
+
+Docker is asked only then. It needs no password: inside, the local socket is
+trusted, and a container that does not trust it needs a url anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RouteRefused, RouteUnavailable
+from ..models import PostgresTarget
+from ..settings import NoContainer, Setting, Settings
+from ..settings import load_settings as load_levels
+from ..settings.keys import PREFIX
+
+if TYPE_CHECKING:
+    from ..runners.docker import Container
+
+__all__ = ["load_settings", "target_in", "with_container"]
+
+LOOKED = "a container was looked for as well"
+
+
+def load_settings(
+    root: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    shared: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    mount: Mapping[str, Any] | None = None,
+    **flags: Any,
+) -> Settings:
+    """Load the settings of a project.
+
+    `root` is the folder relative paths belong to (default: the nearest folder
+    upwards with a `.env` or `.git`, else the current one). `environ` defaults
+    to the process environment, which is only read. Keyword arguments count as
+    flags: `load_settings(url="sqlite:///app.db", keep=5)`. Where no database is
+    configured, the one in this project's compose container is taken.
+
+    Raises:
+        SettingsError: all problems at once.
+    """
+    return with_container(load_levels(root, environ=environ, shared=shared, mount=mount, **flags))
+
+
+def with_container(settings: Settings) -> Settings:
+    """Return the settings with a database: their own, else that of the container found by its labels.
+
+    Never fails: why none was found is kept, and told when a database is needed.
+    """
+    if settings.target is not None or not _may_look(settings):
+        return settings
+    try:
+        found = _find(settings)
+    except RouteRefused as exc:
+        return replace(settings, no_container=NoContainer(exc.message, exc.hint, refused=True))
+    except RouteUnavailable as exc:
+        return replace(settings, no_container=NoContainer(f"{LOOKED}: {exc.message}"))
+    if found is None:
+        return replace(settings, no_container=NoContainer(f"{LOOKED}: none is this project's database"))
+    target = target_in(found)
+    shown = Setting("url", target.address, f"container {found.name}")
+    return replace(settings, target=target, found_in=found.name, provenance=(shown, *settings.provenance))
+
+
+def _may_look(settings: Settings) -> bool:
+    by_container = bool({"auto", "container"} & set(settings.via))
+    # a mount with a prefix of its own is a second database: the project's container is the first one's
+    own = settings.env_prefix == PREFIX or bool(settings.container or settings.service)
+    return by_container and own
+
+
+def _find(settings: Settings) -> Container | None:
+    from ..runners.docker import Wanted, choose, docker_client, list_containers
+
+    wanted = Wanted(None, settings.root, settings.container, settings.service, settings.compose_project)
+    with docker_client(settings.docker) as client:
+        return choose(list_containers(client), wanted)
+
+
+def target_in(container: Container) -> PostgresTarget:
+    """Return the database a container was made for, by the variables every PostgreSQL image knows.
+
+    Its host is the service's name, as the project's other containers call it,
+    so that backups stay this database's when the container is made anew.
+    """
+    user = container.environment.get("POSTGRES_USER") or "postgres"
+    database = container.environment.get("POSTGRES_DB") or user
+    return PostgresTarget(database, host=container.service or container.name, user=user)

@@ -1,0 +1,193 @@
+"""Which way a run takes to PostgreSQL, and what it says when it is not the first: the words are held."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import Project
+from tests.docker.test_container_route import labels
+from tests.fix_docker import Box
+
+BY_HOST = "warning: by the host's client tools, not by a container: "
+
+
+def invoke(project: Project, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    project.mount()
+    return project.invoke(*arguments, **environ)
+
+
+def by_host(pg: Any) -> dict[str, str]:
+    return {"DATABASE_URL": pg.url(), "DBTASKS_PG_BIN": str(pg.bin)}
+
+
+def warnings(ran: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.strip() for line in ran.stderr.splitlines() if "warning: " in line]
+
+
+@pytest.fixture
+def bound(docker_client: Any, pg_image: str) -> Any:
+    """Return a function that makes containers which were to publish a port, and never ran."""
+    made = []
+
+    def create(port: int, **options: Any) -> Any:
+        container = docker_client.containers.create(
+            pg_image, ports={"5432/tcp": ("127.0.0.1", port)}, **options
+        )
+        made.append(container)
+        return container
+
+    yield create
+    for container in made:
+        container.remove(force=True, v=True)
+
+
+# -- no container is meant -----------------------------------------------------------
+
+
+def test_auto_goes_to_the_host_where_no_container_is_reached(
+    docker_client: Any, project: Project, pg: Any
+) -> None:
+    ran = invoke(project, "db.backup", **by_host(pg))
+    assert ran.returncode == 0, ran.stderr
+    assert warnings(ran) == [f"{BY_HOST}no container is reached by {pg.host}:{pg.port}"]
+
+
+def test_the_host_asked_for_by_name_gives_no_warning(docker_client: Any, project: Project, pg: Any) -> None:
+    for via in ("--via=host", "--via=host,container", "--via=container,host"):
+        ran = invoke(project, "db.backup", via, **by_host(pg))
+        assert ran.returncode == 0, ran.stderr
+        assert warnings(ran) == []
+
+
+def test_auto_goes_to_the_host_where_docker_is_not_running(project: Project, pg: Any) -> None:
+    nowhere = "unix:///nowhere/docker.sock"
+    ran = invoke(project, "db.backup", DOCKER_HOST=nowhere, **by_host(pg))
+    assert ran.returncode == 0, ran.stderr
+    assert warnings(ran) == [f"{BY_HOST}Docker is not running here: nothing answers at DOCKER_HOST={nowhere}"]
+
+
+def test_docker_is_looked_for_where_the_projects_dotenv_says(project: Project, pg: Any) -> None:
+    project.dotenv("DOCKER_HOST=unix:///of/the/dotenv.sock\n")
+    environ = by_host(pg) | {"DOCKER_HOST": ""}
+    ran = invoke(project, "db.backup", **environ)
+    assert "nothing answers at DOCKER_HOST=unix:///of/the/dotenv.sock" in ran.stderr
+
+
+# -- a container is meant, and is not there or does not run ----------------------------
+
+
+def test_auto_goes_to_the_host_past_a_stopped_container_and_names_the_command_that_starts_it(
+    bound: Callable[..., Any], project: Project, pg: Any
+) -> None:
+    container = bound(pg.port)
+    ran = invoke(project, "db.backup", **by_host(pg))
+    assert ran.returncode == 0, ran.stderr
+    assert warnings(ran) == [
+        f"{BY_HOST}container {container.name} is created but was never started (docker start {container.name})"
+    ]
+
+
+def test_a_restore_does_not_go_past_a_stopped_container_by_itself(
+    bound: Callable[..., Any], project: Project, pg: Any
+) -> None:
+    with pg.fresh() as database:
+        environ = by_host(pg) | {"DATABASE_URL": database.url}
+        assert invoke(project, "db.backup", "--via=host", **environ).returncode == 0
+        container = bound(pg.port, labels=labels(project))
+        ran = invoke(project, "db.restore", "--file=latest", "--yes", "--json", **environ)
+        assert ran.returncode == 3
+        error = json.loads(ran.stdout)["error"]
+        assert error["code"] == "container_stopped"
+        assert (
+            error["message"]
+            == f"container {container.name} is created but was never started, and a restore goes no other way by itself"
+        )
+        assert error["hint"] == (
+            f"docker compose up -d db; or --via=host, if the server that answers at {pg.host}:{pg.port} is meant"
+        )
+        asked = invoke(project, "db.restore", "--file=latest", "--yes", "--via=host", **environ)
+        assert asked.returncode == 0, asked.stderr
+        assert warnings(asked) == []
+
+
+def test_a_restore_by_the_host_shows_in_its_plan_why_not_by_a_container(
+    docker_client: Any, project: Project, pg: Any
+) -> None:
+    with pg.fresh() as database:
+        environ = by_host(pg) | {"DATABASE_URL": database.url}
+        assert invoke(project, "db.backup", **environ).returncode == 0
+        ran = invoke(project, "db.restore", "--file=latest", "--dry-run", **environ)
+    why = f"not by a container: no container is reached by {pg.host}:{pg.port}"
+    assert f"host: {why}" in ran.stdout
+    assert warnings(ran) == [f"warning: by the host's client tools, {why}"]
+
+
+def test_a_stopped_container_of_another_project_is_not_meant(
+    bound: Callable[..., Any], project: Project, pg: Any
+) -> None:
+    bound(pg.port, labels=labels(project) | {"com.docker.compose.project.working_dir": "/srv/other"})
+    ran = invoke(project, "db.backup", **by_host(pg))
+    assert warnings(ran) == [f"{BY_HOST}no container is reached by {pg.host}:{pg.port}"]
+
+
+def test_of_two_stopped_containers_neither_is_guessed_and_the_host_is_taken(
+    bound: Callable[..., Any], project: Project, pg: Any
+) -> None:
+    names = sorted(bound(pg.port).name for _ in range(2))
+    ran = invoke(project, "db.backup", **by_host(pg))
+    assert ran.returncode == 0, ran.stderr
+    assert warnings(ran) == [
+        f"{BY_HOST}none of the containers that could be the database runs: {', '.join(names)}"
+        " (docker start NAME, the one that is meant)"
+    ]
+
+
+@pytest.mark.parametrize("how", ["--via=container", "container", "service"])
+def test_what_is_asked_for_by_name_is_never_replaced_by_the_host(
+    bound: Callable[..., Any], project: Project, pg: Any, how: str
+) -> None:
+    container = bound(pg.port, labels=labels(project))
+    named = {"container": {"DBTASKS_CONTAINER": container.name}, "service": {"DBTASKS_SERVICE": "db"}}
+    flags = [how] if how.startswith("--") else []
+    ran = invoke(project, "db.backup", *flags, **by_host(pg), **named.get(how, {}))
+    assert ran.returncode == 3
+    assert f"container {container.name} is created" in ran.stderr
+    assert "docker compose up -d db" in ran.stderr
+
+
+def test_a_name_nothing_has_is_exit_3_and_not_the_host(docker_client: Any, project: Project, pg: Any) -> None:
+    ran = invoke(project, "db.backup", **by_host(pg), DBTASKS_CONTAINER="nothing-of-this-name")
+    assert ran.returncode == 3
+    assert "there is no container nothing-of-this-name" in ran.stderr
+    assert "docker compose up -d starts it" in ran.stderr
+
+
+def test_two_running_containers_are_refused_and_the_host_is_not_taken_instead(
+    start_box: Callable[..., Box], project: Project
+) -> None:
+    both = [start_box(publish=False, labels=labels(project)) for _ in range(2)]
+    try:
+        names = ", ".join(sorted(box.name for box in both))
+        for arguments in (("db.backup",), ("db.backup", "--via=container,host")):
+            ran = invoke(project, *arguments, DATABASE_URL="postgresql:///shop")
+            assert ran.returncode == 3
+            assert f"several containers could be the database: {names}" in ran.stderr
+            assert "container=NAME" in ran.stderr
+        chosen = invoke(
+            project, "db.backup", DATABASE_URL="postgresql:///shop", DBTASKS_CONTAINER=both[0].name
+        )
+        assert chosen.returncode == 0, chosen.stderr
+    finally:
+        for box in both:
+            box.container.remove(force=True, v=True)
+
+
+def test_a_route_this_version_does_not_have_is_named(project: Project) -> None:
+    ran = invoke(project, "db.backup", "--via=python", DATABASE_URL="postgresql:///shop")
+    assert ran.returncode == 3
+    assert "the python route is not in this version" in ran.stderr

@@ -149,7 +149,7 @@ def pg_servers() -> Iterator[Callable[[int], PgServer]]:
 
         def start(version: int) -> PgServer:
             if version not in running:
-                running[version] = stack.enter_context(_server(version))
+                running[version] = stack.enter_context(server_of_its_own(version))
             return running[version]
 
         yield start
@@ -193,7 +193,8 @@ def any_db(any_pg: PgServer) -> Iterator[PgDatabase]:
 
 
 @contextlib.contextmanager
-def _server(version: int) -> Iterator[PgServer]:
+def server_of_its_own(version: int) -> Iterator[PgServer]:
+    """Start a server for one test that does it harm."""
     source = _wheel(version)
     home = Path(tempfile.mkdtemp(prefix=f"dbtasks-pg{version}-", dir="/tmp" if os.name == "posix" else None))
     try:

@@ -6,9 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from dbtasks.models import Backup, ForeignFile, Manifest, Type
 from dbtasks.stores import Store
 from dbtasks.stores.local import LocalStore, OutputFolder
 from tests.conftest import REPOSITORY
+from tests.disks import CAN_MOUNT, small_disk
 from tests.samples import a_manifest, a_proof
 
 STORES: dict[str, Callable[[Path], Store]] = {"local": lambda tmp_path: LocalStore(tmp_path / "backups")}
@@ -35,36 +34,6 @@ with LocalStore(Path(sys.argv[1])).draft(Type.DAILY) as draft:
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    folder.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "dbtasks", str(folder)],
-        check=True,
-        capture_output=True,
-    )
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True, capture_output=True)
-
-
-def can_mount() -> bool:
-    """Whether a small disk can be had here: root, and not a container without the right."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with small_disk(Path(folder) / "disk"):
-                return True
-        except (OSError, subprocess.CalledProcessError):
-            return False
-
-
-CAN_MOUNT = can_mount()
-"""Tests that need it do not exist elsewhere: a skip is a failure in CI."""
 
 
 @pytest.fixture(params=STORES, name="store")
@@ -442,6 +411,29 @@ class TestLocalFiles:
         with pytest.raises(Exception, match="cannot write to the backup folder /proc/") as caught:
             stored(LocalStore(Path("/proc/dbtasks/backups")))
         assert caught.value.exit_code == 2
+
+    if CAN_MOUNT:
+
+        def test_a26_a_read_only_disk_is_named(self, tmp_path):
+            with small_disk(tmp_path / "disk") as disk:
+                store = LocalStore(disk / "backups")
+                stored(store)
+                subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+                with pytest.raises(Exception, match="Read-only file system") as caught:
+                    stored(store, id_="bbbbbb")
+                assert len(backups(store)) == 1
+            assert caught.value.exit_code == 2
+
+        def test_a26_a_folder_on_a_disk_of_its_own_takes_drafts_and_backups(self, tmp_path, monkeypatch):
+            """Were a draft made where temporary files go, publishing would have to cross disks."""
+            (tmp_path / "temporary").mkdir()
+            monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+            with small_disk(tmp_path / "disk") as disk:
+                store = LocalStore(disk / "backups")
+                with store.draft(Type.DAILY) as draft:
+                    assert draft.folder.stat().st_dev == store.root.stat().st_dev != tmp_path.stat().st_dev
+                stored(store)
+                assert len(backups(store)) == 1
 
     if os.geteuid() != 0:
 

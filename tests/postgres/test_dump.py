@@ -182,13 +182,14 @@ def test_b01_dump_and_counts_are_from_one_moment_while_others_write(
         writer.join()
 
 
-def test_b02_a_table_emptied_after_the_snapshot_is_never_backed_up_as_empty(
-    pg_db: PgDatabase, tmp_path: Path
+@pytest.mark.parametrize("emptying", ["TRUNCATE t", "ALTER TABLE t ALTER a TYPE bigint"])
+def test_b02_b03_a_table_emptied_or_rewritten_after_the_snapshot_is_never_backed_up_as_empty(
+    pg_db: PgDatabase, tmp_path: Path, emptying: str
 ) -> None:
-    """TRUNCATE shows an empty table even to older snapshots: it has to wait from before the snapshot on."""
-    pg_db.run("CREATE TABLE t AS SELECT generate_series(1, 100)")
+    """Both show an empty table even to older snapshots: they have to wait from before the snapshot on."""
+    pg_db.run("CREATE TABLE t AS SELECT generate_series(1, 100) AS a")
     store = LocalStore(tmp_path / "backups")
-    emptier = threading.Thread(target=pg_db.run, args=("TRUNCATE t",))
+    emptier = threading.Thread(target=pg_db.run, args=(emptying,))
 
     def truncate(event: Event) -> None:
         if isinstance(event, Phase) and event.name == "dump":

@@ -54,7 +54,7 @@ def test_an_unknown_table_is_answered_with_those_that_there_are(pg_db: PgDatabas
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["beside", "in place"])
 @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.SQL])
-def test_rows_that_break_a_foreign_key_end_a_load_with_the_way_that_is_left(
+def test_e05_rows_that_break_a_foreign_key_end_a_load_with_the_way_that_is_left(
     orders: PgDatabase, format_: Format, in_place: bool, tmp_path: Path
 ) -> None:
     orders.run("SET session_replication_role = replica; INSERT INTO orders VALUES (2, 99, 1)")

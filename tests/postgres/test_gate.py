@@ -138,7 +138,7 @@ def test_what_a_dump_may_hold_passes_unchanged(script: bytes, size: int) -> None
 
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])
-def test_what_a_dump_never_holds_is_refused(script: bytes, size: int) -> None:
+def test_g01_g02_what_a_dump_never_holds_is_refused(script: bytes, size: int) -> None:
     with pytest.raises(Refused, match=r"line \d"):
         passed(script + END, [size])
 

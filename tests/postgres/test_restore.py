@@ -31,7 +31,7 @@ def plain(counts: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_restore_brings_everything_back_and_keeps_the_old_database(
+def test_b06_b10_e14_e16_a_restore_brings_everything_back_and_keeps_the_old_database(
     any_db: PgDatabase, format_: Format, tmp_path: Path
 ) -> None:
     fill(any_db)
@@ -334,7 +334,7 @@ def test_d02_d03_d04_a_cut_script_is_refused_before_anything_happens(
 
 @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.8])
-def test_c03_a_cut_archive_never_becomes_live(
+def test_c03_d06_a_cut_archive_never_becomes_live(
     pg_db: PgDatabase, format_: Format, kept: float, tmp_path: Path
 ) -> None:
     fill(pg_db)

@@ -127,6 +127,27 @@ def test_f08_f10_an_application_that_has_the_file_open_sees_the_restored_data_an
     assert_whole(path)
 
 
+def test_f09_a_file_that_is_open_is_never_overwritten_and_survives_the_applications_checkpoint(
+    tmp_path: Path,
+) -> None:
+    path = make(tmp_path / "app.db", 200, journal="wal")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    inode = path.stat().st_ino
+    with holder(path, "PRAGMA wal_autocheckpoint=0") as application:
+        # pages that are only in the WAL, and in the application's cache
+        ask(application, "UPDATE item SET body = body || 'late'")
+        ask(application, "DELETE FROM note")
+        restore(config, "latest")
+        assert ask(application, "PRAGMA wal_checkpoint(TRUNCATE)") == "[(0, 0, 0)]"
+        ask(application, "INSERT INTO note VALUES (2, 2)")
+        assert ask(application, "PRAGMA integrity_check") == "[('ok',)]"
+    assert path.stat().st_ino == inode
+    assert run(path, "SELECT count(*) FROM item WHERE body LIKE '%late'") == [(0,)]
+    assert (count(path), count(path, "note")) == (200, 2)
+    assert_whole(path)
+
+
 def test_f10_a_reader_inside_a_transaction_keeps_its_view_under_wal(tmp_path: Path) -> None:
     path = make(tmp_path / "app.db", 500, journal="wal")
     config = settings(tmp_path)
@@ -445,7 +466,7 @@ def test_d21_a_safety_backup_that_fails_stops_the_restore(tmp_path: Path) -> Non
     assert count(path) == 100
 
 
-def test_d22_counts_that_differ_from_the_manifest_keep_nothing_of_the_load(tmp_path: Path) -> None:
+def test_d22_e19_counts_that_differ_from_the_manifest_keep_nothing_of_the_load(tmp_path: Path) -> None:
     path = make(tmp_path / "app.db")
     config = settings(tmp_path)
     made = dbtasks.backup(config)

@@ -21,6 +21,7 @@ from ...errors import (
     DbTasksError,
     DumpFailed,
     QueryFailed,
+    StoreFull,
     TargetUnreachable,
 )
 from ...events import OnEvent, Phase
@@ -34,6 +35,7 @@ from ...streams import HashingWriter, compressing, pump
 from .commands import dump_command, globals_command
 from .extra import ROW_SECURITY, read_extra
 from .facts import Relation, count_rows, reading_snapshot, relations, sequence_values
+from .last_words import disk_full
 from .tables import Selection, select_tables
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ def dump(engine: PostgresEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent
                 on_event(Phase("count", "rows in the dump's snapshot"))
             counts = counting.result()
     except (CommandFailed, QueryFailed, TargetUnreachable) as exc:
-        raise DumpFailed(
+        # a tool that writes files itself meets the full disk before we do
+        kind = StoreFull if isinstance(exc, CommandFailed) and disk_full(exc.details) else DumpFailed
+        raise kind(
             f"the dump of {engine.target.name} broke off: {exc.message}", details=exc.details, state=UNTOUCHED
         ) from exc
     return Dumped(

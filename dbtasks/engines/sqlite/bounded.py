@@ -65,7 +65,6 @@ class Bounded:
         if size > free:
             raise StoreFull(
                 f"{self._name} holds a database of {size:,} bytes, and {free:,} are free in {self._beside}",
-                state="nothing was touched",
                 hint="free some space",
             )
         self._limit = min(2 * size + SLACK_BYTES, free) if size else free // 2

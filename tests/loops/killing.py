@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,21 +97,15 @@ def kill_some_time(
     return Ended(process.returncode == -signal.SIGKILL, process.returncode, when, how, "".join(said))
 
 
-def _bounded(process: subprocess.Popen[str]) -> _Bound:
-    return _Bound(process)
-
-
-class _Bound:
-    """Ends a process that hangs, which its return code then tells."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._timer = threading.Timer(PATIENCE_SECONDS, process.terminate)
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *exc: object) -> None:
-        self._timer.cancel()
+@contextmanager
+def _bounded(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a run that hangs, which its return code then tells."""
+    timer = threading.Timer(PATIENCE_SECONDS, process.terminate)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _phase(line: str) -> str | None:

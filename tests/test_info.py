@@ -105,7 +105,7 @@ def test_backups_that_git_tracks_are_warned_of(tmp_path: Path) -> None:
     git("init")
     assert not any("git tracks" in text for text in dbtasks.inspect(config).warnings)
     git("add", "--force", str(made.path))
-    assert any("git tracks files" in text for text in dbtasks.inspect(config).warnings)
+    assert any("git tracks one file" in text for text in dbtasks.inspect(config).warnings)
 
 
 def test_migration_table_says_where_the_revision_is_read_from(tmp_path: Path) -> None:

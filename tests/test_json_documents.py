@@ -12,11 +12,29 @@ from .conftest import REPOSITORY, Project
 
 PAGE = (REPOSITORY / "docs" / "json.md").read_text(encoding="utf-8")
 EVERYWHERE = {"ok", "task", "exit_code", "warnings"}
+NAMED_BY_THE_DATABASE = {"database.extensions"}
 
 
 def documented(task: str) -> set[str]:
     (row,) = re.findall(rf"^\| {task} \| (.*) \|$", PAGE, re.MULTILINE)
     return set(re.findall(r"`([a-z_]+)`", row)) | EVERYWHERE
+
+
+def info_fields() -> set[str]:
+    """Every field of db.info that the page names, as `routes[].tools[].version`."""
+    section = PAGE.partition("## db.info")[2]
+    named = re.findall(r"^\| (.*?) \|", section, re.MULTILINE)
+    return {field for cell in named for field in re.findall(r"`([^`]+)`", cell)}
+
+
+def fields(value: object, path: str = "") -> set[str]:
+    """Every field a document has down to its leaves; an empty list has none that could be known."""
+    if isinstance(value, dict) and path not in NAMED_BY_THE_DATABASE:
+        inner = {name: part for name, part in value.items() if path or name not in EVERYWHERE}
+        return {field for name, part in inner.items() for field in fields(part, f"{path}.{name}".lstrip("."))}
+    if isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        return {field for part in value for field in fields(part, f"{path}[]")}
+    return {path}
 
 
 @pytest.fixture
@@ -60,6 +78,19 @@ def test_each_document_has_documented_fields_only(shop: Project, task: str, argu
     inner = document.get(task)
     if isinstance(inner, dict) and task == "restore":
         assert set(inner) <= documented(task)
+
+
+def test_db_info_has_documented_fields_only_however_little_there_is(shop: Project):
+    """With a container every one of them is there: tests/docker/test_info_container.py."""
+    known = info_fields()
+    assert len(known) > 60
+    parents = {re.sub(r"(\[\])?\.\w+(\[\])?$", "", field) for field in known}
+    for environ in ({}, {"DATABASE_URL": "sqlite:///no.db"}, {"DATABASE_URL": ""}):
+        ran = shop.invoke("db.info", "--json", **environ)
+        assert ran.returncode == 0, ran.stderr
+        assert fields(json.loads(ran.stdout)) <= known | parents
+    run(shop, "db.backup")
+    assert {"forecast.seconds", "store.types[].newest_at"} <= fields(run(shop, "db.info"))
 
 
 def test_a_failure_is_a_document_with_the_parts_of_its_message(shop: Project):

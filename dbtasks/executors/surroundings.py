@@ -49,7 +49,7 @@ def look_around(settings: Settings, target: PostgresTarget, docker: DockerOnce) 
     project = project_of(containers, settings.root, named=settings.compose_project, database=chosen)
     return Surroundings(
         container=chosen,
-        project=project,
+        project=project.name,
         services=services_of(containers, project),
         pgadmin=find_pgadmin(containers, project),
         unknown=unknown,

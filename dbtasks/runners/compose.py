@@ -20,6 +20,7 @@ from .docker import Container, docker_client, list_containers, project_name
 __all__ = [
     "DockerOnce",
     "PgAdmin",
+    "Project",
     "Service",
     "find_pgadmin",
     "project_of",
@@ -111,44 +112,59 @@ class PgAdmin:
         return self.status == "running"
 
 
+@dataclass(frozen=True)
+class Project:
+    """A compose project: its name, and the folder it was started in where that is known."""
+
+    name: str = ""
+    folder: str = ""
+
+    def holds(self, container: Container) -> bool:
+        """Whether a container is one of it; another folder's project of the same name is another."""
+        elsewhere = self.folder and container.working_dir not in ("", self.folder)
+        return bool(self.name) and container.project == self.name and not elsewhere
+
+
 def project_of(
     containers: Sequence[Container],
     root: Path,
     *,
     named: str | None = None,
     database: Container | None = None,
-) -> str:
-    """Return the compose project a database's application belongs to, empty where there is none.
+) -> Project:
+    """Return the compose project a database's application belongs to, without a name where there is none.
 
     The one that was named; that of the database's container; the one that was
     started in this folder; the one compose would name after it.
     """
+    own = database if database is not None and database.project else None
+    if own and named in (None, own.project):
+        return Project(own.project, own.working_dir)
     if named:
-        return named
-    if database is not None and database.project:
-        return database.project
-    here = [c.project for c in containers if c.working_dir and Path(c.working_dir) == root]
+        return Project(named)
+    here = next((c for c in containers if c.working_dir and Path(c.working_dir) == root), None)
     if here:
-        return here[0]
+        return Project(here.project, here.working_dir)
     by_name = project_name(root)
     # a container that says where it was started is another folder's of the same name
-    return by_name if any(c.project == by_name and not c.working_dir for c in containers) else ""
+    found = any(c.project == by_name and not c.working_dir for c in containers)
+    return Project(by_name, str(root)) if found else Project()
 
 
-def services_of(containers: Sequence[Container], project: str) -> tuple[Service, ...]:
+def services_of(containers: Sequence[Container], project: Project) -> tuple[Service, ...]:
     """Return a project's containers by service; those of `compose run` are left out."""
-    found = [c for c in containers if project and c.project == project and c.service and not c.oneoff]
+    found = [c for c in containers if project.holds(c) and c.service and not c.oneoff]
     states = (Service(c.service, c.name, c.status, c.health) for c in found)
     return tuple(sorted(states, key=lambda state: (state.name, state.container)))
 
 
-def find_pgadmin(containers: Sequence[Container], project: str) -> PgAdmin | None:
+def find_pgadmin(containers: Sequence[Container], project: Project) -> PgAdmin | None:
     """Return the project's pgAdmin, told by its image; else one that belongs to no project at all.
 
     Of several the one that runs is meant.
     """
-    found = [c for c in containers if _image_name(c.image) == PGADMIN and c.project in (project, "")]
-    found.sort(key=lambda c: (c.project != project, c.status != "running", c.name))
+    found = [c for c in containers if _image_name(c.image) == PGADMIN and (project.holds(c) or not c.project)]
+    found.sort(key=lambda c: (not c.project, c.status != "running", c.name))
     if not found:
         return None
     first = found[0]

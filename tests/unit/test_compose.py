@@ -13,6 +13,7 @@ from dbtasks.runners import compose
 from dbtasks.runners.compose import (
     DockerOnce,
     PgAdmin,
+    Project,
     Service,
     find_pgadmin,
     project_of,
@@ -22,6 +23,7 @@ from dbtasks.runners.compose import (
 from dbtasks.runners.docker import Container
 
 ROOT = Path("/srv/Shop")
+SHOP = Project("shop", "/srv/Shop")
 
 
 def labels(project: str, service: str, folder: str = "/srv/Shop") -> dict[str, str]:
@@ -50,24 +52,26 @@ BLOG = replace(DB, id="d" * 64, name="blog-db-1", labels=labels("blog", "db", "/
 def test_the_services_of_a_project_are_its_containers_by_service() -> None:
     sick = replace(DB, health="unhealthy")
     oneoff = replace(DB, name="shop-db-run-1", labels={**DB.labels, "com.docker.compose.oneoff": "True"})
-    assert services_of([WEB, sick, BLOG, oneoff], "shop") == (
+    assert services_of([WEB, sick, BLOG, oneoff], SHOP) == (
         Service("db", "shop-db-1", "running", "unhealthy"),
         Service("web", "shop-web-1", "exited"),
     )
-    assert services_of([WEB, DB, replace(DB, labels={})], "") == ()
+    assert services_of([WEB, DB, replace(DB, labels={})], Project()) == ()
 
 
 def test_the_project_is_the_one_named_or_the_databases_or_that_of_the_folder() -> None:
-    assert project_of([BLOG, WEB], ROOT, named="other") == "other"
-    assert project_of([BLOG, WEB], ROOT, database=BLOG) == "blog"
-    assert project_of([BLOG, WEB], ROOT, database=replace(DB, labels={})) == "shop"
-    assert project_of([BLOG], ROOT) == ""
+    assert project_of([BLOG, WEB], ROOT, named="other") == Project("other")
+    assert project_of([BLOG, WEB], ROOT, database=BLOG) == Project("blog", "/srv/blog")
+    assert project_of([BLOG, WEB], ROOT, named="blog", database=BLOG) == Project("blog", "/srv/blog")
+    assert project_of([BLOG, WEB], ROOT, database=replace(DB, labels={})) == SHOP
+    assert project_of([BLOG], ROOT) == Project()
 
 
 def test_a_project_of_the_same_name_in_another_folder_is_another() -> None:
     elsewhere = replace(DB, labels=labels("shop", "db", "/home/me/shop"))
-    assert project_of([elsewhere], ROOT) == ""
-    assert project_of([replace(DB, labels=labels("shop", "db", ""))], ROOT) == "shop"
+    assert project_of([elsewhere], ROOT) == Project()
+    assert services_of([elsewhere, DB], SHOP) == (Service("db", "shop-db-1", "running"),)
+    assert project_of([replace(DB, labels=labels("shop", "db", ""))], ROOT) == SHOP
 
 
 @pytest.mark.parametrize(
@@ -75,24 +79,22 @@ def test_a_project_of_the_same_name_in_another_folder_is_another() -> None:
     ["dpage/pgadmin4", "dpage/pgadmin4:latest", "registry:5000/x/pgadmin4:8", "pgadmin4@sha256:" + "0" * 64],
 )
 def test_pgadmin_is_told_by_its_image(image: str) -> None:
-    found = find_pgadmin([DB, replace(ADMIN, image=image)], "shop")
+    found = find_pgadmin([DB, replace(ADMIN, image=image)], SHOP)
     assert found == PgAdmin("shop-pgadmin-1", "running", "http://localhost:5050")
     assert found.enabled
 
 
 @pytest.mark.parametrize("image", ["postgres:16", "me/pgadmin4-backup:1", "sha256:" + "0" * 64, ""])
 def test_nothing_else_is_taken_for_pgadmin(image: str) -> None:
-    assert find_pgadmin([replace(ADMIN, image=image)], "shop") is None
+    assert find_pgadmin([replace(ADMIN, image=image)], SHOP) is None
 
 
 def test_another_projects_pgadmin_is_none_of_ours_and_one_of_no_project_is_anybodys() -> None:
     others = replace(ADMIN, labels=labels("blog", "pgadmin", "/srv/blog"))
     alone = replace(ADMIN, name="pgadmin", labels={})
-    assert find_pgadmin([others], "shop") is None
-    assert find_pgadmin([others, alone], "shop") == PgAdmin("pgadmin", "running", "http://localhost:5050")
-    assert find_pgadmin([alone, ADMIN], "shop") == PgAdmin(
-        "shop-pgadmin-1", "running", "http://localhost:5050"
-    )
+    assert find_pgadmin([others], SHOP) is None
+    assert find_pgadmin([others, alone], SHOP) == PgAdmin("pgadmin", "running", "http://localhost:5050")
+    assert find_pgadmin([alone, ADMIN], SHOP) == PgAdmin("shop-pgadmin-1", "running", "http://localhost:5050")
 
 
 @pytest.mark.parametrize(
@@ -108,13 +110,13 @@ def test_another_projects_pgadmin_is_none_of_ours_and_one_of_no_project_is_anybo
 def test_pgadmins_address_is_the_port_it_publishes(
     published: dict[int, tuple[tuple[str, int], ...]], url: str
 ) -> None:
-    found = find_pgadmin([replace(ADMIN, published=published)], "shop")
+    found = find_pgadmin([replace(ADMIN, published=published)], SHOP)
     assert found is not None
     assert found.url == url
 
 
 def test_a_pgadmin_that_does_not_run_is_not_enabled_and_has_no_address() -> None:
-    found = find_pgadmin([replace(ADMIN, status="exited")], "shop")
+    found = find_pgadmin([replace(ADMIN, status="exited")], SHOP)
     assert found == PgAdmin("shop-pgadmin-1", "exited")
     assert not found.enabled
 

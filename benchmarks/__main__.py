@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from .cases import GROUPS, ROWS
 from .figures import Result, result_of
 from .groups import contenders
 from .measure import CommandBroke
 from .project import REPOSITORY
+from .report import Run, page, picture
 from .rounds import Sample, play
 from .servers import Unavailable
 from .site import Site
 
+PUBLISHED = REPOSITORY / "benchmarks"
 RAW = REPOSITORY / "build" / "bench"
+"""Ignored by git: what is not the published page."""
+PICTURE = "results.svg"
 QUICK_SCALE, QUICK_ROUNDS = 0.05, 2
 MORE_ROUNDS = {"list": 7, "small": 3}
 """Short commands vary more, and cost little to repeat."""
@@ -30,9 +37,12 @@ def say(text: str) -> None:
 
 
 def measure(
-    groups: Sequence[str], scale: float, rounds: int
+    groups: Sequence[str], scale: float, rounds: int, *, keep: bool = True
 ) -> tuple[list[Result], list[Sample], dict[str, str]]:
-    """Measure groups of cases; return a result for each of their rows."""
+    """Measure groups of cases; return a result for each of their rows, the samples, and the versions measured with.
+
+    `keep`: every sample so far is written below build/ after each group, whatever comes of the next one.
+    """
     samples: list[Sample] = []
     reasons: dict[str, str] = {}
     with Site(scale, say) as site:
@@ -42,15 +52,29 @@ def measure(
             try:
                 racing, missing = contenders(group, site)
                 more, broken = play(racing, number, say, warm_up=group not in ONE_ROUND)
-            except (Unavailable, CommandBroke) as exc:
+            except (Unavailable, CommandBroke, subprocess.SubprocessError) as exc:
                 say(f"  {exc}")
                 missing, more = {}, []
                 broken = dict.fromkeys((row.contender for row in ROWS if row.group == group), str(exc))
             reasons |= missing | broken
             samples += more
+            if keep:
+                RAW.mkdir(parents=True, exist_ok=True)
+                (RAW / "samples.json").write_text(
+                    json.dumps([asdict(sample) for sample in samples], indent=1)
+                )
         versions = dict(site.versions)
     results = [result_of(row, samples, reasons) for row in ROWS if row.group in groups]
     return results, samples, versions
+
+
+def write(folder: Path, run: Run, results: list[Result], samples: list[Sample]) -> Path:
+    """Write page and picture into a folder; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PICTURE).write_text(picture(results), encoding="utf-8")
+    target = folder / "RESULTS.md"
+    target.write_text(page(run, results, samples, PICTURE), encoding="utf-8")
+    return target
 
 
 def main() -> int:
@@ -63,15 +87,14 @@ def main() -> int:
     scale = arguments.scale or (QUICK_SCALE if arguments.quick else 1.0)
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else 3)
     groups = [group for group in GROUPS if group in (arguments.only or GROUPS)]
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     results, samples, versions = measure(groups, scale, rounds)
-    RAW.mkdir(parents=True, exist_ok=True)
-    (RAW / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
-    for result in results:
-        print(
-            result.row.what, result.row.figure, result.value, result.row.aim, result.reached, result.why_not
-        )
-    print(f"{time.monotonic() - started:.0f} s", versions)
+    published = not arguments.quick and not arguments.only
+    run = Run(scale, rounds, versions, load)
+    target = write(PUBLISHED if published else RAW, run, results, samples)
+    say(f"{time.monotonic() - started:.0f} s; every sample is in {RAW / 'samples.json'}")
+    print(target.read_text(encoding="utf-8"))
+    say(f"written: {target}")
     return 0
 
 

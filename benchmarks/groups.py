@@ -10,9 +10,10 @@ from pathlib import Path
 
 from .figures import BIG, TENTH, WIDE
 from .measure import Job, Ran, run
+from .peers import DjangoProject
 from .project import Project, clean_environment
 from .rounds import Contender
-from .servers import Server
+from .servers import Server, Unavailable
 from .site import Site
 
 __all__ = ["CONTENDERS", "Missing", "More", "contenders"]
@@ -113,6 +114,36 @@ def _gzip(site: Site, missing: Missing) -> list[Contender]:
     ]
 
 
+def _container(site: Site, missing: Missing) -> list[Contender]:
+    del missing
+    server, name = site.boxed("shop")
+    project = site.project(server.url("shop"), server.bin, DBTASKS_CONTAINER=name)
+    via = ("--via=container", "--format=custom")
+    return [
+        _tool("pg_dump outside, plain, to null", server, "shop", server.bin, "pg_dump"),
+        *_both("container, compressed inside", project, *via),
+        *_both("container, uncompressed", project, *via, "--compression=none"),
+        _itself("exec call", project, "--via=container", "--exec-call"),
+    ]
+
+
+def _peer(site: Site, missing: Missing) -> list[Contender]:
+    del missing
+    server, shop = site.server, site.database("shop")
+    django = DjangoProject(site.folder / "django-project", site.django_python, server, shop)
+    project = site.project(server.url(shop), server.bin)
+    return [
+        Contender(
+            "django-dbbackup, default settings",
+            django.job(),
+            size=django.archive_bytes,
+            before=django.forget,
+            after=django.forget,
+        ),
+        _task("db.backup", project),
+    ]
+
+
 def _restore(site: Site, missing: Missing) -> list[Contender]:
     del missing
     server, shop = site.server, site.database("shop")
@@ -180,7 +211,6 @@ def _beside_tool(site: Site, database: str, label: str) -> list[Contender]:
 
 
 def _memory(site: Site, missing: Missing) -> list[Contender]:
-    del missing
     server, found = site.server, []
     for label, name in ((BIG, "shop"), (TENTH, "tenth"), (WIDE, "wide")):
         database = site.database(name)
@@ -191,6 +221,13 @@ def _memory(site: Site, missing: Missing) -> list[Contender]:
             (".dir.tar", ("--format=directory", "--jobs=2")),
         ):
             found.append(_task(f"{route}, {label}", project, *flags))
+        try:
+            boxed, container = site.boxed(name)
+        except Unavailable as exc:
+            missing[f"container, {label}"] = str(exc)
+        else:
+            project = site.project(boxed.url(name), boxed.bin, DBTASKS_CONTAINER=container)
+            found.append(_task(f"container, {label}", project, "--via=container"))
         found.append(_task(f"SQLite, {label}", site.project(f"sqlite:///{site.file(name)}")))
     return found
 
@@ -212,6 +249,8 @@ def _list(site: Site, missing: Missing) -> list[Contender]:
 CONTENDERS: Mapping[str, More] = {
     "dump": _dump,
     "gzip": _gzip,
+    "container": _container,
+    "peer": _peer,
     "sqlite": _sqlite,
     "small": _small,
     "many": _many,

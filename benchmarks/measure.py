@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +89,7 @@ def run(job: Job) -> Ran:
     if process.returncode:
         tail = "\n".join(text for _, text in said[-TAIL_LINES:])
         raise CommandBroke(f"{Path(job.argv[0]).name} ended with {process.returncode}\n{tail}")
-    own = watcher.own_peak or used.ru_maxrss * 1024
+    own = watcher.own_peak or used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Ran(wall, used.ru_utime + used.ru_stime, own / 1e6, watcher.child_peak / 1e6, said)
 
 
@@ -132,12 +133,15 @@ class _Watcher(threading.Thread):
     def run(self) -> None:
         children: set[int] = set()
         searched = 0.0
+        own_program = _program(self._pid)
         while True:
             now = time.monotonic()
             if now - searched > SEARCH_SECONDS:
                 children, searched = set(_below(self._pid)), now
             self.own_peak = max(self.own_peak, _high_water(self._pid))
-            self.child_peak = max((self.child_peak, *map(_high_water, children)))
+            # one that has not become its own program yet still wears its parent's memory
+            others = (pid for pid in children if _program(pid) != own_program)
+            self.child_peak = max((self.child_peak, *map(_high_water, others)))
             if self._ended.wait(LOOK_SECONDS):
                 return
 
@@ -150,6 +154,13 @@ def _high_water(pid: int) -> int:
         return 0
     _, found, rest = text.partition(b"VmHWM:")
     return int(rest.split(None, 1)[0]) * 1024 if found else 0
+
+
+def _program(pid: int) -> str:
+    try:
+        return os.readlink(PROC / str(pid) / "exe")
+    except OSError:
+        return ""
 
 
 def _below(root: int) -> Iterator[int]:

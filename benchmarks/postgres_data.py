@@ -93,6 +93,14 @@ CREATE INDEX ON activity (at);
 CREATE INDEX ON activity USING gin (detail jsonb_path_ops);
 CREATE INDEX ON reading (sensor, at);
 """
+# a tenth of the value is random and repeated: too far apart for any codec's window to notice
+WIDE = """
+WITH tenth AS MATERIALIZED (
+    SELECT string_agg(decode(md5(random()::text), 'hex'), ''::bytea) AS bytes FROM generate_series(1, %(parts)s))
+INSERT INTO wide
+SELECT %(id)s, repeat(encode(bytes, 'hex'), 5), (SELECT string_agg(t.bytes, ''::bytea) FROM tenth t, generate_series(1, 10))
+FROM tenth
+"""
 AT_ONE_GB = {
     "customers": 260_000,
     "products": 45_000,
@@ -136,18 +144,15 @@ def build_many(connection: Any, tables: int = MANY_TABLES) -> int:
 
 
 def build_wide(connection: Any, value_bytes: int = WIDE_VALUE_BYTES) -> int:
-    """Fill an empty database with a few rows whose single values are very large, and nothing else."""
+    """Fill an empty database with a few rows of two very large values each, and nothing else."""
     connection.autocommit = False
     with closing(connection.cursor()) as cursor:
-        cursor.execute("CREATE TABLE wide (id int PRIMARY KEY, body text, content bytea)")
+        cursor.execute(
+            "SELECT setseed(0.25); CREATE TABLE wide (id int PRIMARY KEY, body text, content bytea)"
+        )
         cursor.execute("ALTER TABLE wide ALTER body SET STORAGE EXTERNAL, ALTER content SET STORAGE EXTERNAL")
         for i in range(WIDE_ROWS):
-            # halves of the value: text, and bytes that a plain dump writes as twice as many digits
-            cursor.execute(
-                "INSERT INTO wide SELECT %s, left(repeat(md5(%s), %s / 32 + 1), %s),"
-                " decode(left(repeat(md5(%s), %s / 16 + 1), 2 * %s), 'hex')",
-                (i, str(i), value_bytes, value_bytes, f"{i}b", value_bytes, value_bytes),
-            )
+            cursor.execute(WIDE, {"id": i, "parts": value_bytes // 160})
     return _finished(connection)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -11,12 +12,14 @@ from types import TracebackType
 from typing import Any
 
 from . import postgres_data, sqlite_data
-from .project import Project
-from .servers import Server, installation, running_server
+from .containers import running_container
+from .peers import install_django_dbbackup
+from .project import Project, clean_environment
+from .servers import Server, Unavailable, installation, running_server
 
 __all__ = ["SMALL_SCALE", "Site"]
 
-SMALL_SCALE = 0.012
+SMALL_SCALE = 0.006
 """A database of about 15 MB."""
 SQLITE_SHARE = 0.9
 
@@ -43,14 +46,14 @@ class Site:
         self._held.close()
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Make something once; what could not be made is not tried again."""
+        """Make something once; what is not on this machine is not looked for again."""
         if name not in self._made:
             try:
                 self._made[name] = make()
-            except Exception as exc:  # noqa: BLE001 - kept, and raised for everybody who asks
+            except Unavailable as exc:
                 self._made[name] = exc
         made = self._made[name]
-        if isinstance(made, Exception):
+        if isinstance(made, Unavailable):
             raise made
         return made
 
@@ -91,6 +94,40 @@ class Site:
                 size = build(connection)
         self.say(f"  built {name}: {size / 1e6:,.0f} MB")
         return name
+
+    # -- PostgreSQL in a container ------------------------------------------------------
+
+    def boxed(self, name: str) -> tuple[Server, str]:
+        """Bring a database of the host's server into the container's; return that server and the container's name."""
+        server, container = self.once("container", lambda: self.hold(running_container(17, self.scale)))
+        self.once(f"boxed {name}", lambda: self._carry(self.database(name), server))
+        return server, container
+
+    def _carry(self, name: str, server: Server) -> None:
+        server.create(name)
+        tools, archive = self.server.bin, self.folder / "carried.dump"
+        for reached, tool, *arguments in (
+            (self.server, "pg_dump", "-Fc", "--compress=zstd:1", f"--file={archive}"),
+            (server, "pg_restore", "--jobs=2", f"--dbname={name}", str(archive)),
+        ):
+            environment = {**clean_environment(), **reached.environment(name)}
+            subprocess.run([tools / tool, *arguments], env=environment, check=True, capture_output=True)
+        archive.unlink()
+        server.run("VACUUM ANALYZE", name)
+        self.say(f"  carried {name} into the container")
+
+    # -- peers ------------------------------------------------------------------------
+
+    @property
+    def django_python(self) -> Path:
+        """A Python with django-dbbackup."""
+
+        def install() -> Path:
+            python, version = install_django_dbbackup(self.folder / "django")
+            self.versions["django-dbbackup"] = version
+            return python
+
+        return self.once("django", install)  # type: ignore[no-any-return]
 
     # -- SQLite ----------------------------------------------------------------------
 

@@ -1,0 +1,142 @@
+"""The results page: every row with its figure, its aim, and whether it is reached."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from .cases import Figure
+from .figures import Result
+from .picture import Bar, chart
+from .rounds import Sample
+
+__all__ = ["Run", "page", "picture"]
+
+FULL_SCALE = 0.9
+"""From here on the aims, which are those of about 1 GB, are judged."""
+LONGEST_BAR = 4.0
+BUSY = 1.0
+HEADER = """# Measured
+
+Written by `invoke bench`. Each command runs in turns with its yardstick (A B C, A B C); a ratio is taken pair by pair and its median shown, so it
+says more than the seconds do, which are this machine's. {conditions}
+
+![Ratios to the yardsticks]({picture})
+
+| what | beside | figure | aim | reached |
+|---|---|---|---|---|
+"""
+NOTES = """
+*The dump itself* is the time from the exported snapshot to the last byte written and synced, with the rows counted beside it; *the whole task* is
+`invoke db.backup` or `db.restore` as it is typed, from the start of Python to its end: planning, dump, sha256, reading the archive back, exact row
+counts, manifest, fsync, retention. The restore's safety backup and ANALYZE are left out, as its yardstick has neither; its load is everything
+between creating the new database and checking it. *Peak memory* is the high-water mark of our own Python process. Caches are warm: the yardstick
+runs once before it counts. The server has fsync on and autovacuum off.
+
+## Seconds, CPU and memory
+
+Medians of the rounds; memory is the largest of them. CPU is user and system of the command's whole tree of processes, without the server and
+without what runs inside a container.
+
+| command | seconds | itself | CPU, s | own peak, MB | largest child, MB | archive, MB |
+|---|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run was made."""
+
+    scale: float
+    rounds: int
+    versions: Mapping[str, str]
+    load: float = 0.0
+    """Processes that wanted a core when it began."""
+
+
+def page(run: Run, results: Sequence[Result], samples: Sequence[Sample], picture_name: str) -> str:
+    """Return RESULTS.md."""
+    lines = [_row(result, judged=run.scale >= FULL_SCALE) for result in results]
+    header = HEADER.format(conditions=_conditions(run), picture=picture_name)
+    return "\n".join([header.rstrip("\n"), *lines, NOTES.rstrip("\n"), *_commands(samples), ""])
+
+
+def picture(results: Sequence[Result]) -> str:
+    """Return the ratios as an SVG chart."""
+    bars = [
+        Bar(result.row.what, result.value, result.row.aim)
+        for result in results
+        if result.row.figure is Figure.RATIO and result.value is not None
+    ]
+    return chart("Seconds by the yardstick's, median of the rounds", bars, LONGEST_BAR)
+
+
+def _conditions(run: Run) -> str:
+    versions = {"Python": platform.python_version(), **run.versions}
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    text = (
+        f"{os.cpu_count()} cores, {platform.system()}, {named}; large databases of {run.scale:g} GB,"
+        f" medians of {run.rounds} round{'s' if run.rounds > 1 else ''}."
+    )
+    if run.load > BUSY:
+        text += f" **The machine was busy with other work** (load {run.load:.1f} when it began)."
+    if run.scale < FULL_SCALE:
+        text += " **The aims are those of 1 GB and are not judged here**: on less, starting Python is much of each figure."
+    return text
+
+
+def _row(result: Result, *, judged: bool) -> str:
+    row = result.row
+    if result.value is None:
+        figure, reached = f"– ({_short(result.why_not)})", "–"
+    else:
+        figure = _shown(row.figure, result.value)
+        reached = {True: "yes", False: "**no**", None: "–"}[result.reached]
+        if not judged and row.figure in (Figure.RATIO, Figure.SIZE):
+            reached = "–"
+    aim = "–" if row.aim is None else f"≤ {_shown(row.figure, row.aim)}"
+    return _line(row.what, row.yardstick or "–", figure, aim, reached)
+
+
+def _shown(figure: Figure, value: float) -> str:
+    texts = {
+        Figure.RATIO: f"{value:.2f}",
+        Figure.SIZE: f"{value:.2f} of its bytes",
+        Figure.MORE_SECONDS: f"{value:+.2f} s",
+        Figure.MORE_CPU: f"{value:+.1f} ms of CPU",
+        Figure.SECONDS: f"{value:.3f} s",
+        Figure.PEAK: f"{value:.0f} MB",
+        Figure.FLAT: f"{value * 100:.1f} % apart",
+    }
+    return texts[figure]
+
+
+def _short(text: str) -> str:
+    """The first line of a reason: a tool's last words may be many."""
+    return (text.splitlines() or [""])[0]
+
+
+def _line(*cells: str) -> str:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def _commands(samples: Sequence[Sample]) -> Iterator[str]:
+    names = dict.fromkeys(sample.contender for sample in samples)
+    for name in names:
+        found = [sample for sample in samples if sample.contender == name]
+        whole = statistics.median(sample.seconds["whole"] for sample in found)
+        itself = [sample.seconds["itself"] for sample in found if "itself" in sample.seconds]
+        cells = [
+            name,
+            f"{whole:.2f}",
+            f"{statistics.median(itself):.2f}" if itself else "–",
+            f"{statistics.median(sample.cpu_s for sample in found):.2f}",
+            f"{max(sample.own_peak_mb for sample in found):.0f}",
+            f"{max(sample.child_peak_mb for sample in found):.0f}",
+            f"{found[-1].size_bytes / 1e6:.1f}" if found[-1].size_bytes else "–",
+        ]
+        yield _line(*cells)

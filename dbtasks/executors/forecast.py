@@ -22,7 +22,7 @@ class Forecast:
     seconds: float
     size_bytes: int
     needs_bytes: int
-    """Free space while it is made; a directory dump lies there twice until it is packed."""
+    """Free space it takes while it is made."""
     based_on: int
     """Earlier backups of the same kind that were looked at."""
     free_bytes: int
@@ -39,13 +39,19 @@ class Forecast:
 
 
 def forecast(
-    runs: Sequence[RunRecord], free_bytes: int, *, format_: Format | None = None, complete: bool = True
+    runs: Sequence[RunRecord],
+    free_bytes: int,
+    *,
+    format_: Format | None = None,
+    complete: bool = True,
+    twice: bool = False,
 ) -> Forecast | None:
     """Judge by the newest successful backups of one database, newest first.
 
     They take the median of their times and the size of the largest: databases
     grow. None where no backup of this format, whole or partial as this one, is
-    in the log. Without a format that of the newest backup is meant.
+    in the log. Without a format that of the newest backup is meant. `twice`: it
+    lies there as a directory, too, until it is packed.
     """
     made = [run for run in runs if run.task == "backup" and run.ok and run.size_bytes]
     if format_ is None and made:
@@ -56,7 +62,6 @@ def forecast(
     if not alike:
         return None
     size_bytes = max(run.size_bytes or 0 for run in alike)
-    twice = alike[0].extra.get("format") == Format.DIRECTORY
     return Forecast(
         seconds=median(run.seconds for run in alike),
         size_bytes=size_bytes,

@@ -17,7 +17,7 @@ from ..engines.survey import Survey, survey
 from ..errors import DbTasksError
 from ..events import Event, OnEvent, Warned, ignore
 from ..journal import read_log
-from ..models import DatabaseFacts, PostgresTarget, Target
+from ..models import DatabaseFacts, Format, PostgresTarget, Route, Target
 from ..plans import DumpPlan, DumpRequest, TargetState
 from ..settings import Setting, Settings
 from .exposure import exposures
@@ -150,12 +150,11 @@ def _forecast(settings: Settings, store: StoreReport, plan: DumpPlan | None) -> 
     if settings.target is None or store.free_bytes is None:
         return None
     runs = read_log(settings.backup_dir, str(settings.target.identity))
-    return forecast(
-        runs,
-        store.free_bytes,
-        format_=plan.format if plan else None,
-        complete=plan.complete if plan else True,
-    )
+    if plan is None:
+        return forecast(runs, store.free_bytes)
+    # in a container the directory lies inside
+    twice = plan.format is Format.DIRECTORY and plan.route is Route.HOST
+    return forecast(runs, store.free_bytes, format_=plan.format, complete=plan.complete, twice=twice)
 
 
 def _no_room(store: StoreReport, coming: Forecast | None) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres.holes import MENDED, known_holes
+import dbtasks
+from dbtasks.engines.postgres.holes import MENDED, holes_of, known_holes
 from dbtasks.engines.postgres.load import plan_load
 from dbtasks.errors import Refused
 from dbtasks.models import Archive, Format
@@ -92,3 +93,54 @@ def test_each_major_release_of_the_tools_has_one_that_mends_it(major: int) -> No
 def test_releases_without_support_are_named_and_unknown_ones_are_not_blamed() -> None:
     assert "no more releases" in known_holes(ToolVersion(13, 23))[0]
     assert known_holes(ToolVersion(19, 0)) == ()
+
+
+# -- which holes, and of which tool ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tool", "version", "expected"),
+    [
+        ("pg_dump", (16, 14), []),
+        ("psql", (16, 14), ["CVE-2026-18408"]),
+        ("pg_restore", (16, 14), ["CVE-2026-116314"]),
+        ("pg_dump", (16, 13), ["CVE-2026-6477"]),
+        ("pg_dump", (17, 0), ["CVE-2025-8714", "CVE-2025-8715", "CVE-2026-6477"]),
+        ("pg_dump", (18, 0), ["CVE-2026-6477"]),
+        ("pg_restore", (18, 7), []),
+        ("pg_dump", (13, 23), ["CVE-2024-7348", "CVE-2025-8714", "CVE-2025-8715", "CVE-2026-6477"]),
+        ("pg_dump", (19, 0), []),
+        ("initdb", (16, 0), []),
+    ],
+)
+def test_each_tool_has_its_own_holes(tool: str, version: tuple[int, int], expected: list[str]) -> None:
+    assert [hole.cve for hole in holes_of(tool, ToolVersion(*version))] == expected
+
+
+def test_a_backup_warns_in_one_line_of_a_pg_dump_with_holes_and_of_no_other_tool(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run("CREATE TABLE t (a int)")
+
+    def tools(version: str) -> Path:
+        """The server's own tools, which say that they are older than they are."""
+        folder = tmp_path / version
+        folder.mkdir()
+        for name in ("pg_dump", "pg_restore", "psql"):
+            script = folder / name
+            script.write_text(
+                f'#!/bin/sh\n[ "$1" = --version ] && echo "{name} (PostgreSQL) {version}" && exit 0\n'
+                f'exec "{pg_db.server.bin}/{name}" "$@"\n'
+            )
+            script.chmod(0o755)
+        return folder
+
+    def made(version: str) -> dbtasks.Backup:
+        settings = dbtasks.load_settings(
+            tmp_path, environ={}, url=pg_db.url, via="host", pg_bin=str(tools(version))
+        )
+        return dbtasks.backup(settings)
+
+    assert made("18.4").manifest.warnings == ()
+    (said,) = made("18.3").manifest.warnings
+    assert said == "pg_dump 18.3 has known security holes, which 18.7 mends (CVE-2026-6477)"

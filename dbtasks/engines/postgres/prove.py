@@ -14,6 +14,7 @@ from ...streams import zstd_available
 from .commands import SUFFIXES, zstd_in_pg_dump
 from .extra import ROW_SECURITY, metadata_left_out, read_extra
 from .facts import PARTITIONED, SEQUENCE, TABLE, database_facts, relations
+from .holes import dumping_holes
 from .names import prove_name
 from .tables import Selection, select_tables
 
@@ -76,7 +77,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         tables_without_data=tuple(str(table) for table in selection.without_rows),
         jobs=jobs,
         globals=globals_,
-        warnings=selection.warnings,
+        warnings=(*selection.warnings, *dumping_holes(engine.runner.version("pg_dump"))),
     )
 
 

@@ -77,13 +77,14 @@ def write(folder: Path, run: Run, results: list[Result], samples: list[Sample]) 
     return target
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what `invoke bench` was asked; returns the exit code."""
     parser = argparse.ArgumentParser(prog="invoke bench")
     parser.add_argument("--scale", type=float)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", action="append", choices=GROUPS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     scale = arguments.scale or (QUICK_SCALE if arguments.quick else 1.0)
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else 3)
     groups = [group for group in GROUPS if group in (arguments.only or GROUPS)]

@@ -105,7 +105,7 @@ def _dump(site: Site, missing: Missing) -> list[Contender]:
 
 def _gzip(site: Site, missing: Missing) -> list[Contender]:
     del missing
-    server, shop, tools = site.server, site.database("shop"), site.older_tools
+    server, shop, tools = site.server, site.database("shop"), site.plain_tools
     project = site.project(server.url(shop), tools, DBTASKS_VIA="host")
     yardstick = _tool("pg_dump -Fc -Z1", server, shop, tools, "pg_dump", "-Fc", "-Z1")
     return [

@@ -77,8 +77,9 @@ def picture(results: Sequence[Result]) -> str:
 def _conditions(run: Run) -> str:
     versions = {"Python": platform.python_version(), **run.versions}
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     text = (
-        f"{os.cpu_count()} cores, {platform.system()}, {named}; large databases of {run.scale:g} GB,"
+        f"{os.cpu_count()} cores, {memory:.0f} GB of memory, {platform.system()}, {named}; large databases of {run.scale:g} GB,"
         f" medians of {run.rounds} round{'s' if run.rounds > 1 else ''}."
     )
     if run.load > BUSY:

@@ -75,9 +75,12 @@ class Site:
         return self.once("server", start)  # type: ignore[no-any-return]
 
     @property
-    def older_tools(self) -> Path:
-        """Client tools without zstd."""
-        return installation(18) / "bin"
+    def plain_tools(self) -> Path:
+        """Client tools without zstd; newer than the server, which they may be."""
+        tools = installation(18) / "bin"
+        said = subprocess.run([tools / "pg_dump", "--version"], check=True, capture_output=True, text=True)
+        self.versions["client tools without zstd"] = said.stdout.split()[-1]
+        return tools
 
     def database(self, name: str) -> str:
         """Build a database of the host's server: `shop`, `tenth`, `small`, `many` or `wide`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks import __main__ as bench
 from benchmarks import postgres_data, sqlite_data
-from benchmarks.__main__ import measure
 from benchmarks.cases import GROUPS, ROWS, Figure, Row
 from benchmarks.figures import BIG, TENTH, WIDE, Result, result_of
 from benchmarks.groups import CONTENDERS
@@ -184,7 +186,7 @@ def test_the_published_page_names_every_case_with_its_aim() -> None:
     published = RESULTS.read_text("utf-8")
     empty = page(Run(1, 3, {}), [Result(row, None) for row in ROWS], [], "")
     for line in empty.splitlines():
-        if "not measured" in line or (line.startswith("| ") and "– ()" in line):
+        if "– ()" in line:
             what, beside, _, aim, _ = re.split(r"(?<!\\)\|", line)[1:-1]
             assert re.search(
                 rf"^\|{re.escape(what)}\|{re.escape(beside)}\|[^|]*\|{re.escape(aim)}\|",
@@ -250,13 +252,36 @@ def test_many_tables_and_wide_values_are_built(pg17: PgServer) -> None:
 
 
 def figures_of(*groups: str) -> dict[str, Result]:
-    results, _, _ = measure(groups, 0.002, 1, keep=False)
+    results, _, _ = bench.measure(groups, 0.002, 1, keep=False)
     return {result.row.what: result for result in results}
 
 
-def test_sqlite_is_measured_from_data_to_figures() -> None:
-    for result in figures_of("sqlite").values():
-        assert result.value is not None, result.why_not
+def test_a_partial_run_writes_its_page_and_samples_below_build_and_leaves_the_published_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "RAW", tmp_path / "build")
+    monkeypatch.setattr(bench, "PUBLISHED", tmp_path / "published")
+    assert bench.main(["--only=sqlite", "--scale=0.002", "--rounds=1"]) == 0
+    written = (tmp_path / "build" / "RESULTS.md").read_text("utf-8")
+    assert capsys.readouterr().out.strip() == written.strip()
+    assert not (tmp_path / "published").exists()
+    samples = json.loads((tmp_path / "build" / "samples.json").read_text())
+    assert {found["contender"] for found in samples} >= {"cp", "SQLite backup", "SQLite backup itself"}
+    for row in ROWS:
+        if row.group == "sqlite":
+            assert re.search(rf"^\| {row.what} \|[^|]+\| \+?[0-9]", written, re.MULTILINE), row.what
+
+
+def test_the_task_hands_its_flags_on() -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "invoke", "bench", "--only=nothing"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "invalid choice: 'nothing'" in refused.stderr
 
 
 @pytest.mark.slow

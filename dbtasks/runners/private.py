@@ -8,20 +8,21 @@ living.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import OperationFailed, UsageError
 from ..lock import try_lock
 from ..secrets import Secret
 
 __all__ = ["passfile", "private_folder", "write_private"]
 
-MAKING, HELD = "dbtasks-making-", "dbtasks-held-"
+PREFIX = "dbtasks-held-"
 LOCK = "lock"
+ATTEMPTS = 20
+"""Runs that may take a folder for a dead one's between its making and its locking."""
 
 
 @contextmanager
@@ -29,21 +30,15 @@ def private_folder() -> Iterator[Path]:
     """Yield a new 0700 folder among the temporary files; removed with all that is in it."""
     if os.name != "posix":
         # no open file could be renamed or removed there; its user's temporary folder is private
-        with tempfile.TemporaryDirectory(prefix=HELD, ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
     _remove_dead()
-    made = Path(tempfile.mkdtemp(prefix=MAKING))
-    lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    folder, lock = _locked_folder()
     try:
-        try_lock(lock)
-        # nobody may find it before its lock is held
-        folder = made.rename(made.with_name(made.name.replace(MAKING, HELD)))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        yield folder
     finally:
+        _clear(folder)
         os.close(lock)
 
 
@@ -54,18 +49,53 @@ def write_private(path: Path, text: str) -> None:
         stream.write(text)
 
 
+def _locked_folder() -> tuple[Path, int]:
+    for _ in range(ATTEMPTS):
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        try:
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        if _holds(lock, folder / LOCK):
+            return folder, lock
+        os.close(lock)
+    raise OperationFailed(f"private folders in {tempfile.gettempdir()} are removed while they are made")
+
+
+def _holds(lock: int, path: Path) -> bool:
+    try:
+        return try_lock(lock) and os.path.samestat(os.fstat(lock), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 def _remove_dead() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{HELD}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         # another user's, or one that is just going: not ours to clear
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                # its run died before it made the lock, or is about to make it and will start over
+                folder.rmdir()
+                continue
             try:
                 if try_lock(lock):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _clear(folder)
             finally:
                 os.close(lock)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder, its lock last: what a kill leaves of it the next run still knows as dead."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        (folder / LOCK).unlink()
+        folder.rmdir()
 
 
 def passfile(password: Secret) -> str:

@@ -1,8 +1,11 @@
-"""db.info --check says before the bad day that no backup could be made; the list says that it cannot be read."""
+"""db.info says before the bad day that no backup could be made, and what somebody should look at; it never fails."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,9 +14,15 @@ import pytest
 
 import dbtasks
 from dbtasks.errors import StoreUnusable, UsageError
+from dbtasks.executors.exposure import open_to_others
+from dbtasks.plans import TargetState
 from dbtasks.revisions import Revision
+from tests.conftest import Project
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.sqlite.databases import make, run, settings
+from tests.terminal import at_terminal
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +115,232 @@ def test_backups_that_git_tracks_are_warned_of(tmp_path: Path) -> None:
     assert not any("git tracks" in text for text in dbtasks.inspect(config).warnings)
     git("add", "--force", str(made.path))
     assert any("git tracks one file" in text for text in dbtasks.inspect(config).warnings)
+
+
+@posix
+def test_g20_what_others_can_read_is_named_with_the_command_that_mends_it(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    assert open_to_others(config.backup_dir) == []
+    assert dbtasks.inspect(config).warnings == ()
+    manifest = made.path.with_name(f"{made.path.name}.manifest.json")
+    log = config.backup_dir / "log.jsonl"
+    for path in (made.path, manifest, log):
+        path.chmod(0o640)
+        assert open_to_others(config.backup_dir) == [path]
+        (said,) = dbtasks.inspect(config).warnings
+        assert said == (
+            f"{path} is open to other users (mode 0640): chmod -R go-rwx {shlex.quote(str(config.backup_dir))}"
+        )
+        path.chmod(0o600)
+    for folder in (config.backup_dir, made.path.parent):
+        folder.chmod(0o755)
+        assert open_to_others(config.backup_dir) == [folder]
+        folder.chmod(0o700)
+    subprocess.run(["chmod", "-R", "a+rX", str(config.backup_dir)], check=True)
+    (said,) = dbtasks.inspect(config).warnings
+    assert " more in " in said
+    subprocess.run(said.rpartition(": ")[2], shell=True, check=True)
+    report = dbtasks.inspect(config)
+    assert report.warnings == ()
+    assert report.problems == ()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ("DATABASE_URL=postgresql://app:hidden@localhost/shop", True),
+        ("POSTGRES_PASSWORD=hidden", True),
+        ("AWS_SECRET_ACCESS_KEY=hidden", True),
+        ("DATABASE_URL=postgresql://app@localhost/shop", False),
+        ("DATABASE_URL=sqlite:///app.db", False),
+        ("POSTGRES_PASSWORD_FILE=/run/secrets/password", False),
+        ("POSTGRES_PASSWORD=", False),
+    ],
+)
+def test_g20_a_dotenv_that_others_can_read_is_told_when_it_holds_a_password(
+    tmp_path: Path, line: str, secret: bool
+) -> None:
+    make(tmp_path / "app.db")
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"{line}\n")
+    dotenv.chmod(0o644)
+    config = settings(tmp_path)
+    found = [text for text in dbtasks.inspect(config).warnings if str(dotenv) in text]
+    assert bool(found) is secret
+    assert not any("hidden" in text for text in found)
+    if secret:
+        assert found[0].endswith(f"(mode 0644): chmod 600 {shlex.quote(str(dotenv))}")
+        dotenv.chmod(0o600)
+        assert not any(str(dotenv) in text for text in dbtasks.inspect(config).warnings)
+
+
+# -- what --check fails on ------------------------------------------------------------
+
+
+def test_a_database_that_is_away_is_a_problem_and_everything_else_is_still_told(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    path.unlink()
+    report = dbtasks.inspect(config)
+    assert report.problems == ("app.db is missing",)
+    assert (report.state, report.facts) == (TargetState.MISSING, None)
+    assert report.store.latest is not None
+    assert report.store.latest.id == made.id
+    assert report.forecast is not None
+
+
+def test_a_server_that_is_away_is_a_problem_and_everything_else_is_still_told(tmp_path: Path) -> None:
+    config = dbtasks.load_settings(
+        tmp_path, environ={}, url="postgresql://app:hidden@127.0.0.1:1/shop", via="host"
+    )
+    report = dbtasks.inspect(config)
+    (problem,) = report.problems
+    assert "127.0.0.1" in problem
+    assert "hidden" not in str(report)
+    assert [(r.route, r.usable) for r in report.routes] == [
+        ("container", False),
+        ("host", False),
+        ("python", False),
+    ]
+    assert all(route.why for route in report.routes)
+    assert report.store.policy.startswith("Per database")
+
+
+def test_no_database_at_all_is_a_problem(tmp_path: Path) -> None:
+    report = dbtasks.inspect(dbtasks.load_settings(tmp_path, environ={}, via="host"))
+    assert report.target is None
+    assert any("no database is configured" in text for text in report.problems)
+
+
+def test_a_newest_backup_that_is_damaged_is_a_problem_an_older_one_a_warning(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    older, newest = dbtasks.backup(config), dbtasks.backup(config)
+    for backup in (older, newest):
+        backup.path.write_bytes(backup.path.read_bytes()[:-1])
+        report = dbtasks.inspect(config)
+        if backup is older:
+            assert report.problems == ()
+            assert f"damaged backups, which count for nothing: {older.id}" in report.warnings
+            assert report.store.latest is not None
+            assert report.store.latest.id == newest.id
+    assert report.problems[0].startswith(f"the newest backup, {newest.id}, is damaged")
+    assert set(report.store.damaged) == {older.id, newest.id}
+    assert report.store.latest is None
+
+
+def test_a_next_backup_that_will_not_fit_is_a_problem(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    assert dbtasks.inspect(config).forecast is None
+    made = dbtasks.backup(config)
+    report = dbtasks.inspect(config)
+    assert report.problems == ()
+    assert report.forecast is not None
+    assert (report.forecast.size_bytes, report.forecast.based_on) == (made.manifest.size_bytes, 1)
+    # its line in the log says that the last one was larger than any disk
+    log = config.backup_dir / "log.jsonl"
+    line = json.loads(log.read_text())
+    log.write_text(json.dumps({**line, "size_bytes": 1 << 60}) + "\n")
+    report = dbtasks.inspect(config)
+    assert report.forecast is not None
+    assert not report.forecast.fits
+    assert any("the next backup will not fit" in text for text in report.problems)
+
+
+# -- what the server says of itself ----------------------------------------------------
+
+
+def test_the_largest_tables_are_named_with_all_that_belongs_to_them(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    pg_db.run("""
+        CREATE TABLE small (a int);
+        INSERT INTO small VALUES (1);
+        CREATE TABLE "Large.one" (id int PRIMARY KEY, body text);
+        INSERT INTO "Large.one" SELECT g, repeat('x', 500) FROM generate_series(1, 2000) g;
+        CREATE TABLE parts (id int, day int) PARTITION BY LIST (day);
+        CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+        CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
+        INSERT INTO parts SELECT g, g % 2 + 1 FROM generate_series(1, 4000) g;
+    """)
+    report = dbtasks.inspect(pg_settings(tmp_path, pg_db))
+    assert report.survey is not None
+    named = [table.name for table in report.survey.largest]
+    assert named == ['public."Large.one"', "public.parts", "public.small"]
+    ((total,),) = pg_db.run("SELECT pg_total_relation_size('\"Large.one\"')")
+    assert report.survey.largest[0].size_bytes == total
+    assert report.survey.started_at is not None
+
+
+def test_a_table_that_somebody_holds_delays_nothing_and_hides_only_the_sizes(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    pg_db.run("CREATE TABLE t (a int)")
+    with contextlib.closing(pg_db.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        report = dbtasks.inspect(pg_settings(tmp_path, pg_db))
+    assert report.survey is not None
+    assert report.survey.largest == ()
+    assert report.survey.sizes_unknown
+    assert report.survey.started_at is not None
+    assert report.facts is not None
+    assert report.problems == ()
+
+
+def test_each_way_to_the_server_is_told_and_which_one_is_used(tmp_path: Path, pg_db: PgDatabase) -> None:
+    report = dbtasks.inspect(pg_settings(tmp_path, pg_db))
+    container, host, python = report.routes
+    assert (host.route, host.usable, host.used) == ("host", True, True)
+    assert [tool.name for tool in host.tools] == ["pg_dump", "pg_restore", "psql"]
+    assert "Docker is not running here" in container.why
+    assert "not in this version" in python.why
+
+
+def test_a17_a_way_whose_tools_are_older_than_the_server_is_not_usable(
+    tmp_path: Path, pg_db: PgDatabase, pg16: PgServer
+) -> None:
+    report = dbtasks.inspect(pg_settings(tmp_path, pg_db, pg_bin=str(pg16.bin)))
+    host = report.routes[1]
+    assert not host.usable
+    assert "is older than the server 18." in host.why
+
+
+def test_tools_that_are_missing_are_named(tmp_path: Path, pg_db: PgDatabase) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in ("pg_dump", "pg_restore"):
+        (folder / tool).symlink_to(pg_db.server.bin / tool)
+    host = dbtasks.inspect(pg_settings(tmp_path, pg_db, pg_bin=str(folder))).routes[1]
+    assert host.usable
+    assert host.why.endswith("psql missing")
+    host = dbtasks.inspect(pg_settings(tmp_path, pg_db, pg_bin=str(folder), format="sql")).routes[1]
+    assert not host.usable
+    assert "psql was not found" in host.why
+
+
+# -- the screen ----------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1", "LC_ALL": "C"}])
+def test_forty_columns_hold_every_line_but_for_long_words(project: Project, environ: dict[str, str]) -> None:
+    project.mount()
+    make(project.root / "app.db")
+    project.dotenv("DATABASE_URL=sqlite:///app.db\n")
+    assert project.invoke("db.backup").returncode == 0
+    seen = at_terminal(project, "db.info", columns=40, **environ)
+    assert seen.returncode == 0
+    assert "\x1b" not in seen.text
+    for line in seen.lines:
+        assert len(line) <= 40 or len(line.split()) <= 2, line
+    words = " ".join(seen.text.split())
+    for text in ("Database app.db", "the newest 3 stay; never fewer than 1 backup.", "keep = 3", "newest"):
+        assert text in words
 
 
 def test_migration_table_says_where_the_revision_is_read_from(tmp_path: Path) -> None:

@@ -146,7 +146,11 @@ def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
         line = keeper.read_line().split()
         if len(line) != 2:
             raise OperationFailed(f"no private folder could be made in {runner.where}", details=keeper.said)
-        yield Inside(runner, path, (int(line[0]), int(line[1])))
+        try:
+            yield Inside(runner, path, (int(line[0]), int(line[1])))
+        finally:
+            # the end of its input is the word to remove the folder; a keeper that is killed instead leaves it
+            keeper.close()
 
 
 class _Blocks(io.RawIOBase):

@@ -182,15 +182,16 @@ def _warnings(
 
 
 def _holes(settings: Settings, routes: tuple[RouteReport, ...]) -> list[str]:
-    """Name the tools with known holes on every route that a task may take, one line for each release."""
+    """Name the tools with known holes on every route that a task may and can take, one line for each release."""
     try:
         allowed = {str(route) for route in route_order(settings.via)}
     except DbTasksError:
         return []
     found = []
     for route in routes:
-        versions = dict.fromkeys(tool.version for tool in route.tools if tool.holes)
-        for version in versions if route.route in allowed else ():
+        if route.route not in allowed or not route.usable:
+            continue
+        for version in dict.fromkeys(tool.version for tool in route.tools if tool.holes):
             tools = [tool for tool in route.tools if tool.version == version and tool.holes]
             names = ", ".join(tool.name for tool in tools)
             cves = ", ".join(dict.fromkeys(cve for tool in tools for cve in tool.holes))

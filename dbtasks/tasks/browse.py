@@ -81,11 +81,13 @@ def show(call: Call, file: str | None = None) -> Outcome:
     return Outcome(shown, screens.show_lines(shown, utc_now()), documents.show_document(shown))
 
 
-@db_task(help={"check": "End with 10 when something is wrong."})
+@db_task(help={"check": "End with 10 when no backup could be made now, or the newest is damaged."})
 def info(call: Call, check: bool = False) -> Outcome:
-    """Show database, routes, store and settings.
+    """Show database, container, routes, store and settings.
 
-    Each setting is shown with the place its value came from.
+    Each setting is shown with the place its value came from. With --check it
+    ends with 10 when no backup could be made now, or the newest one is
+    damaged; warnings alone are no reason.
 
     Examples:
         invoke db.info
@@ -94,7 +96,7 @@ def info(call: Call, check: bool = False) -> Outcome:
     Exit codes:
         0  done
         2  a setting is wrong
-        10  something is wrong, with --check
+        10  a problem was found, with --check
     """
     from ..clock import utc_now
     from ..console.info import info_document, info_lines

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.holes import MENDED, holes_of, known_holes
+from dbtasks.engines.postgres.holes import HOLES, MENDED, holes_of, known_holes
 from dbtasks.engines.postgres.load import plan_load
 from dbtasks.errors import Refused
 from dbtasks.models import Archive, Format
 from dbtasks.plans import LoadRequest
 from dbtasks.runners import ToolVersion
+from tests.conftest import REPOSITORY
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import engine_on, restore
 from tests.postgres.rich import archive_of, count
@@ -144,3 +145,12 @@ def test_a_backup_warns_in_one_line_of_a_pg_dump_with_holes_and_of_no_other_tool
     assert made("18.4").manifest.warnings == ()
     (said,) = made("18.3").manifest.warnings
     assert said == "pg_dump 18.3 has known security holes, which 18.7 mends (CVE-2026-6477)"
+
+
+def test_the_page_of_db_info_names_every_hole_its_tools_and_the_releases_that_mend_it() -> None:
+    page = (REPOSITORY / "docs" / "info.md").read_text("utf-8")
+    for hole in HOLES:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {hole.cve}")]
+        _, _, tools, releases, _ = (cell.strip() for cell in row.split("|"))
+        assert tuple(tools.split(", ")) == hole.tools
+        assert releases == ", ".join(f"{major}.{minor}" for major, minor in hole.mended.items())

@@ -71,9 +71,7 @@ class LocalStore:
                 f"others may write to the backup folder {self.root}", hint=f"chmod go-w {self.root}"
             )
         try:
-            write_new(self.root / ".gitignore", b"*\n")
-        except FileExistsError:
-            pass
+            _write_gitignore(self.root / ".gitignore")
         except OSError as exc:
             raise unusable(self.root, exc) from exc
 
@@ -336,6 +334,17 @@ class OutputFolder(LocalStore):
         """
         if not self.root.is_dir():
             raise StoreUnusable(f"there is no folder {self.root}", hint=f"mkdir -p {self.root}")
+
+
+def _write_gitignore(path: Path) -> None:
+    """Keep the backups out of the project's repository; a file of the user's stays as it is."""
+    text = b"*\n"
+    try:
+        write_new(path, text)
+    except FileExistsError:
+        if is_plain_file(path) and path.stat().st_size == 0:
+            # a run was killed between making and filling it
+            path.write_bytes(text)
 
 
 def _link(source: Path, final: Path) -> None:

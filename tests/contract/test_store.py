@@ -233,6 +233,12 @@ class TestLocalFiles:
             "daily/shop_20260224T150320Z_k3f9a1.dump.manifest.json",
         }
 
+    def test_a08_a_gitignore_that_a_killed_run_left_empty_is_filled_by_the_next(self, local):
+        local.root.mkdir(mode=0o700)
+        (local.root / ".gitignore").touch()
+        local.prepare()
+        assert (local.root / ".gitignore").read_text() == "*\n"
+
     def test_a_gitignore_of_the_users_is_kept(self, local):
         local.root.mkdir(mode=0o700)
         (local.root / ".gitignore").write_text("!keep\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.conftest import Project
 
-__all__ = ["Ended", "Pace", "kill_some_time", "pace_of", "processes_of"]
+__all__ = ["STEPS", "Ended", "Pace", "kill_some_time", "pace_of", "processes_of"]
 
 PHASES = ("dump", "pack", "verify", "publish", "remove")
 """What a run says on stderr as it goes, at the beginning of a line."""

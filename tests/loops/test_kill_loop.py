@@ -19,7 +19,7 @@ from tests.fix_postgres import PgDatabase
 
 from .bank import changing
 from .keeper import KEEP, Keeper, Run
-from .killing import kill_some_time, pace_of
+from .killing import STEPS, kill_some_time, pace_of
 from .places import ContainerPlace, HostPlace, Place, SqlitePlace
 
 pytestmark = [
@@ -89,6 +89,8 @@ def _kill(place: Place, keeper: Keeper, kills: int, dice: random.Random) -> int:
     keeper.pile_up()
     paces[CLEANUP] = pace_of(place.project, ("db.cleanup", "--keep=1", *CLEANUP), keeper.environ)
     keeper.accept()
+    phases = {phase for pace in paces.values() for phase, _ in pace.phases}
+    assert phases >= STEPS.keys(), "what runs say as they go has changed: the blows would miss"
     dead = 0
     while dead < kills:
         kind = CLEANUP if dice.random() < 0.4 else dice.choice(place.variants)

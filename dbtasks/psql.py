@@ -72,7 +72,7 @@ class PsqlSession:
             self._psql.write(text.encode() + tail.encode())
             self._psql.flush()
         except CommandFailed as exc:
-            raise self._gone(exc.details) from exc
+            raise self._gone(exc.details or exc.message) from exc
         lines, outcome = self._until_mark()
         message, _ = self._until_mark()
         _, failed, *code = outcome.split()
@@ -100,7 +100,7 @@ class PsqlSession:
                 self._psql.write(b"\n")
                 self._psql.flush()
             except CommandFailed as exc:
-                return exc.details
+                return exc.details or exc.message
             time.sleep(0.02)
         return self._psql.said
 

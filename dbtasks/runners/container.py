@@ -20,7 +20,7 @@ from ..events import CommandStarted, OnEvent, ignore
 from ..secrets import Secret, redact
 from ..streams import BLOCK_BYTES
 from . import Command, ToolFolder, ToolVersion
-from .docker import describe, look
+from .docker import look
 from .exec_stream import UNKNOWN, ContainerInput, ContainerOutput, Exec
 from .host import VERSION
 from .inside import kept_folder
@@ -70,9 +70,9 @@ class ContainerRunner:
     @property
     def life(self) -> str:
         """A word for this container since its last start: what an earlier life left behind is nobody's any more."""
-        container = describe(self._container.attrs)
-        started = hashlib.sha256(container.started_at.encode()).hexdigest()
-        return f"{container.id[:12]}-{started[:8]}"
+        seen = look(self._container.client, self._container.id)
+        started = hashlib.sha256((seen.started_at if seen else "").encode()).hexdigest()
+        return f"{self._container.id[:12]}-{started[:8]}"
 
     def version(self, tool: str) -> ToolVersion:
         """Return the version of a tool in the container; asked once.

@@ -141,7 +141,7 @@ def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
     """
     life = f"{PLACE}-{runner.life}"
     path = f"{life}-{secrets.token_hex(8)}"
-    command = Command("sh", ("-c", KEEPER, "sh", path, f"{PLACE}-{runner.life.partition('-')[0]}", life))
+    command = Command("sh", ("-c", KEEPER, "sh", path, life.rpartition("-")[0], life))
     with runner.writing(command, output=True, announce=False, watched=False) as keeper:
         line = keeper.read_line().split()
         if len(line) != 2:

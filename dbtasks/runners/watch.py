@@ -39,11 +39,16 @@ class Watch:
 
     def add(self, pid: str) -> None:
         """Put a process on the list."""
-        if self._list is None:
-            command = Command("sh", ("-c", SCRIPT))
-            self._list = self._open.enter_context(
-                self._runner.writing(command, announce=False, watched=False)
-            )
+        if self._list is not None:
+            try:
+                self._list.write(f"+ {pid}\n".encode())
+            except DbTasksError:
+                # the container was started anew: the shell went with its former life
+                self.close()
+            else:
+                return
+        command = Command("sh", ("-c", SCRIPT))
+        self._list = self._open.enter_context(self._runner.writing(command, announce=False, watched=False))
         self._list.write(f"+ {pid}\n".encode())
 
     def remove(self, pid: str) -> None:

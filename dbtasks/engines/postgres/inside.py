@@ -14,8 +14,10 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import (
+    CommandFailed,
     ContainerStopped,
     DatabaseMissing,
+    DbTasksError,
     LoginRefused,
     RouteUnavailable,
     TargetUnreachable,
@@ -65,6 +67,7 @@ class ContainerAccess:
         self._secrets = target.secrets
         self._on_event = on_event
         self._laid_down = ExitStack()
+        self._laid_in = ""
         self._answered = False
 
     @cached_property
@@ -111,7 +114,7 @@ class ContainerAccess:
                 session = self._log_in(stack, database)
             except DatabaseMissing:
                 raise
-            except (TargetUnreachable, ContainerStopped) as exc:
+            except (TargetUnreachable, ContainerStopped, CommandFailed) as exc:
                 if over:
                     raise self._not_up(exc) from exc
             else:
@@ -141,17 +144,14 @@ class ContainerAccess:
                 )
             )
 
-    def _not_up(self, exc: TargetUnreachable | ContainerStopped) -> TargetUnreachable | RouteUnavailable:
+    def _not_up(self, exc: DbTasksError) -> TargetUnreachable | RouteUnavailable:
         """Say how the container is whose server does not answer."""
         name, wait = self.container.name, self._settings.wait
         waited = f" after {wait:g} s" if wait else ""
         seen = look(self._client, self.container.id)
         if seen is None or not seen.is_running:
-            state = seen.condition if seen else "gone"
-            hint = f"docker logs {name}" if seen and seen.status == "exited" else self.container.helps
-            return ContainerStopped(
-                f"container {name} is {state}{waited}", details=exc.details, hint=seen.helps if seen else hint
-            )
+            state, hint = (seen.condition, seen.helps) if seen else ("gone", self.container.helps)
+            return ContainerStopped(f"container {name} is {state}{waited}", details=exc.details, hint=hint)
         if seen.health == "unhealthy":
             return TargetUnreachable(
                 f"container {name} is unhealthy, and its server does not answer{waited}",
@@ -184,7 +184,9 @@ class ContainerAccess:
     def _another_way(self, said: str) -> bool:
         """Prepare the next way in that the server's words point to; False when there is none left."""
         lead = self.runner.environment
-        if "no password supplied" in said and self._password and "PGPASSFILE" not in lead:
+        # a container that was started anew has lost what lay in there
+        if "no password supplied" in said and self._password and self._laid_in != self.runner.life:
+            self._laid_in = self.runner.life
             folder = self._laid_down.enter_context(kept_folder(self.runner))
             lead["PGPASSFILE"] = folder.write("passfile", passfile(self._password).encode())
             return True

@@ -1,0 +1,379 @@
+"""Every state a container and its engine can be in, on real ones: named, with the command that helps."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbtasks.errors import CommandFailed, RouteUnavailable
+from dbtasks.runners import Command
+from dbtasks.runners.container import ContainerRunner
+from tests.conftest import Project
+from tests.docker.test_container_route import left_inside, run
+from tests.docker.test_password_inside import eventually
+from tests.fix_docker import Box
+
+SECOND = 1_000_000_000
+ASLEEP = ["sleep", "infinity"]
+PGDATA = "/var/lib/postgresql/data"
+
+
+@pytest.fixture
+def ask(project: Project) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a task on a container by its name."""
+    project.mount()
+
+    def asked(box: Box, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return run(project, *arguments, DATABASE_URL=f"postgresql://postgres@{box.name}/shop", **environ)
+
+    return asked
+
+
+@pytest.fixture
+def own(start_box: Callable[..., Box]) -> Iterator[Callable[..., Box]]:
+    """Start a container that goes with the test."""
+    made: list[Box] = []
+
+    def start(**options: Any) -> Box:
+        made.append(start_box(publish=False, **options))
+        return made[-1]
+
+    yield start
+    for box in made:
+        with contextlib.suppress(Exception):
+            box.container.unpause()
+        box.container.remove(force=True, v=True)
+
+
+def check(command: list[str]) -> dict[str, Any]:
+    return {"test": ["CMD", *command], "interval": SECOND // 2, "timeout": 5 * SECOND, "retries": 1}
+
+
+def has(box: Box, **state: str) -> bool:
+    box.container.reload()
+    seen = box.container.attrs["State"]
+    health = (seen.get("Health") or {}).get("Status", "")
+    return state.get("status", seen["Status"]) == seen["Status"] and state.get("health", health) == health
+
+
+# -- containers that take no commands ----------------------------------------------------
+
+
+def test_a_paused_container_is_named_with_the_command_that_unpauses_it(ask: Any, own: Any):
+    box = own(wait=False)
+    box.container.pause()
+    ran = ask(box, "db.backup", "--via=container")
+    assert ran.returncode == 3
+    assert f"container {box.name} is paused" in ran.stderr
+    assert f"docker unpause {box.name}" in ran.stderr
+
+
+def test_a_container_that_keeps_restarting_is_named_with_its_log(ask: Any, own: Any):
+    box = own(wait=False, command=["sh", "-c", "exit 1"], restart_policy={"Name": "always"})
+    assert eventually(lambda: has(box, status="restarting"))
+    ran = ask(box, "db.backup", "--via=container", "--wait=1")
+    assert ran.returncode == 3
+    assert box.name in ran.stderr
+    assert f"docker logs {box.name}" in ran.stderr
+
+
+def test_a_container_that_was_never_started_is_named_with_the_command_that_starts_it(
+    docker_client: Any, pg_image: str, ask: Any
+):
+    container = docker_client.containers.create(pg_image)
+    try:
+        ran = ask(
+            Box(container, container.name, None, "postgres", "", "shop"), "db.backup", "--via=container"
+        )
+    finally:
+        container.remove()
+    assert ran.returncode == 3
+    assert f"container {container.name} is created but was never started" in ran.stderr
+    assert f"docker start {container.name}" in ran.stderr
+
+
+def test_a_container_that_stops_while_it_is_waited_for_is_named(own: Any, project: Project):
+    project.mount()
+    box = own(wait=False, command=ASLEEP)
+    waiting = project.start("db.backup", "--wait=10", DATABASE_URL=f"postgresql://postgres@{box.name}/shop")
+    assert eventually(lambda: [line for line in box.processes() if line != "sleep infinity"][1:])
+    box.container.kill()
+    _, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == 3
+    assert f"container {box.name} is exited after 10 s" in told
+    assert f"docker start {box.name}" in told
+
+
+# -- servers that take no connections ------------------------------------------------------
+
+
+def test_a_server_that_is_still_starting_is_waited_for(ask: Any, own: Any):
+    box = own(wait=False, command=["sh", "-c", "sleep 3; exec /entry.sh"])
+    at_once = ask(box, "db.backup")
+    assert at_once.returncode == 3
+    assert f"the server in container {box.name} does not answer" in at_once.stderr
+    assert "--wait=30" in at_once.stderr
+    waited = ask(box, "db.backup", "--wait=60")
+    assert waited.returncode == 0, waited.stderr
+    assert "warning" not in waited.stderr
+
+
+def test_when_the_wait_is_over_it_is_said_how_long_it_was(ask: Any, own: Any):
+    box = own(wait=False, command=ASLEEP)
+    ran = ask(box, "db.backup", DBTASKS_WAIT="1.5")
+    assert ran.returncode == 3
+    assert f"the server in container {box.name} does not answer after 1.5 s" in ran.stderr
+    assert "is the server running" in ran.stderr.lower()
+
+
+def test_a_server_in_recovery_says_that_it_is_starting_up(ask: Any, own: Any, project: Project):
+    box = own()
+    box.sql("ALTER SYSTEM SET restore_command = 'sleep 600'")
+    box.sql("ALTER SYSTEM SET hot_standby = off")
+    box.container.exec_run(["sh", "-c", f"echo > {PGDATA}/standby.signal"])
+    box.container.restart(timeout=5)
+    ran = ask(box, "db.backup", "--wait=1")
+    assert ran.returncode == 3
+    assert f"the server in container {box.name} is still starting after 1 s" in ran.stderr
+    assert "the database system is starting up" in ran.stderr
+    assert f"docker logs {box.name} shows what it does" in ran.stderr
+    # somebody mends it and restarts the container while the next run waits
+    url = f"postgresql://postgres@{box.name}/shop"
+    waiting = project.start("db.backup", "--wait=90", DATABASE_URL=url)
+    time.sleep(2)
+    box.container.exec_run(["rm", f"{PGDATA}/standby.signal"])
+    box.container.restart(timeout=5)
+    _, told = waiting.communicate(timeout=110)
+    assert waiting.returncode == 0, told
+
+
+def test_an_unhealthy_container_whose_server_answers_is_used_with_a_warning(ask: Any, own: Any):
+    box = own(healthcheck=check(["false-is-not-there"]))
+    assert eventually(lambda: has(box, health="unhealthy"))
+    ran = ask(box, "db.backup")
+    assert ran.returncode == 0, ran.stderr
+    assert (
+        f"warning: container {box.name} is unhealthy; its server answers and is used (docker logs {box.name})"
+        in ran.stderr
+    )
+
+
+def test_an_unhealthy_container_whose_server_does_not_answer_is_exit_3(ask: Any, own: Any):
+    box = own(wait=False, command=ASLEEP, healthcheck=check(["false-is-not-there"]))
+    assert eventually(lambda: has(box, health="unhealthy"))
+    ran = ask(box, "db.backup")
+    assert ran.returncode == 3
+    assert f"container {box.name} is unhealthy, and its server does not answer" in ran.stderr
+    assert f"docker logs {box.name}" in ran.stderr
+
+
+def test_a_health_check_that_is_still_starting_is_waited_for(ask: Any, own: Any, project: Project):
+    box = own(healthcheck=check(["sh", "-c", "test -e /tmp/well"]) | {"start_period": 600 * SECOND})
+    at_once = ask(box, "db.backup")
+    assert at_once.returncode == 0, at_once.stderr
+    assert f"container {box.name} is still starting by its health check; its server answers" in at_once.stderr
+    waiting = project.start("db.backup", "--wait=90", DATABASE_URL=f"postgresql://postgres@{box.name}/shop")
+    assert eventually(lambda: [line for line in box.processes() if "psql" in line])
+    assert box.container.exec_run(["sh", "-c", "echo > /tmp/well"]).exit_code == 0
+    _, told = waiting.communicate(timeout=110)
+    assert waiting.returncode == 0, told
+    assert "warning" not in told
+    assert has(box, health="healthy")
+
+
+# -- Docker itself ---------------------------------------------------------------------------
+
+KNOCK = """
+import os, sys
+import docker
+from dbtasks.errors import RouteUnavailable
+from dbtasks.runners.docker import docker_client
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    with docker_client():
+        print("got in")
+except RouteUnavailable as exc:
+    print(exc.message, "|", exc.hint)
+"""
+
+
+def test_a_user_who_may_not_talk_to_docker_is_told_the_command_that_helps(project: Project):
+    folder = Path(tempfile.mkdtemp(prefix="dbtasks-sock-"))
+    folder.chmod(0o755)
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / "docker.sock"))
+            listening.listen()
+            (folder / "docker.sock").chmod(0o660 if os.geteuid() == 0 else 0)
+            ran = subprocess.run(
+                [sys.executable, "-W", "error", "-c", KNOCK],
+                env=project.environ(DOCKER_HOST=f"unix://{folder}/docker.sock"),
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+    finally:
+        shutil.rmtree(folder)
+    assert ran.stdout == (
+        "this user may not talk to Docker | add the user to the group docker"
+        " (sudo usermod -aG docker $USER), or use --via=host\n"
+    )
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "place", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x", "ssh://nobody@127.0.0.1:1"]
+)
+def test_a_docker_host_that_leads_nowhere_is_named(project: Project, place: str):
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", KNOCK],
+        env=project.environ(DOCKER_HOST=place),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.startswith(f"Docker is not running here: nothing answers at DOCKER_HOST={place}")
+    assert "correct DOCKER_HOST" in ran.stdout
+    assert ran.stderr == ""
+
+
+class Between:
+    """Stands between a client and Docker's socket, until it is cut."""
+
+    def __init__(self, real: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dbtasks-between-"))
+        self.url = f"unix://{self.folder}/docker.sock"
+        self._real = real.removeprefix("unix://")
+        self._open: list[socket.socket] = []
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self.folder / "docker.sock"))
+        self._listening.listen()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.socket(socket.AF_UNIX)
+                self._open += [near, far]
+                far.connect(self._real)
+                for pair in ((near, far), (far, near)):
+                    thread = threading.Thread(target=self._carry, args=pair, daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+
+    @staticmethod
+    def _carry(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """Be gone, as an engine that was stopped."""
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._threads[0].join()
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._open:
+            end.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def between(docker_client: Any) -> Iterator[Between]:
+    made = Between(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    yield made
+    made.cut()
+
+
+def forget_sockets() -> None:
+    """The library leaves the sockets open with which it could not connect: not a leak of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def test_docker_that_stops_answering_in_the_middle_is_named_and_nothing_runs_on(between: Between, box: Box):
+    import docker
+
+    client = docker.DockerClient(base_url=between.url, timeout=10)
+    try:
+        runner = ContainerRunner(client.containers.get(box.container.id))
+        with (
+            pytest.raises(CommandFailed, match="sleep broke off: Docker stopped answering"),
+            runner.reading(Command("sleep", ("691",))) as source,
+        ):
+            assert eventually(lambda: [line for line in box.processes() if "sleep 691" in line])
+            between.cut()
+            source.read()
+        with pytest.raises(RouteUnavailable, match="Docker stopped answering"):
+            runner.run(Command("true"))
+        runner.close()
+    finally:
+        client.close()
+        forget_sockets()
+    assert eventually(lambda: not [line for line in box.processes() if "sleep 691" in line])
+    assert left_inside(box) == []
+
+
+def test_a_backup_that_loses_docker_fails_and_lists_nothing(
+    between: Between, box: Box, project: Project, ask: Any
+):
+    box.sql("CREATE TABLE IF NOT EXISTS public.held (a int)")
+    url = f"postgresql://postgres@{box.name}/shop"
+    with holding(box, "public.held"):
+        running = project.start("db.backup", DATABASE_URL=url, DOCKER_HOST=between.url)
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        assert eventually(lambda: box.sql(waits) != "0")
+        between.cut()
+        _, told = running.communicate(timeout=60)
+    assert running.returncode in (3, 9), told
+    assert "Docker stopped answering" in told
+    assert "bug" not in told
+    assert '"backups": []' in ask(box, "db.list", "--json").stdout
+    assert eventually(lambda: left_inside(box) == [])
+    assert eventually(lambda: not [line for line in box.processes() if "psql -X" in line])
+
+
+@contextlib.contextmanager
+def holding(box: Box, table: str) -> Iterator[None]:
+    """Lock a table so that a dump has to wait for it."""
+    statement = f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)"
+    api = box.container.client.api
+    created = api.exec_create(
+        box.container.id, ["psql", "--no-psqlrc", "-U", box.user, "-d", box.database, "-c", statement]
+    )
+    api.exec_start(created["Id"], detach=True)
+    held = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted"
+    assert eventually(lambda: box.sql(held) != "0")
+    try:
+        yield
+    finally:
+        box.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%ACCESS EXCLUSIVE%' AND pid <> pg_backend_pid()"
+        )

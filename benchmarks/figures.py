@@ -22,6 +22,8 @@ class Result:
     row: Row
     value: float | None
     why_not: str = ""
+    spread: tuple[float, float] | None = None
+    """The lowest and the highest of the rounds; None where the figure is not a median."""
 
     @property
     def reached(self) -> bool | None:
@@ -39,24 +41,27 @@ def result_of(row: Row, samples: Sequence[Sample], broken: Mapping[str, str]) ->
     for name in filter(None, needed):
         if not any(sample.contender == name for sample in samples):
             return Result(row, None, broken.get(name, "not measured"))
-    return Result(row, _value(row, samples))
+    values = _values(row, samples)
+    spread = (min(values), max(values)) if len(values) > 1 else None
+    return Result(row, statistics.median(values), spread=spread)
 
 
-def _value(row: Row, samples: Sequence[Sample]) -> float:
+def _values(row: Row, samples: Sequence[Sample]) -> list[float]:
+    """Return the figure of each round, or the only one there is."""
     if row.figure is Figure.FLAT:
         full, *others = (
             max(sample.own_peak_mb for sample in samples if sample.contender == f"{row.contender}, {size}")
             for size in (BIG, TENTH, WIDE)
         )
-        return max(abs(other / full - 1) for other in others)
+        return [max(abs(other / full - 1) for other in others)]
     ours = {sample.round: sample for sample in samples if sample.contender == row.contender}
     if row.figure is Figure.PEAK:
-        return max(sample.own_peak_mb for sample in ours.values())
+        return [max(sample.own_peak_mb for sample in ours.values())]
     if row.figure is Figure.SECONDS:
-        return statistics.median(sample.seconds[row.part] for sample in ours.values())
+        return [sample.seconds[row.part] for sample in ours.values()]
     theirs = {sample.round: sample for sample in samples if sample.contender == row.yardstick}
     pairs = [(ours[number], theirs[number]) for number in sorted(ours.keys() & theirs.keys())]
-    return statistics.median(_compared(row, our, their) for our, their in pairs)
+    return [_compared(row, our, their) for our, their in pairs]
 
 
 def _compared(row: Row, our: Sample, their: Sample) -> float:

@@ -19,10 +19,28 @@ FULL_SCALE = 0.9
 """From here on the aims, which are those of about 1 GB, are judged."""
 LONGEST_BAR = 4.0
 BUSY = 1.0
+NUMBERS = {
+    Figure.RATIO: "{:.2f}",
+    Figure.SIZE: "{:.2f}",
+    Figure.MORE_SECONDS: "{:+.2f}",
+    Figure.MORE_CPU: "{:+.1f}",
+    Figure.SECONDS: "{:.3f}",
+    Figure.PEAK: "{:.0f}",
+    Figure.FLAT: "{:.1%}",
+}
+UNITS = {
+    Figure.RATIO: "",
+    Figure.SIZE: " of its bytes",
+    Figure.MORE_SECONDS: " s",
+    Figure.MORE_CPU: " ms of CPU",
+    Figure.SECONDS: " s",
+    Figure.PEAK: " MB",
+    Figure.FLAT: " apart",
+}
 HEADER = """# Measured
 
-Written by `invoke bench`. Each command runs in turns with its yardstick (A B C, A B C); a ratio is taken pair by pair and its median shown, so it
-says more than the seconds do, which are this machine's. {conditions}
+Written by `invoke bench`. Each command runs in turns with its yardstick (A B C, A B C); a ratio is taken pair by pair, and the
+median shown with the lowest and the highest, so it says more than the seconds do, which are this machine's. {conditions}
 
 ![Ratios to the yardsticks]({picture})
 
@@ -95,6 +113,8 @@ def _row(result: Result, *, judged: bool) -> str:
         figure, reached = f"– ({_short(result.why_not)})", "–"
     else:
         figure = _shown(row.figure, result.value)
+        if result.spread and row.figure is not Figure.SIZE:
+            figure += " ({}–{})".format(*(NUMBERS[row.figure].format(end) for end in result.spread))
         reached = {True: "yes", False: "**no**", None: "–"}[result.reached]
         if not judged and row.figure in (Figure.RATIO, Figure.SIZE):
             reached = "–"
@@ -103,16 +123,7 @@ def _row(result: Result, *, judged: bool) -> str:
 
 
 def _shown(figure: Figure, value: float) -> str:
-    texts = {
-        Figure.RATIO: f"{value:.2f}",
-        Figure.SIZE: f"{value:.2f} of its bytes",
-        Figure.MORE_SECONDS: f"{value:+.2f} s",
-        Figure.MORE_CPU: f"{value:+.1f} ms of CPU",
-        Figure.SECONDS: f"{value:.3f} s",
-        Figure.PEAK: f"{value:.0f} MB",
-        Figure.FLAT: f"{value * 100:.1f} % apart",
-    }
-    return texts[figure]
+    return NUMBERS[figure].format(value) + UNITS[figure]
 
 
 def _short(text: str) -> str:

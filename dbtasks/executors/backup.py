@@ -16,6 +16,7 @@ from ..errors import AlreadyExists, ArchiveDamaged, Damaged, OperationFailed, Us
 from ..events import OnEvent, Phase, Warned, ignore
 from ..journal import Run, recorded
 from ..lock import run_lock
+from ..manifest import is_plain_name
 from ..models import Archive, Backup, Manifest, Proof, Target, Type
 from ..plans import Checked, Dumped, DumpPlan, DumpRequest
 from ..settings import Settings
@@ -158,6 +159,11 @@ def _place(settings: Settings, job: BackupJob) -> LocalStore:
             f"--output: {output} exists already; archives are never overwritten",
             hint="name another file, or a folder",
             state="it was not touched",
+        )
+    if not output.is_dir() and not is_plain_name(output.name):
+        raise UsageError(
+            f"--output: {output.name!r} is no name for an archive",
+            hint="choose one without line breaks and backslashes",
         )
     return OutputFolder(output if output.is_dir() else output.parent)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ArchiveDamaged, WrongEngine
 from ..models import Compression, Format
-from ..stores.local import open_archive
+from ..stores.local import open_archive, translated
 from ..streams import decompressing
 
 __all__ = ["sniff"]
@@ -27,9 +27,10 @@ def sniff(path: Path) -> tuple[Format, Compression]:
 
     Raises:
         ArchiveDamaged: it is empty, or its compression is broken at the start.
+        OperationFailed: the disk does not give it.
         WrongEngine: it is nothing a restore can read; names the tool that made it where known.
     """
-    with open_archive(path) as stream:
+    with translated(f"cannot read {path}"), open_archive(path) as stream:
         head = stream.read(HEAD_BYTES)
         if not head:
             raise ArchiveDamaged(f"{path.name} is empty")

@@ -1,0 +1,163 @@
+"""Faults inside a container, through whole tasks: a full /tmp, a container that is killed, a .psqlrc, another machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dbtasks
+from dbtasks.errors import Busy, DbTasksError, StoreFull
+from dbtasks.events import Event, Phase, Progress
+from dbtasks.models import Format
+from dbtasks.plans import DumpRequest
+from tests.disks import CAN_MOUNT, small_disk
+from tests.fix_docker import Box
+
+ROWS = """
+CREATE TABLE item (id int PRIMARY KEY, name text);
+INSERT INTO item SELECT g, (SELECT string_agg(md5(random()::text), '') FROM generate_series(g, g + 9))
+FROM generate_series(1, 9000) g
+"""
+
+
+def at_phase(name: str, act: Callable[[], object]) -> Callable[[Event], None]:
+    def on_event(event: Event) -> None:
+        if isinstance(event, Phase) and event.name == name:
+            act()
+
+    return on_event
+
+
+def settings(root: Path, box: Box, **flags: Any) -> dbtasks.Settings:
+    root.mkdir(exist_ok=True)
+    return dbtasks.load_settings(root, environ={}, url=box.url(), via="container", **flags)
+
+
+def left_inside(box: Box) -> list[str]:
+    _, out = box.container.exec_run(["sh", "-c", "ls -a /tmp | cat; true"])
+    return [name for name in out.decode().split() if "dbtasks" in name]
+
+
+def eventually(look: Callable[[], bool]) -> bool:
+    for _ in range(100):
+        if look():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+if CAN_MOUNT:
+
+    @pytest.fixture(scope="module")
+    def full(start_box: Callable[..., Box], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+        """A container whose /tmp has room for its sockets and little more."""
+        with small_disk(tmp_path_factory.mktemp("inside") / "tmp", "1m", "1777") as disk:
+            box = start_box(volumes={str(disk): {"bind": "/tmp", "mode": "rw"}})
+            box.sql(ROWS)
+            yield box
+            box.container.remove(force=True, v=True)
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
+    def test_a04_without_room_inside_the_container_nothing_is_published_and_nothing_left(
+        full: Box, tmp_path: Path, format_: Format
+    ) -> None:
+        config = settings(tmp_path, full)
+        with pytest.raises(StoreFull) as caught:
+            dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_, jobs=1)))
+        assert "nothing was published" in caught.value.state
+        assert eventually(lambda: left_inside(full) == [])
+        listed = dbtasks.list_backups(config)
+        assert (listed.backups, listed.foreign) == ((), ())
+
+    @pytest.mark.fault
+    def test_a04_without_room_inside_the_container_no_restore_touches_the_live_database(
+        full: Box, box: Box, tmp_path: Path
+    ) -> None:
+        box.sql("DROP TABLE IF EXISTS item; " + ROWS)
+        made = dbtasks.backup(settings(tmp_path, box))
+        config = settings(tmp_path, full)
+        with pytest.raises(StoreFull):
+            dbtasks.restore(config, dbtasks.plan_restore(config, dbtasks.RestoreJob(str(made.path))))
+        assert full.sql("SELECT count(*) FROM item") == "9000"
+        assert full.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'shop%'") == "1"
+        assert eventually(lambda: left_inside(full) == [])
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(("format_", "moment"), [(Format.CUSTOM, "first bytes"), (Format.DIRECTORY, "dump")])
+def test_a11_a_container_that_is_killed_during_a_backup_leaves_nothing_and_is_named(
+    start_box: Callable[..., Box], tmp_path: Path, format_: Format, moment: str
+) -> None:
+    box = start_box()
+    box.sql(ROWS)
+    config = settings(tmp_path, box)
+    request = DumpRequest(format=format_, jobs=1)
+    first = dbtasks.backup(config, dbtasks.BackupJob(request=request))
+    ended: list[bool] = []
+
+    def end_it(event: Event) -> None:
+        reached = (
+            isinstance(event, Progress) if moment == "first bytes" else getattr(event, "name", "") == moment
+        )
+        if reached and not ended:
+            ended.append(True)
+            box.container.kill()
+
+    with pytest.raises(DbTasksError) as caught:
+        dbtasks.backup(config, dbtasks.BackupJob(request=request), on_event=end_it)
+    assert caught.value.exit_code in (3, 9)
+    assert box.name in caught.value.message
+    assert "stopped" in caught.value.message or "it is exited" in caught.value.message
+    listed = dbtasks.list_backups(config)
+    assert [backup.id for backup in listed.backups] == [first.id]
+    assert listed.foreign == ()
+    assert not list(tmp_path.rglob("*.draft"))
+    (run, _) = dbtasks.list_runs(config)
+    assert (run.ok, run.exit_code) == (False, caught.value.exit_code)
+
+
+@pytest.fixture
+def shop(box: Box) -> Iterator[Box]:
+    box.sql("DROP TABLE IF EXISTS item; CREATE TABLE item AS SELECT generate_series(1, 10) AS id")
+    yield box
+    kept = box.sql("SELECT string_agg(datname, ' ') FROM pg_database WHERE datname LIKE 'shop\\_\\_%'")
+    for name in kept.split():
+        box.sql(f'DROP DATABASE "{name}"', "postgres")
+
+
+def test_h08_a_restore_by_a_container_keeps_other_machines_away(shop: Box, tmp_path: Path) -> None:
+    here, there = settings(tmp_path / "here", shop), settings(tmp_path / "there", shop)
+    dbtasks.backup(here)
+    dbtasks.backup(there)
+    waiting = dbtasks.plan_restore(there)
+    refused: list[str] = []
+
+    def come_in_between() -> None:
+        with pytest.raises(Busy) as caught:
+            dbtasks.restore(there, waiting)
+        refused.append(caught.value.message)
+
+    dbtasks.restore(here, dbtasks.plan_restore(here), on_event=at_phase("swap", come_in_between))
+    assert "another restore of shop is under way on this server: dbtasks restore " in refused[0]
+    assert shop.sql("SELECT count(*) FROM item") == "10"
+
+
+def test_g17_a_psqlrc_inside_the_container_changes_nothing(shop: Box, tmp_path: Path) -> None:
+    planted = "\\set AUTOCOMMIT off\n\\set ON_ERROR_ROLLBACK on\n\\echo planted\n\\! touch /tmp/planted\n"
+    write = ["sh", "-c", 'printf "%s" "$1" > "$HOME/.psqlrc"; echo "$HOME"', "sh", planted]
+    code, home = shop.container.exec_run(write)
+    assert code == 0
+    try:
+        config = settings(tmp_path, shop)
+        dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=Format.SQL)))
+        shop.sql("DELETE FROM item")
+        dbtasks.restore(config, dbtasks.plan_restore(config))
+        assert shop.sql("SELECT count(*) FROM item") == "10"
+        assert "planted" not in shop.container.exec_run(["ls", "/tmp"])[1].decode()
+    finally:
+        shop.container.exec_run(["rm", f"{home.decode().strip()}/.psqlrc"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.errors import Declined, Interrupted, LoadFailed, NeedsConfirmation, Refused
+from dbtasks.errors import Busy, Declined, Interrupted, LoadFailed, NeedsConfirmation, Refused
 from dbtasks.events import Event, Phase, Warned
 from dbtasks.guards import consent_needed, nobody_to_ask, settle
 from dbtasks.manifest import dump_manifest
@@ -150,6 +150,27 @@ def test_c07_an_archive_that_is_replaced_while_it_is_restored_is_refused(tmp_pat
         dbtasks.restore(config, plan, on_event=swap)
     assert "is as it was" in caught.value.state
     assert count(path) == 50
+
+
+def test_h05_a_restore_while_a_backup_is_at_work_is_refused_and_the_other_way_round(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    plan, before = dbtasks.plan_restore(config), content(path)
+    refused: list[str] = []
+
+    def refuse(act: Callable[[], object]) -> Callable[[], None]:
+        def attempt() -> None:
+            with pytest.raises(Busy, match=r"another run is working on app\.db") as caught:
+                act()
+            refused.append(caught.value.hint)
+
+        return attempt
+
+    dbtasks.backup(config, on_event=at("dump", refuse(lambda: dbtasks.restore(config, plan))))
+    dbtasks.restore(config, plan, on_event=at("load", refuse(lambda: dbtasks.backup(config))))
+    assert [hint.split()[0] for hint in refused] == ["db.backup", "db.restore"]
+    assert content(path) == before
 
 
 def broken(path: Path, table: str, rows: int) -> None:

@@ -93,9 +93,12 @@ WAYS = (
 )
 
 
+TOOLS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
+
+
 @contextmanager
 def watched_processes() -> Iterator[list[str]]:
-    """Collect every command line of the machine while the block runs."""
+    """Collect every command line of the machine, and the environment of every client tool, while the block runs."""
     seen: set[str] = set()
     stop = threading.Event()
 
@@ -103,7 +106,16 @@ def watched_processes() -> Iterator[list[str]]:
         while not stop.wait(0.001):
             for entry in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    seen.add(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                    line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    seen.add(line)
+                    # what a tool is given beside its arguments: a file's name may stand there, never what is in it
+                    if line.partition(" ")[0].rpartition("/")[2] in TOOLS:
+                        seen.add(
+                            entry.with_name("environ")
+                            .read_bytes()
+                            .replace(b"\0", b" ")
+                            .decode(errors="replace")
+                        )
                 except OSError:
                     continue
 
@@ -135,7 +147,7 @@ def test_g04_g06_a_password_given_in_any_way_stays_out_of_everything_a_backup_an
     assert_no_trace(project.root, "secret")
 
 
-def test_g04_no_command_line_of_the_machine_holds_the_password_during_any_task(
+def test_g04_g05_no_command_line_and_no_tools_environment_holds_the_password_during_any_task(
     project: Project, shop: PgDatabase
 ) -> None:
     project.mount()
@@ -154,6 +166,7 @@ def test_g04_no_command_line_of_the_machine_holds_the_password_during_any_task(
     commands = "\n".join(seen)
     assert "pg_dump" in commands
     assert "pg_restore" in commands
+    assert "PGPASSFILE=" in commands
     assert_silent(commands)
 
 

@@ -200,7 +200,7 @@ def test_json_is_exactly_one_document_whatever_happens(
 @POSIX
 @pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_backup_ends_with_130_one_document_and_nothing_left(
+def test_a10_an_interrupted_backup_ends_with_130_one_document_and_nothing_left(
     shop: Project, number: int
 ) -> None:
     with _slow(shop, "db.backup", "--json", DBTASKS_LOCK_TIMEOUT="60") as (process, unlock):
@@ -610,7 +610,7 @@ def test_closed_streams_stop_nothing(shop: Project, closed: str) -> None:
 
 
 @POSIX
-def test_hostile_names_never_reach_the_terminal_raw(shop: Project) -> None:
+def test_g14_hostile_names_never_reach_the_terminal_raw(shop: Project) -> None:
     path = make(shop.root / "evil\x1b[31m\nname\x07.db")
     name = "ta\x1b]0;title\x07b\nle\x9b\u202e"
     run(path, f'CREATE TABLE "{name}" (a)')
@@ -657,7 +657,7 @@ def test_output_hands_out_one_archive_and_keeps_it_out_of_the_list(shop: Project
     assert len(list((shop.root / "out").glob("*.sqlite3"))) == 2
 
 
-def test_retention_runs_after_a_backup_and_only_after_a_success(shop: Project) -> None:
+def test_h03_retention_runs_after_a_backup_and_only_after_a_success(shop: Project) -> None:
     made = [backed_up(shop) for _ in range(4)]
     assert ids(shop) == made[:0:-1]
     daily = backed_up(shop, "--type=daily")

@@ -533,6 +533,35 @@ class TestLocalFaults:
         assert len(backups(stores[0])) == 1
         assert tree(stores[-1].root) == {".gitignore", "daily"}
 
+    def test_every_byte_is_on_disk_before_it_gets_its_name_and_every_name_before_the_next(
+        self, local, monkeypatch
+    ):
+        """What a power loss may keep of a publication: the order of its calls, as they are made."""
+        calls: list[tuple[str, object]] = []
+        real_sync, real_link = os.fsync, os.link
+
+        def fsync(descriptor: int) -> None:
+            real_sync(descriptor)
+            calls.append(("synced", os.fstat(descriptor).st_ino))
+
+        def link(source: Path, final: Path, **options: bool) -> None:
+            real_link(source, final, **options)
+            calls.append((final.name, os.stat(final).st_ino))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "link", link)
+        made = stored(local)
+        archive, manifest = made.path.stat().st_ino, manifest_path(made).stat().st_ino
+        folder = ("synced", made.path.parent.stat().st_ino)
+        published = [(made.path.name, archive), folder, (manifest_path(made).name, manifest), folder]
+        assert calls[-4:] == published
+        before = calls[:-4]
+        assert {("synced", archive), ("synced", manifest)} <= set(before)
+        calls.clear()
+        local.remove(made)
+        # the manifest's going is on disk before its archive's: a removal cut short leaves no manifest behind
+        assert calls[0] == folder
+
     def test_a_run_killed_at_any_step_of_rewriting_a_manifest_leaves_the_old_or_the_new_one(self, tmp_path):
         stores = killed_at_every_step("rewrite", tmp_path)
         notes = []

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from dbtasks import backup, list_backups, list_runs, load_settings
 from dbtasks.errors import (
     Busy,
+    CannotReach,
     DbTasksError,
     DumpFailed,
     RightMissing,
@@ -125,7 +127,7 @@ def test_a03_dropping_the_database_by_force_is_a_failed_dump(big_db: PgDatabase,
 @pytest.mark.fault
 @pytest.mark.skipif(os.name != "posix", reason="file size limits as POSIX has them")
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a05_a_full_disk_ends_the_dump_and_its_child(
+def test_a04_a05_a06_a_full_disk_ends_the_dump_and_its_child(
     big_db: PgDatabase, tmp_path: Path, format_: Format
 ) -> None:
     import resource
@@ -166,6 +168,33 @@ def gone(database: PgDatabase) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("a session is left")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a closed port", "no such host", "the password", "no such role", "no such database"]
+)
+def test_a01_a_database_that_is_not_reached_leaves_no_backup_and_a_line_in_the_log(
+    pg_db: PgDatabase, tmp_path: Path, wrong: str
+) -> None:
+    good = pg_db.url
+    url = {
+        "a closed port": good.replace(f":{pg_db.server.port}/", ":1/"),
+        "no such host": good.replace("127.0.0.1", "nowhere.invalid"),
+        "the password": good.replace("postgres:", "postgres:wrong"),
+        "no such role": good.replace("postgres:", "nobody_knows:"),
+        "no such database": f"{good}_not",
+    }[wrong]
+    config = load_settings(
+        tmp_path, environ={}, url=url, pg_bin=str(pg_db.server.bin), via="host", connect_timeout="3"
+    )
+    with pytest.raises(CannotReach) as caught:
+        backup(config)
+    assert caught.value.exit_code == 3
+    assert "\n" not in caught.value.message
+    listed = list_backups(config)
+    assert (listed.backups, listed.foreign) == ((), ())
+    (run,) = list_runs(config)
+    assert (run.task, run.ok, run.exit_code) == ("backup", False, 3)
 
 
 def test_a17_pg_dump_16_against_server_18_is_refused_before_any_byte(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,10 +28,14 @@ SLOW_BESIDE = """
     INSERT INTO slow VALUES (1);
 """
 RESTORE = """
-import sys, pathlib, dbtasks
+import signal, sys, pathlib, dbtasks
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 url, tools, root = sys.argv[1:]
 config = dbtasks.load_settings(pathlib.Path(root), environ={}, url=url, pg_bin=tools, via="host", safety_backup="off")
-dbtasks.restore(config, dbtasks.plan_restore(config))
+try:
+    dbtasks.restore(config, dbtasks.plan_restore(config))
+except dbtasks.DbTasksError as exc:
+    print(exc.exit_code, exc.state)
 """
 
 
@@ -42,22 +47,49 @@ def until(condition: Callable[[], object]) -> None:
     raise AssertionError("it never came true")
 
 
+def slow_to_restore(
+    database: PgDatabase, root: Path
+) -> tuple[dbtasks.Settings, Callable[[], list[tuple[int]]]]:
+    """A database whose backup takes a minute to load beside, and who is at it."""
+    database.run(SLOW_BESIDE)
+    config = dbtasks.load_settings(
+        root, environ={}, url=database.url, pg_bin=str(database.server.bin), via="host"
+    )
+    dbtasks.backup(config)
+    database.run("INSERT INTO slow VALUES (2)")
+    asleep = "SELECT pid FROM pg_stat_activity WHERE left(datname, %s) = %s AND wait_event = 'PgSleep'"
+    new = f"{database.name}__new_"
+    return config, lambda: database.server.run("postgres", asleep, (len(new), new))
+
+
+def restoring(database: PgDatabase, root: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RESTORE, database.url, str(database.server.bin), str(root)]
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a10_an_interrupted_restore_ends_its_tools_and_drops_what_it_loaded(
+    pg_db: PgDatabase, tmp_path: Path, number: int
+) -> None:
+    config, loading = slow_to_restore(pg_db, tmp_path)
+    with restoring(pg_db, tmp_path) as parent:
+        until(loading)
+        parent.send_signal(number)
+        said, _ = parent.communicate()
+    assert f"{pg_db.name} was not touched" in said or f"{pg_db.name} is as it was" in said, said
+    assert loading() == []
+    assert databases(pg_db) == [pg_db.name]
+    assert pg_db.run("SELECT a FROM slow ORDER BY a") == [(1,), (2,)]
+    assert dbtasks.list_runs(config)[0].exit_code == 130
+    assert _free(config)
+
+
 def test_a08_h07_d08_the_pg_restore_of_a_killed_restore_holds_the_run_lock_and_never_goes_live(
     pg_db: PgDatabase, tmp_path: Path
 ) -> None:
-    pg_db.run(SLOW_BESIDE)
-    tools = str(pg_db.server.bin)
-    config = dbtasks.load_settings(tmp_path, environ={}, url=pg_db.url, pg_bin=tools, via="host")
-    dbtasks.backup(config)
-    pg_db.run("INSERT INTO slow VALUES (2)")
-    asleep = "SELECT pid FROM pg_stat_activity WHERE left(datname, %s) = %s AND wait_event = 'PgSleep'"
-    new = f"{pg_db.name}__new_"
-
-    def loading() -> list[tuple[int]]:
-        return pg_db.server.run("postgres", asleep, (len(new), new))
-
-    command = [sys.executable, "-c", RESTORE, pg_db.url, tools, str(tmp_path)]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}) as parent:
+    config, loading = slow_to_restore(pg_db, tmp_path)
+    with restoring(pg_db, tmp_path) as parent:
         until(loading)
         parent.kill()
     with pytest.raises(Busy) as caught:

@@ -254,7 +254,7 @@ def _by_hand(made: dbtasks.Backup, out: Path) -> None:
     out.write_bytes(zstd.decompress(made.path.read_bytes()))
 
 
-def test_archive_and_manifest_are_private_from_the_first_byte_under_any_umask(tmp_path: Path) -> None:
+def test_g11_archive_and_manifest_are_private_from_the_first_byte_under_any_umask(tmp_path: Path) -> None:
     make(tmp_path / "app.db")
     before = os.umask(0)
     try:

@@ -112,7 +112,7 @@ MOMENTS = [
     ("phase", "delay", "journal"),
     [*((*moment, "delete") for moment in MOMENTS), *((*moment, "wal") for moment in MOMENTS[-4:])],
 )
-def test_a_restore_killed_at_any_moment_leaves_the_live_file_whole(
+def test_f06_h06_a_restore_killed_at_any_moment_leaves_the_live_file_whole(
     tmp_path: Path, phase: str, delay: float, journal: str
 ) -> None:
     config, wanted = _prepared(tmp_path, journal)
@@ -150,7 +150,7 @@ def test_a10_an_interrupted_restore_says_what_the_live_file_holds_and_leaves_not
     assert dbtasks.list_runs(config)[0].exit_code == 130
 
 
-def test_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_path: Path) -> None:
+def test_a10_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_path: Path) -> None:
     config, wanted = _prepared(tmp_path, "wal")
     from .databases import holder
 
@@ -224,7 +224,7 @@ def test_h06_a_killed_run_holds_no_lock(tmp_path: Path) -> None:
     assert dbtasks.backup(config).manifest.counts["item"] == NEW
 
 
-def test_sigterm_ends_a_task_with_130_and_the_live_file_as_it_was(tmp_path: Path) -> None:
+def test_a10_sigterm_ends_a_task_with_130_and_the_live_file_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(
         "from invoke import Collection\nimport dbtasks\nns = Collection()\nns.add_collection(dbtasks, name='db')\n"
     )

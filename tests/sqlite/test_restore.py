@@ -273,7 +273,7 @@ def test_every_kind_of_bad_backup_is_tried(tmp_path: Path) -> None:
     assert sorted(_bad_backups(tmp_path)) == sorted(BAD)
 
 
-def test_a_foreign_file_is_taken_only_with_unverified(tmp_path: Path) -> None:
+def test_c09_a_foreign_file_is_taken_only_with_unverified(tmp_path: Path) -> None:
     path = make(tmp_path / "app.db", 10)
     make(tmp_path / "theirs.db", 77, journal="wal")
     config = settings(tmp_path)
@@ -324,7 +324,7 @@ def _damage(path: Path) -> bytes:
     return bytes(data)
 
 
-def test_a_damaged_live_file_is_moved_aside_as_one_unit_and_stays_intact_there(tmp_path: Path) -> None:
+def test_f07_a_damaged_live_file_is_moved_aside_as_one_unit_and_stays_intact_there(tmp_path: Path) -> None:
     path = make(tmp_path / "app.db", 2000)
     config = settings(tmp_path)
     before = content(path)

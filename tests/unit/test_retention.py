@@ -266,7 +266,7 @@ def test_every_backup_gets_exactly_one_decision_with_a_reason(backups, policy):
 
 
 @given(histories(), policies)
-def test_the_last_complete_backup_of_a_database_is_never_removed(backups, policy):
+def test_h03_the_last_complete_backup_of_a_database_is_never_removed(backups, policy):
     plan = plan_retention(backups, policy, NOW)
     for name in ("shop", "shop_test"):
         complete = [
@@ -279,7 +279,7 @@ def test_the_last_complete_backup_of_a_database_is_never_removed(backups, policy
 
 
 @given(histories(), policies)
-def test_at_least_min_keep_stay_per_database_type_and_completeness(backups, policy):
+def test_h04_at_least_min_keep_stay_per_database_type_and_completeness(backups, policy):
     plan = plan_retention(backups, policy, NOW)
 
     def group(backup: Backup) -> tuple[object, ...]:

@@ -101,7 +101,9 @@ class Exec:
     def _missing(self) -> ToolMissing | None:
         """Say that the tool never started: the shell said so, or Docker, whose words come as the tool's output."""
         shell = "not found" in self.said or "ermission denied" in self.said
-        docker = self._first.startswith(b"OCI runtime exec failed") and NO_FILE.search(self._first) is not None
+        docker = (
+            self._first.startswith(b"OCI runtime exec failed") and NO_FILE.search(self._first) is not None
+        )
         if not (shell or docker):
             return None
         return ToolMissing(

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 import dbtasks
+from dbtasks.console.info import info_lines
 from dbtasks.errors import StoreUnusable, UsageError
+from dbtasks.executors import exposure
 from dbtasks.executors.exposure import open_to_others
 from dbtasks.plans import TargetState
 from dbtasks.revisions import Revision
 from tests.conftest import Project
 from tests.fix_postgres import PgDatabase, PgServer
+from tests.samples import MOMENT
 from tests.sqlite.databases import make, run, settings
 from tests.terminal import at_terminal
 
@@ -177,6 +180,28 @@ def test_g20_a_dotenv_that_others_can_read_is_told_when_it_holds_a_password(
         assert not any(str(dotenv) in text for text in dbtasks.inspect(config).warnings)
 
 
+def test_where_files_have_no_modes_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    monkeypatch.setattr(exposure, "POSIX", False)
+    assert dbtasks.inspect(config).warnings == ()
+    dbtasks.backup(config)
+    config.backup_dir.chmod(0o777)
+    (said,) = dbtasks.inspect(config).warnings
+    assert "keeps nobody out" in said
+
+
+def test_what_the_next_cleanup_removes_is_told(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path, keep="1")
+    assert dbtasks.inspect(config).store.next_cleanup == 0
+    for _ in range(3):
+        dbtasks.backup(config)
+    report = dbtasks.inspect(config)
+    assert report.store.next_cleanup == 2
+    assert any("The next cleanup removes 2." in line for line in info_lines(report, MOMENT, None))
+
+
 # -- what --check fails on ------------------------------------------------------------
 
 
@@ -229,6 +254,7 @@ def test_a_newest_backup_that_is_damaged_is_a_problem_an_older_one_a_warning(tmp
             assert report.store.latest is not None
             assert report.store.latest.id == newest.id
     assert report.problems[0].startswith(f"the newest backup, {newest.id}, is damaged")
+    assert f"damaged backups, which count for nothing: {older.id}" in report.warnings
     assert set(report.store.damaged) == {older.id, newest.id}
     assert report.store.latest is None
 

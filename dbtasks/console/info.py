@@ -106,7 +106,7 @@ def _surroundings(report: InfoReport, now: datetime) -> Iterator[Part]:
     elif admin.enabled:
         yield "pgAdmin", f"{admin.url or 'no published port'} ({admin.container})"
     else:
-        yield "pgAdmin", f"not enabled: {admin.container} is {admin.status}"
+        yield "pgAdmin", f"not enabled: {admin.container} is {admin.status} ({admin.helps})"
 
 
 def _container(container: Container, now: datetime) -> Iterator[Part]:
@@ -156,7 +156,8 @@ def _store(store: StoreReport, now: datetime) -> Iterator[Part]:
     rest.append(many(store.foreign, "foreign file") if store.foreign else "")
     if any(rest):
         yield "", f"also {' and '.join(part for part in rest if part)} (db.list --all)"
-    yield "Retention", store.policy
+    going = f" The next cleanup removes {store.next_cleanup}." if store.next_cleanup else ""
+    yield "Retention", f"{store.policy}{going}"
 
 
 def _forecast(report: InfoReport) -> Iterator[Part]:
@@ -324,6 +325,7 @@ def _store_object(store: StoreReport) -> dict[str, Any]:
         "others": store.others,
         "foreign": store.foreign,
         "retention": store.policy,
+        "next_cleanup": store.next_cleanup,
     }
 
 

@@ -18,6 +18,7 @@ from ..settings import Settings, read_dotenv
 
 __all__ = ["Exposure", "exposures", "holds_secret", "open_to_others"]
 
+POSIX = os.name == "posix"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 FOLDERS = ("", *Type, "restores", "reports")
 SECRET_NAME = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|_KEY$|^PGPASS$|CREDENTIAL")
@@ -30,15 +31,16 @@ class Exposure:
 
     what: str
     command: str
-    """The one that mends it."""
+    """What mends it: one command, where there is one."""
 
 
 def exposures(settings: Settings) -> tuple[Exposure, ...]:
-    """Return everything found; modes are POSIX's and are not looked at elsewhere."""
-    return tuple(_exposures(settings))
+    """Return everything found; where files have no modes, that is what is said of them."""
+    by_mode = _by_mode(settings) if POSIX else _without_modes(settings)
+    return (*by_mode, *_in_git(settings.backup_dir))
 
 
-def _exposures(settings: Settings) -> Iterator[Exposure]:
+def _by_mode(settings: Settings) -> Iterator[Exposure]:
     folder = settings.backup_dir
     found = open_to_others(folder)
     if found:
@@ -56,6 +58,17 @@ def _exposures(settings: Settings) -> Iterator[Exposure]:
             f"{dotenv} holds a password and is open to other users ({mode})",
             f"chmod 600 {shlex.quote(str(dotenv))}",
         )
+
+
+def _without_modes(settings: Settings) -> Iterator[Exposure]:
+    if settings.backup_dir.is_dir():
+        yield Exposure(
+            f"this system keeps nobody out of {settings.backup_dir} by modes: whoever may open it reads the backups",
+            "give the folder rights for this user alone",
+        )
+
+
+def _in_git(folder: Path) -> Iterator[Exposure]:
     tracked = _tracked_by_git(folder)
     if tracked:
         files = "one file" if tracked == 1 else f"{tracked} files"
@@ -84,8 +97,7 @@ def _is_open(path: Path) -> bool:
         mode = path.lstat().st_mode
     except OSError:
         return False
-    # elsewhere than on POSIX these bits say nothing about who may read
-    return os.name == "posix" and not stat.S_ISLNK(mode) and bool(stat.S_IMODE(mode) & OTHERS)
+    return not stat.S_ISLNK(mode) and bool(stat.S_IMODE(mode) & OTHERS)
 
 
 def _names(dotenv: Path) -> Mapping[str, str]:

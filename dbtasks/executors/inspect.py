@@ -176,8 +176,9 @@ def _warnings(
     if around.container and around.container.health == "unhealthy":
         found.append(f"container {around.container.name} is unhealthy: docker logs {around.container.name}")
     found += _holes(settings, routes)
-    if store.damaged and not store.problems:
-        found.append(f"damaged backups, which count for nothing: {', '.join(store.damaged)}")
+    older = [id_ for id_ in store.damaged if not (store.newest and store.newest.id == id_)]
+    if older:
+        found.append(f"damaged backups, which count for nothing: {', '.join(older)}")
     return found
 
 

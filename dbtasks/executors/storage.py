@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalog import Catalog
-from ..errors import StoreUnusable
+from ..errors import DbTasksError, StoreUnusable
 from ..models import Backup, Type
 from ..retention import Policy
 from ..settings import Settings
 from .browse import list_backups
+from .cleanup import plan_cleanup
 
 __all__ = ["StoreReport", "TypeReport", "report_store"]
 
@@ -48,6 +49,8 @@ class StoreReport:
     free_bytes: int | None = None
     policy: str = ""
     """The retention in words."""
+    next_cleanup: int | None = None
+    """How many backups and replaced databases the next cleanup removes; None where that is not known."""
     problems: tuple[str, ...] = ()
 
 
@@ -75,6 +78,7 @@ def report_store(settings: Settings) -> StoreReport:
         foreign=len(catalog.foreign),
         free_bytes=_free(folder),
         policy=str(Policy.of(settings)),
+        next_cleanup=_next_cleanup(settings),
         problems=tuple(problems),
     )
 
@@ -86,6 +90,13 @@ def _types(backups: tuple[Backup, ...]) -> tuple[TypeReport, ...]:
         if of_type:
             reports.append(TypeReport(type_, len(of_type), _size(of_type), of_type[0]))
     return tuple(reports)
+
+
+def _next_cleanup(settings: Settings) -> int | None:
+    try:
+        return plan_cleanup(settings).going
+    except DbTasksError:
+        return None
 
 
 def _size(backups: tuple[Backup, ...]) -> int:

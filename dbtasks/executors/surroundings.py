@@ -36,7 +36,8 @@ def look_around(settings: Settings, target: PostgresTarget, docker: DockerOnce) 
     from ..runners.compose import find_pgadmin, project_of, services_of
     from ..runners.docker import Wanted, choose
 
-    wanted = Wanted(target, settings.root, settings.container, settings.service, settings.compose_project)
+    name = settings.found_in or settings.container
+    wanted = Wanted(target, settings.root, name, settings.service, settings.compose_project)
     try:
         containers = docker.containers
     except RouteUnavailable as exc:

@@ -105,6 +105,8 @@ class PgAdmin:
     status: str
     url: str = ""
     """Where a browser finds it on this machine; empty where it publishes no port or does not run."""
+    helps: str = ""
+    """The command that starts it, where it does not run."""
 
     @property
     def enabled(self) -> bool:
@@ -164,11 +166,13 @@ def find_pgadmin(containers: Sequence[Container], project: Project) -> PgAdmin |
     Of several the one that runs is meant.
     """
     found = [c for c in containers if _image_name(c.image) == PGADMIN and (project.holds(c) or not c.project)]
-    found.sort(key=lambda c: (not c.project, c.status != "running", c.name))
+    found.sort(key=lambda c: (not c.project, not c.is_running, c.name))
     if not found:
         return None
     first = found[0]
-    return PgAdmin(first.name, first.status, _web_address(first) if first.status == "running" else "")
+    if not first.is_running:
+        return PgAdmin(first.name, first.status, helps=first.helps)
+    return PgAdmin(first.name, first.status, _web_address(first))
 
 
 def _image_name(image: str) -> str:

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+import dbtasks
 from dbtasks.engines.postgres.holes import MENDED, holes_of
-from dbtasks.runners import ToolVersion
+from dbtasks.runners import ToolVersion, compose
 from tests.conftest import Project
 from tests.docker.test_container_route import labels
 from tests.fix_docker import PASSWORD, Box
+from tests.sqlite.databases import make
 from tests.test_json_documents import fields, info_fields
 
 TABLES = """
@@ -235,7 +237,8 @@ def test_a_pgadmin_that_is_stopped_is_not_enabled(shop: Box, start: Callable[...
     admin.stop(timeout=0)
     found = info(project, DATABASE_URL=shop.url())["pgadmin"]
     assert found == {"container": admin.name, "status": "exited", "enabled": False, "url": None}
-    assert f"pgAdmin     not enabled: {admin.name} is exited" in run(project, DATABASE_URL=shop.url()).stdout
+    said = f"pgAdmin     not enabled: {admin.name} is exited (docker compose up -d pgadmin)"
+    assert said in run(project, DATABASE_URL=shop.url()).stdout
 
 
 def test_an_unhealthy_container_is_a_warning(start_box: Callable[..., Box], project: Project):
@@ -307,3 +310,21 @@ def test_a_database_that_only_its_container_names_is_told_with_that_source(shop:
     assert shop.name in url["source"]
     assert document["compose"]["project"] == "shop"
     assert route(document, "container")["used"]
+
+
+def test_docker_is_asked_once(shop: Box, project: Project, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    real = compose.list_containers
+    monkeypatch.setattr(compose, "list_containers", lambda client: asked.append(1) or real(client))
+    report = dbtasks.inspect(dbtasks.load_settings(project.root, environ={}, url=shop.url()))
+    assert report.surroundings.container is not None
+    assert report.routes[0].used
+    assert asked == [1]
+
+
+def test_a_database_that_is_a_file_asks_no_docker(project: Project, monkeypatch: pytest.MonkeyPatch):
+    make(project.root / "app.db")
+    asked = []
+    monkeypatch.setattr(compose, "list_containers", lambda client: asked.append(1) or [])
+    report = dbtasks.inspect(dbtasks.load_settings(project.root, environ={}, url="sqlite:///app.db"))
+    assert (report.problems, asked) == ((), [])

@@ -117,7 +117,7 @@ def test_pgadmins_address_is_the_port_it_publishes(
 
 def test_a_pgadmin_that_does_not_run_is_not_enabled_and_has_no_address() -> None:
     found = find_pgadmin([replace(ADMIN, status="exited")], SHOP)
-    assert found == PgAdmin("shop-pgadmin-1", "exited")
+    assert found == PgAdmin("shop-pgadmin-1", "exited", helps="docker compose up -d pgadmin")
     assert not found.enabled
 
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -45,20 +46,23 @@ ENV_HEAD = """\
 #DATABASE_URL=sqlite:///app.db
 """
 
-RELIABILITY_HEAD = """# What is tested against what goes wrong
+RELIABILITY_HEAD = """# What is tried against what goes wrong
 
-Each fault has an id: A a backup breaks off, B consistency of what is in it, C damage to stored files, D a restore breaks off, E what comes
-back, F SQLite, G security, H concurrency, retention and time. The ids stand in the names of the tests, and this page is written from those names.
+Every fault has an id: A a backup breaks off, B what is in it, C damage to stored files, D a restore breaks off, E what comes back, F SQLite,
+G security, H several runs, retention and time. Tests carry the ids in their names (`pytest -k d02`), and this page is written from those names: from a promise
+of the README to the faults that could break it, and from each fault to what tries it on real databases, files and containers. What cannot be tried says why.
 
+## The promises, and the faults that could break them
+
+| promise | faults |
+|---|---|
 """
-PROMISES = {
-    "A backup that is listed was complete and verified; a failed run leaves nothing that looks like one": "AC",
-    "What is in a backup is one consistent moment, exactly": "B",
-    "A restore that fails or is interrupted leaves the live database as it was": "DF",
-    "What comes back is what was backed up": "E",
-    "No secret leaks, and a file cannot run commands through us": "G",
-    "Cleanup never removes the last verified complete backup; runs do not harm each other": "H",
-}
+BEYOND_HEAD = """## What these tests cannot show
+
+| what | why, and what is done instead |
+|---|---|
+"""
+UNKNOWN = "no reason is known: docs/faults.toml"
 FAULTS = re.compile(r"(?<![a-z0-9])([a-h][0-9]{2})(?![0-9])")
 
 
@@ -119,17 +123,44 @@ def tasks_page() -> str:
 
 
 def reliability_page() -> str:
-    """For each promise the faults that are tried, with the tests that try them."""
+    """From each promise to its faults, from each fault to the tests that try it or to why none does."""
+    known = tomllib.loads((ROOT / "docs" / "faults.toml").read_text(encoding="utf-8"))
+    untried = {id_: why for chosen, why in known["untried"].items() for id_ in ids_of(chosen)}
     tests = fault_tests()
     parts = [NOTE, RELIABILITY_HEAD]
-    for promise, letters in PROMISES.items():
-        rows = [
-            f"| {fault.upper()} | {'; '.join(tests[fault])} |\n"
-            for fault in sorted(tests)
-            if fault[0].upper() in letters
-        ]
-        parts.append(f"## {promise}\n\n| id | tried by |\n|---|---|\n{''.join(rows)}\n")
-    return "".join(parts).rstrip() + "\n"
+    for number, promise in enumerate(promises(), 1):
+        ids = ", ".join(linked(chosen) for chosen in known["promises"][str(number)])
+        modules = "".join(f"; `{name}`" for name in known["promised_by_tests"].get(str(number), ()))
+        parts.append(f"| {number}. {promise} | {ids}{modules} |\n")
+    for letter, title in known["titles"].items():
+        parts.append(f"\n## {letter}: {title}\n\n| id | what goes wrong | tried by |\n|---|---|---|\n")
+        for id_ in sorted(id_ for id_ in known["faults"] if id_.startswith(letter)):
+            tried = "; ".join(tests[id_]) or f"**not tried**: {untried.get(id_, UNKNOWN)}"
+            parts.append(f"| {id_} | {known['faults'][id_]} | {tried} |\n")
+    parts += ["\n", BEYOND_HEAD, *(f"| {what} | {why} |\n" for what, why in known["beyond"].items())]
+    return "".join(parts)
+
+
+def promises() -> list[str]:
+    """Return the promises of the README, in its own words."""
+    chapter = read(ROOT / "README.md").partition("## What it promises\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\d+\. (.*(?:\n {3}.*)*)", chapter, re.MULTILINE)
+    return [re.sub(r"\s+", " ", text).replace("](docs/", "](") for text in listed]
+
+
+def ids_of(chosen: str) -> list[str]:
+    """Return the ids of a range such as E06-E13, or the one id."""
+    first, _, last = chosen.partition("-")
+    numbers = range(int(first[1:]), int((last or first)[1:]) + 1)
+    return [f"{first[0]}{number:02}" for number in numbers]
+
+
+def linked(chosen: str) -> str:
+    """Write a letter, an id or a range of ids as a link to its table."""
+    known = tomllib.loads((ROOT / "docs" / "faults.toml").read_text(encoding="utf-8"))
+    title = known["titles"][chosen[0]]
+    anchor = re.sub(r"[^a-z0-9 -]", "", f"{chosen[0]}: {title}".lower()).replace(" ", "-")
+    return f"[{chosen.replace('-', '–')}](#{anchor})"
 
 
 def fault_tests() -> dict[str, list[str]]:
@@ -140,9 +171,9 @@ def fault_tests() -> dict[str, list[str]]:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 faults = FAULTS.findall(node.name)
                 sentence = FAULTS.sub("", node.name.removeprefix("test_")).replace("_", " ")
-                sentence = re.sub(r"\s+", " ", re.sub(r"^( and| to| )+", "", sentence)).strip()
+                sentence = re.sub(r"\s+", " ", re.sub(r"^(?:(?:and|to)? )+", "", sentence)).strip()
                 for fault in dict.fromkeys(faults):
-                    found[fault].append(sentence)
+                    found[fault.upper()].append(sentence)
     return found
 
 

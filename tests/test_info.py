@@ -278,6 +278,22 @@ def test_a_next_backup_that_will_not_fit_is_a_problem(tmp_path: Path) -> None:
     assert any("the next backup will not fit" in text for text in report.problems)
 
 
+def test_a_first_backup_that_may_not_fit_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    report = dbtasks.inspect(config)
+    assert report.problems == ()
+    assert any("the first backup may not fit" in text for text in report.warnings)
+    dbtasks.backup(config)
+    report = dbtasks.inspect(config)
+    assert any("the next backup will not fit" in text for text in report.problems)
+    assert report.warnings == ()
+
+
 # -- what the server says of itself ----------------------------------------------------
 
 

@@ -87,6 +87,7 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
     store = report_store(settings)
     coming = _forecast(settings, store, look.plan)
     warnings += _warnings(settings, around, routes, store)
+    warnings += _little_room(store, look.facts, coming)
     return InfoReport(
         root=str(settings.root),
         target=settings.target,
@@ -163,6 +164,21 @@ def _no_room(store: StoreReport, coming: Forecast | None) -> list[str]:
     return [
         f"the next backup will not fit into {store.path}: it needs about {coming.needs_bytes:,} bytes,"
         f" {coming.free_bytes:,} are free"
+    ]
+
+
+def _little_room(store: StoreReport, facts: DatabaseFacts | None, coming: Forecast | None) -> list[str]:
+    """Doubt that a first backup will fit: nothing is known yet of how small it gets."""
+    if (
+        coming is not None
+        or facts is None
+        or store.free_bytes is None
+        or facts.size_bytes <= store.free_bytes
+    ):
+        return []
+    return [
+        f"the first backup may not fit into {store.path}: the database has {facts.size_bytes:,} bytes,"
+        f" {store.free_bytes:,} are free"
     ]
 
 

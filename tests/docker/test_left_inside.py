@@ -30,6 +30,14 @@ INSERT INTO public.item SELECT g, 'item ' || g FROM generate_series(6, 40) g;
 """Read back by a restore, whose index then takes its time in the middle of the load."""
 HOLD = "BEGIN; DROP SEQUENCE public.held; SELECT pg_sleep(600)"
 """A sequence is the one thing a dump reads that cannot be locked before it starts."""
+ENDS = [
+    ("kill", "custom"),
+    ("kill", "sql"),
+    ("kill", "directory"),
+    ("interrupt", "custom"),
+    ("failure", "sql"),
+    ("failure", "directory"),
+]
 OURS = "application_name LIKE 'dbtasks%' AND pid <> pg_backend_pid()"
 
 
@@ -99,8 +107,7 @@ def end(running: subprocess.Popen[str], box: Box, how: str) -> str:
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("format_", ["custom", "sql", "directory"])
-@pytest.mark.parametrize("how", ["kill", "interrupt", "failure"])
+@pytest.mark.parametrize(("how", "format_"), ENDS)
 def test_a12_a_backup_that_ends_early_leaves_nothing_inside(
     shop: Box, project: Project, how: str, format_: str
 ):
@@ -116,8 +123,7 @@ def test_a12_a_backup_that_ends_early_leaves_nothing_inside(
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("format_", ["custom", "sql", "directory"])
-@pytest.mark.parametrize("how", ["kill", "interrupt", "failure"])
+@pytest.mark.parametrize(("how", "format_"), ENDS)
 def test_a12_a_restore_that_ends_early_leaves_nothing_inside(
     shop: Box, project: Project, how: str, format_: str
 ):

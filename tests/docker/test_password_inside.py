@@ -22,7 +22,9 @@ CANARY = "canary: \\ 'in' a/pässword@%41"
 """Of a role of its own: that of the image's variables is in every process' environment inside."""
 SCRAM = "local all postgres trust\nlocal all all scram-sha-256\nhost all all all scram-sha-256\n"
 PEER = "local all postgres trust\nlocal all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n"
-SPY = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; echo; ls -lnd /tmp/dbtasks-*; ls -ln /tmp/dbtasks-*; true"
+SPY = (
+    "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; echo; ls -lnd /tmp/dbtasks-*; ls -ln /tmp/dbtasks-*; true"
+)
 
 
 def rule(box: Box, hba: str) -> None:

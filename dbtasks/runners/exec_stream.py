@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -24,6 +26,7 @@ FRAME = struct.Struct(">BxxxL")
 """Docker's own header: which stream, then the size of what follows."""
 STDERR = 2
 STOPPING_SECONDS = 2.0
+SENDING_SECONDS = 1.0
 NOT_FOUND = (126, 127)
 UNKNOWN = "unknown"
 """The state of a container Docker does not tell."""
@@ -165,7 +168,7 @@ class Exec:
 
     def end(self) -> None:
         """Make sure that it has ended; nothing to do after a clean end."""
-        if self._running():
+        if self.is_running():
             self.kill()
             self._code()
         # the response first: it closes what the SDK's stream has wrapped, and complains the other way round
@@ -174,7 +177,8 @@ class Exec:
             if end is not None:
                 end.close()
 
-    def _running(self) -> bool:
+    def is_running(self) -> bool:
+        """Ask Docker whether it has ended."""
         from docker.errors import DockerException
 
         try:
@@ -240,13 +244,25 @@ class ContainerInput:
 
     def write(self, data: bytes) -> int:
         """Send all bytes; raises CommandFailed when the tool has already ended."""
+        left = memoryview(data)
         try:
-            self._exec.socket.sendall(data)
+            while left and not self._ended:
+                sent = self._send(left)
+                left = left[sent:]
+                if not sent and not self._exec.is_running():
+                    raise self._exec.failure()
         except OSError as exc:
             raise self._exec.failure() from exc
         if self._ended:
             raise self._exec.failure()
         return len(data)
+
+    def _send(self, data: memoryview) -> int:
+        """Send what is taken; 0 where nothing is for a while: Docker reads no more for a tool that has ended."""
+        end = self._exec.socket
+        if sys.platform != "win32" and not select.select((), (end,), (), SENDING_SECONDS)[1]:
+            return 0
+        return int(end.send(data))
 
     def flush(self) -> None:
         """Nothing is held back here."""

@@ -13,13 +13,15 @@ import os
 import re
 import secrets
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
-from ..errors import ArchiveDamaged, OperationFailed
-from ..streams import BLOCK_BYTES, HasWrite
+from ..errors import ArchiveDamaged, CommandFailed, OperationFailed, StoreFull
+from ..streams import BLOCK_BYTES, HashingReader, HasWrite, pump
 from . import Command
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ KEEPER = (
 TAKE = 'umask 077; set -C; cat >"$1"'
 PLACE = "/tmp/dbtasks"  # noqa: S108 - inside the container; made with a random name and 0700
 BLOCK = 512
+_Member: TypeAlias = tuple[str, int, int, IO[bytes]]
+"""Name, size in bytes, time, and the bytes themselves."""
 MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 
 
@@ -57,7 +61,12 @@ class Inside:
         """
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         sums: dict[str, str] = {}
-        self._runner.put_tar(self.path, self._tar(path, files, sums))
+        try:
+            self._runner.put_tar(self.path, self._tar(path, files, sums))
+        except OperationFailed as exc:
+            if not _is_unseen(exc):
+                raise
+            sums = self._sent(path, files)
         self._check(sums)
         return f"{self.path}/{path.name if path.is_dir() else _plain(path.name)}"
 
@@ -75,20 +84,59 @@ class Inside:
 
     def pack(self, sink: HasWrite) -> None:
         """Write the files of the folder `dump` inside as one flat tar, as Docker streams them out."""
-        source = _Blocks(self._runner.get_tar(f"{self.path}/dump"))
-        with (
-            tarfile.open(fileobj=source, mode="r|", bufsize=BLOCK_BYTES) as inner,
-            tarfile.open(fileobj=sink, mode="w|", bufsize=BLOCK_BYTES, format=tarfile.PAX_FORMAT) as tar,  # type: ignore[call-overload]
-        ):
-            for member in inner:
-                name = member.name.rpartition("/")[2]
-                if not member.isreg():
-                    continue
+        blocks = self._runner.get_tar(f"{self.path}/dump")
+        try:
+            members = self._copied(chain([next(blocks)], blocks))
+        except OperationFailed as exc:
+            if not _is_unseen(exc):
+                raise
+            members = self._read()
+        with tarfile.open(fileobj=sink, mode="w|", bufsize=BLOCK_BYTES, format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+            for name, size, mtime, stream in members:
                 if not MEMBER.fullmatch(name):
-                    raise OperationFailed(f"{member.name!r} is no file of a directory dump")
+                    raise OperationFailed(f"{name!r} is no file of a directory dump")
                 flat = tarfile.TarInfo(name)
-                flat.size, flat.mtime, flat.mode = member.size, int(member.mtime), 0o600
-                tar.addfile(flat, inner.extractfile(member))
+                flat.size, flat.mtime, flat.mode = size, mtime, 0o600
+                tar.addfile(flat, stream)
+
+    def _copied(self, blocks: Iterator[bytes]) -> Iterator[_Member]:
+        """Yield the files of the dump out of Docker's own copy."""
+        with tarfile.open(fileobj=_Blocks(blocks), mode="r|", bufsize=BLOCK_BYTES) as inner:
+            for member in inner:
+                stream = inner.extractfile(member) if member.isreg() else None
+                if stream is not None:
+                    yield member.name.rpartition("/")[2], member.size, int(member.mtime), stream
+
+    def _read(self) -> Iterator[_Member]:
+        """Yield the files of the dump one by one, through `cat`."""
+        folder = f"{self.path}/dump"
+        listed = self._runner.run(Command("ls", ("-ln", folder)), announce=False).splitlines()
+        for words in (line.split() for line in listed if line.startswith("-")):
+            with self._runner.reading(Command("cat", (f"{folder}/{words[-1]}",))) as stream:
+                yield words[-1], int(words[4]), int(time.time()), cast(IO[bytes], stream)
+
+    def _sent(self, path: Path, files: list[Path]) -> dict[str, str]:
+        """Send the files one by one through `cat`; returns the sha256 of each."""
+        prefix, sums = "", {}
+        try:
+            if path.is_dir():
+                prefix = f"{path.name}/"
+                self._runner.run(Command("mkdir", ("-m", "700", f"{self.path}/{path.name}")), announce=False)
+            for file in files:
+                name = f"{prefix}{_plain(file.name)}"
+                command = Command("sh", ("-c", TAKE, "sh", f"{self.path}/{name}"))
+                descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+                with (
+                    os.fdopen(descriptor, "rb") as plain,
+                    self._runner.writing(command, announce=False, watched=False) as taker,
+                ):
+                    source = HashingReader(plain)
+                    pump(source, taker)
+                sums[name] = source.sha256
+        except CommandFailed as exc:
+            kind = StoreFull if "No space left" in exc.details else OperationFailed
+            raise kind(f"a file could not be copied into {self._runner.where}", details=exc.details) from exc
+        return sums
 
     def _tar(self, path: Path, files: list[Path], sums: dict[str, str]) -> Iterator[bytes]:
         """Yield a tar of the files, hashing each as it goes; nothing is held in memory."""
@@ -126,6 +174,11 @@ class Inside:
         arrived = [line.split()[0].lstrip("\\") for line in said.splitlines()]
         if arrived != list(sums.values()):
             raise ArchiveDamaged(f"what was copied into {self._runner.where} is not what arrived there")
+
+
+def _is_unseen(exc: OperationFailed) -> bool:
+    """Whether Docker's own copy missed a folder that is there: it does not see into a tmpfs."""
+    return "could not find the file" in f"{exc.message} {exc.details}".lower()
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from tests.fix_docker import Box
 
 
 @pytest.fixture
-def runner(box: Box) -> ContainerRunner:
-    return ContainerRunner(box.container)
+def runner(box: Box) -> Iterator[ContainerRunner]:
+    with closing(ContainerRunner(box.container)) as runner:
+        yield runner
 
 
 def shell(script: str) -> Command:
@@ -74,6 +76,16 @@ def test_a15_megabytes_pass_both_ways_unchanged(runner: ContainerRunner):
         import hashlib
 
         assert tool.read_line().split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def test_sending_to_a_tool_that_has_ended_ends_and_says_why(runner: ContainerRunner):
+    with (
+        pytest.raises(CommandFailed, match="exited 3") as caught,
+        runner.writing(shell("echo enough >&2; exit 3")) as tool,
+    ):
+        for _ in range(100):
+            tool.write(bytes(1 << 20))
+    assert "enough" in caught.value.details
 
 
 def test_three_megabytes_of_messages_do_not_block_the_tool(runner: ContainerRunner):

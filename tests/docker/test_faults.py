@@ -13,7 +13,7 @@ import dbtasks
 from dbtasks.errors import Busy, DbTasksError, StoreFull
 from dbtasks.events import Event, Phase, Progress
 from dbtasks.models import Format
-from dbtasks.plans import DumpRequest
+from dbtasks.plans import DumpRequest, LoadRequest
 from tests.disks import CAN_MOUNT, small_disk
 from tests.fix_docker import Box
 
@@ -86,6 +86,12 @@ if CAN_MOUNT:
         assert full.sql("SELECT count(*) FROM item") == "9000"
         assert full.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'shop%'") == "1"
         assert eventually(lambda: left_inside(full) == [])
+
+
+@pytest.fixture(scope="module")
+def hardened(start_box: Callable[..., Box]) -> Box:
+    """A container with a megabyte of memory for its /tmp."""
+    return start_box(tmpfs={"/tmp": "size=1m,mode=1777"})
 
 
 @pytest.mark.fault
@@ -161,3 +167,31 @@ def test_g17_a_psqlrc_inside_the_container_changes_nothing(shop: Box, tmp_path: 
         assert "planted" not in shop.container.exec_run(["ls", "/tmp"])[1].decode()
     finally:
         shop.container.exec_run(["rm", f"{home.decode().strip()}/.psqlrc"])
+
+
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
+def test_a_container_whose_tmp_is_in_memory_is_backed_up_and_restored(
+    hardened: Box, tmp_path: Path, format_: Format
+) -> None:
+    """Docker's own copying does not see into a tmpfs, which is how containers are kept read-only."""
+    hardened.sql("DROP TABLE IF EXISTS item; CREATE TABLE item AS SELECT generate_series(1, 500) AS id")
+    config = settings(tmp_path, hardened)
+    made = dbtasks.backup(
+        config,
+        dbtasks.BackupJob(request=DumpRequest(format=format_, jobs=None if format_ is Format.CUSTOM else 2)),
+    )
+    assert made.manifest.counts == {"public.item": 500}
+    hardened.sql("DELETE FROM item")
+    job = dbtasks.RestoreJob(made.id, skip_safety_backup=True, request=LoadRequest(drop_old=True))
+    dbtasks.restore(config, dbtasks.plan_restore(config, job))
+    assert hardened.sql("SELECT count(*) FROM item") == "500"
+    assert left_inside(hardened) == []
+
+
+@pytest.mark.fault
+def test_a04_a_small_tmp_in_memory_is_a_full_disk_too(hardened: Box, tmp_path: Path) -> None:
+    hardened.sql("DROP TABLE IF EXISTS item; " + ROWS)
+    with pytest.raises(StoreFull) as caught:
+        dbtasks.backup(settings(tmp_path, hardened))
+    assert "nothing was published" in caught.value.state
+    assert eventually(lambda: left_inside(hardened) == [])

@@ -34,7 +34,9 @@ __all__ = ["Inside", "kept_folder"]
 KEEPER = (
     'umask 077; own=$1; for old in "$2"-*; do case $old in "$3"-*) ;;'
     ' *) [ -d "$old" ] && rm -rf "$old" 2>/dev/null ;; esac; done;'
-    ' mkdir "$own" && echo "$(id -u) $(id -g)" && cat >/dev/null; rm -rf "$own"'
+    ' mkdir "$own" && echo "$(id -u) $(id -g)" && cat >/dev/null;'
+    # a tool that was told to end at the same moment may still put files there: once is not enough
+    ' for try in 1 2 3 4 5 6 7 8; do rm -rf "$own"; [ -e "$own" ] || exit 0; sleep 1; done; exit 1'
 )
 # private from its first byte, and never over anything that is there
 TAKE = 'umask 077; set -C; cat >"$1"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import select
 import socket
@@ -52,8 +53,10 @@ class Exec:
         self._secrets = secrets
         self.socket: socket.socket = getattr(self._stream, "_sock", self._stream)
         # the SDK gives the stream the timeout of its API calls; a quiet pg_dump is not a dead one
+        self.socket.settimeout(0)
+        early = _early(self._stream)
         self.socket.settimeout(None)
-        self._frames = self.socket.makefile("rb", 1 << 20)
+        self._frames = io.BufferedReader(_Following(early, self.socket), 1 << 20)
         self._tail = b""
         self._first = b""
         self._closed = False
@@ -185,6 +188,39 @@ class Exec:
             return self._runner.status(self._id) is None
         except (DockerException, OSError):
             return False  # the container is gone, and everything in it
+
+
+def _early(stream: Any) -> bytes:
+    """Return what came together with Docker's answer, which the library read past and keeps to itself.
+
+    A quick tool under a busy engine may have said all it has to say by then.
+    """
+    response = getattr(stream, "_response", None)
+    kept = getattr(getattr(getattr(response, "raw", None), "_fp", None), "fp", None)
+    if not isinstance(kept, io.BufferedReader):
+        return b""
+    with suppress(OSError):
+        # the socket does not wait now: an empty buffer stays empty, or is filled with what is there
+        return kept.read(len(kept.peek()))
+    return b""
+
+
+class _Following(io.RawIOBase):
+    """The bytes that came early, then those of the socket."""
+
+    def __init__(self, early: bytes, following: socket.socket) -> None:
+        self._early = early
+        self._socket = following
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if not self._early:
+            return self._socket.recv_into(buffer)
+        size = min(len(buffer), len(self._early))
+        buffer[:size], self._early = self._early[:size], self._early[size:]
+        return size
 
 
 class ContainerOutput:

@@ -77,6 +77,19 @@ def test_a_stopped_container_is_refused_with_the_command_that_starts_it(unpublis
     assert len(listed["backups"]) == 1
 
 
+def test_a_backup_can_be_verified_by_the_hosts_tools_while_its_container_is_stopped(
+    unpublished: Box, project: Project, pg: Any
+):
+    assert run(project, "db.backup").returncode == 0
+    unpublished.container.stop(timeout=5)
+    ran = project.invoke("db.verify", DBTASKS_PG_BIN=str(pg.bin))
+    assert ran.returncode == 0, ran.stderr
+    assert (
+        f"by the host's client tools, not by a container: container {unpublished.name} is exited"
+        " (docker compose up -d db)"
+    ) in ran.stderr
+
+
 def test_two_candidates_are_refused_with_both_names(
     unpublished: Box, start_box: Callable[..., Box], project: Project
 ):

@@ -12,6 +12,7 @@ import re
 import sys
 import tomllib
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from invoke import Collection
@@ -130,7 +131,7 @@ def reliability_page() -> str:
     tests = fault_tests()
     parts = [NOTE, RELIABILITY_HEAD]
     for number, promise in enumerate(promises(), 1):
-        ids = ", ".join(linked(chosen) for chosen in known["promises"][str(number)])
+        ids = ", ".join(linked(chosen, known["titles"]) for chosen in known["promises"][str(number)])
         modules = "".join(f"; `{name}`" for name in known["promised_by_tests"].get(str(number), ()))
         parts.append(f"| {number}. {promise} | {ids}{modules} |\n")
     for letter, title in known["titles"].items():
@@ -156,11 +157,10 @@ def ids_of(chosen: str) -> list[str]:
     return [f"{first[0]}{number:02}" for number in numbers]
 
 
-def linked(chosen: str) -> str:
+def linked(chosen: str, titles: Mapping[str, str]) -> str:
     """Write a letter, an id or a range of ids as a link to its table."""
-    known = tomllib.loads((ROOT / "docs" / "faults.toml").read_text(encoding="utf-8"))
-    title = known["titles"][chosen[0]]
-    anchor = re.sub(r"[^a-z0-9 -]", "", f"{chosen[0]}: {title}".lower()).replace(" ", "-")
+    heading = f"{chosen[0]}: {titles[chosen[0]]}".lower()
+    anchor = re.sub(r"[^a-z0-9 -]", "", heading).replace(" ", "-")
     return f"[{chosen.replace('-', '–')}](#{anchor})"
 
 

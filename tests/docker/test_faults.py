@@ -186,12 +186,3 @@ def test_a_container_whose_tmp_is_in_memory_is_backed_up_and_restored(
     dbtasks.restore(config, dbtasks.plan_restore(config, job))
     assert hardened.sql("SELECT count(*) FROM item") == "500"
     assert left_inside(hardened) == []
-
-
-@pytest.mark.fault
-def test_a04_a_small_tmp_in_memory_is_a_full_disk_too(hardened: Box, tmp_path: Path) -> None:
-    hardened.sql("DROP TABLE IF EXISTS item; " + ROWS)
-    with pytest.raises(StoreFull) as caught:
-        dbtasks.backup(settings(tmp_path, hardened))
-    assert "nothing was published" in caught.value.state
-    assert eventually(lambda: left_inside(hardened) == [])

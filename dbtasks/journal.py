@@ -19,7 +19,7 @@ from .stores.local import translated
 
 __all__ = ["Run", "RunRecord", "read_log", "read_restores", "recorded", "write_restore"]
 
-APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,18 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
     except OSError:
         return
     try:
-        os.write(descriptor, data)  # one write: lines of two runs never mix
+        # one write: lines of two runs never mix
+        os.write(descriptor, data if _ends_with_a_line(descriptor) else b"\n" + data)
     except OSError:
         pass  # a full disk is told by the run itself
     finally:
         os.close(descriptor)
+
+
+def _ends_with_a_line(descriptor: int) -> bool:
+    """Whether the last line is whole: a full disk may have cut it, and it must not swallow the next one."""
+    size = os.fstat(descriptor).st_size
+    return size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
 
 
 def _encoded(text: str) -> bytes:
@@ -105,7 +112,7 @@ def _encoded(text: str) -> bytes:
 def read_log(root: Path, database: str | None = None) -> list[RunRecord]:
     """Return the runs newest first; a line cut by a crash is passed over."""
     try:
-        lines = (root / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (root / "log.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return []
     records = [record for record in map(_record, reversed(lines)) if record]

@@ -66,3 +66,23 @@ def test_a_host_project_logs_a_failed_restore_and_a_failed_verification(tmp_path
         dbtasks.plan_restore(config, dbtasks.RestoreJob("99"))
     (failed,) = dbtasks.list_runs(config, failed=True)
     assert (failed.exit_code, failed.message) == (4, "there is no backup number 99: the list has 1")
+
+
+def test_a04_a_line_that_a_full_disk_cut_swallows_no_later_one(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    log = config.backup_dir / "log.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    made = dbtasks.backup(config)
+    (run,) = dbtasks.list_runs(config)
+    assert run.backup == made.id
+
+
+def test_a_separator_that_only_python_takes_for_a_line_end_cuts_no_line(tmp_path: Path) -> None:
+    name = "new\u2028york.db"
+    make(tmp_path / name)
+    config = settings(tmp_path, name)
+    made = dbtasks.backup(config)
+    (run,) = dbtasks.list_runs(config)
+    assert run.backup == made.id

@@ -59,6 +59,7 @@ class Exec:
         self._frames = io.BufferedReader(_Following(early, self.socket), 1 << 20)
         self._tail = b""
         self._first = b""
+        self._cut = False
         self._closed = False
         self._lock = threading.Lock()
         self.early = b""
@@ -85,11 +86,14 @@ class Exec:
         try:
             header = self._frames.read(FRAME.size)
             if len(header) < FRAME.size:
+                self._cut = self._cut or bool(header)
                 return None
             kind, size = FRAME.unpack(header)
             data = bytes(self._frames.read(size))
+            self._cut = self._cut or len(data) < size
         except (OSError, ValueError):
-            return None  # the end is looked at by its exit status, not by how the stream broke
+            self._cut = True
+            return None
         if kind == STDERR:
             self._tail = (self._tail + data)[-TAIL_BYTES:]
             return b""
@@ -103,6 +107,12 @@ class Exec:
         code = self._code()
         if code != 0:
             raise self.failure(code)
+        if self._cut:
+            # the tool itself ended well: nothing else would tell that bytes are missing
+            error = CommandFailed(self._tool, self._runner.where, code, self.said)
+            error.message = f"what {self._tool} wrote was cut on its way out of {self._runner.where}"
+            error.args = (error.message,)
+            raise error
 
     def _missing(self) -> ToolMissing | None:
         """Say that the tool never started: the shell said so, or Docker, whose words come as the tool's output."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from dbtasks.errors import CommandFailed
 from dbtasks.runners import Command
 from dbtasks.runners.container import ContainerRunner
 from tests.conftest import Project
@@ -252,10 +253,13 @@ def test_a_docker_host_that_leads_nowhere_is_named(project: Project, place: str)
 
 
 class Between:
-    """Stands between a client and Docker's socket, until it is cut; a slow one sends much at once."""
+    """Stands between a client and Docker's socket, until it is cut.
 
-    def __init__(self, real: str, *, slow: float = 0) -> None:
-        self._slow = slow
+    A slow one sends much at once; one with a limit lets only so many bytes of each answer pass.
+    """
+
+    def __init__(self, real: str, *, slow: float = 0, limit: int = 1 << 62) -> None:
+        self._slow, self._limit = slow, limit
         self.folder = Path(tempfile.mkdtemp(prefix="dbtasks-between-"))
         self.url = f"unix://{self.folder}/docker.sock"
         self._real = real.removeprefix("unix://")
@@ -273,15 +277,16 @@ class Between:
                 far = socket.socket(socket.AF_UNIX)
                 self._open += [near, far]
                 far.connect(self._real)
-                for pair in ((near, far, 0), (far, near, self._slow)):
+                for pair in ((near, far, 0, 1 << 62), (far, near, self._slow, self._limit)):
                     thread = threading.Thread(target=self._carry, args=pair, daemon=True)
                     self._threads.append(thread)
                     thread.start()
 
     @staticmethod
-    def _carry(source: socket.socket, sink: socket.socket, slow: float) -> None:
+    def _carry(source: socket.socket, sink: socket.socket, slow: float, limit: int) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
+            while data := source.recv(min(1 << 16, limit)):
+                limit -= len(data)
                 if slow:
                     time.sleep(slow)
                     with contextlib.suppress(BlockingIOError):
@@ -327,6 +332,23 @@ def test_output_that_comes_together_with_dockers_answer_is_not_lost(docker_clien
     finally:
         client.close()
         slow.cut()
+
+
+def test_output_that_is_cut_on_its_way_is_a_failure_though_the_tool_ended_well(docker_client: Any, box: Box):
+    import docker
+
+    short = Between(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"), limit=40_000)
+    client = docker.DockerClient(base_url=short.url, timeout=10)
+    try:
+        runner = ContainerRunner(client.containers.get(box.container.id))
+        with pytest.raises(
+            CommandFailed, match=f"what sh wrote was cut on its way out of container {box.name}"
+        ):
+            runner.run(Command("sh", ("-c", "printf '%080000d' 0")))
+        runner.close()
+    finally:
+        client.close()
+        short.cut()
 
 
 LOSING = """

@@ -11,7 +11,7 @@ from ..formats import by_hand, sniff
 from ..journal import RunRecord, read_log
 from ..models import Archive, Backup, Type
 from ..settings import Settings
-from ..stores.local import LocalStore, OutputFolder
+from ..stores.local import LocalStore, OutputFolder, translated
 
 __all__ = ["Shown", "archive_of", "find", "list_backups", "list_runs", "show", "unlisted_archive"]
 
@@ -98,10 +98,12 @@ def unlisted_archive(settings: Settings, selector: str, *, unverified: bool) -> 
 
     Raises:
         NotFound: there is no such file. Refused: `unverified` was not given.
-        WrongEngine, ArchiveDamaged: it is nothing a restore can read.
+        WrongEngine, ArchiveDamaged: it is nothing a restore can read. OperationFailed: this user may not look.
     """
     path = settings.root / Path(selector).expanduser()
-    if not path.is_file():
+    with translated(f"cannot look for {path}"):
+        is_there = path.is_file()
+    if not is_there:
         in_store = [path for type_ in Type if (path := settings.backup_dir / type_ / selector).is_file()]
         if not in_store:
             raise NotFound(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from .figures import Result, result_of
 from .groups import contenders
 from .measure import CommandBroke
 from .project import REPOSITORY
-from .report import Run, page, picture
+from .report import FULL_SCALE, Run, page, picture
 from .rounds import Sample, play
 from .servers import Unavailable
 from .site import Site
@@ -27,6 +28,8 @@ RAW = REPOSITORY / "build" / "bench"
 """Ignored by git: what is not the published page."""
 PICTURE = "results.svg"
 QUICK_SCALE, QUICK_ROUNDS = 0.05, 2
+FULL_ROUNDS = 3
+"""A page of fewer, or of less data, is not published."""
 MORE_ROUNDS = {"list": 7, "small": 3}
 """Short commands vary more, and cost little to repeat."""
 ONE_ROUND = ("memory",)
@@ -86,11 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=GROUPS)
     arguments = parser.parse_args(argv)
     scale = arguments.scale or (QUICK_SCALE if arguments.quick else 1.0)
-    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else 3)
+    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else FULL_ROUNDS)
     groups = [group for group in GROUPS if group in (arguments.only or GROUPS)]
+    # ended from outside, servers and folders are still cleared away
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, load = time.monotonic(), os.getloadavg()[0]
     results, samples, versions = measure(groups, scale, rounds)
-    published = not arguments.quick and not arguments.only
+    published = not arguments.only and scale >= FULL_SCALE and rounds >= FULL_ROUNDS
     run = Run(scale, rounds, versions, load)
     target = write(PUBLISHED if published else RAW, run, results, samples)
     say(f"{time.monotonic() - started:.0f} s; every sample is in {RAW / 'samples.json'}")

@@ -179,6 +179,10 @@ def _load_and_whole(ran: Ran) -> Mapping[str, float]:
     return {"itself": starts["check"] - starts["create"], "whole": ran.wall_s}
 
 
+CP = ("cp", "--reflink=never") if sys.platform == "linux" else ("cp",)
+"""A clone of the blocks is no copy."""
+
+
 def _sqlite(site: Site, missing: Missing) -> list[Contender]:
     del missing
     source, copy = site.file("shop"), site.folder / "copy.db"
@@ -192,7 +196,7 @@ def _sqlite(site: Site, missing: Missing) -> list[Contender]:
         theirs = [sys.executable, "-c", script, str(source), str(copy)]
     return [
         Contender(name, Job(argv, clean_environment()), before=gone, after=gone)
-        for name, argv in (("cp", ["cp", str(source), str(copy)]), ("sqlite3 .backup", theirs))
+        for name, argv in (("cp", [*CP, str(source), str(copy)]), ("sqlite3 .backup", theirs))
     ] + _both("SQLite backup", project)
 
 

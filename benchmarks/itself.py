@@ -3,7 +3,8 @@
 Runs in a process of its own, so that its memory can be looked at. Prints one
 JSON document with the seconds from the exported snapshot to the last byte
 written and synced. Rows are counted beside it, as in a real backup; only
-waiting for a count that is still running is left out.
+waiting for a count that is still running is left out. A SQLite copy is not
+synced here, as that of its yardstick cp is not; the whole task syncs it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def dump_seconds(settings: Settings, engine: Engine) -> float:
 
 
 def copy_seconds(settings: Settings, source: Path) -> float:
-    """Copy a SQLite database by the backup API, synced; nothing is counted."""
+    """Copy a SQLite database by the backup API; nothing is synced or counted."""
     from dbtasks.engines.sqlite.dump import copy_database
     from dbtasks.engines.sqlite.files import reading
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .clock import utc_now
 from .errors import DbTasksError
@@ -19,6 +20,7 @@ from .stores.local import translated
 
 __all__ = ["Run", "RunRecord", "read_log", "read_restores", "recorded", "write_restore"]
 
+T = TypeVar("T")
 APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -110,7 +112,7 @@ def _encoded(text: str) -> bytes:
 
 
 def read_log(root: Path, database: str | None = None) -> list[RunRecord]:
-    """Return the runs newest first; a line cut by a crash is passed over."""
+    """Return the runs newest first; a line cut by a crash, or not written by a run, is passed over."""
     try:
         lines = (root / "log.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
@@ -125,18 +127,36 @@ def _record(line: str) -> RunRecord | None:
         known = {"at", "task", "seconds", "ok", "exit_code", "database", "backup", "size_bytes", "message"}
         return RunRecord(
             task=str(seen["task"]),
-            started_at=datetime.fromisoformat(seen["at"]),
-            seconds=float(seen["seconds"]),
+            started_at=_with_zone(datetime.fromisoformat(seen["at"])),
+            seconds=_finite(float(seen["seconds"])),
             ok=bool(seen["ok"]),
             exit_code=int(seen["exit_code"]),
             database=str(seen.get("database") or ""),
-            backup=seen.get("backup"),
-            size_bytes=seen.get("size_bytes"),
+            backup=_of_type(str, seen.get("backup")),
+            size_bytes=_of_type(int, seen.get("size_bytes")),
             message=str(seen.get("message") or ""),
             extra={key: value for key, value in seen.items() if key not in known},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _with_zone(moment: datetime) -> datetime:
+    """Return the moment; one that belongs to no zone cannot be compared with the others."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    return moment
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError("a number that is none")
+    return number
+
+
+def _of_type(kind: type[T], value: object) -> T | None:
+    """Return the value where it is of the kind a run writes; somebody may have written into the log."""
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def write_restore(root: Path, id_: str, record: Mapping[str, Any]) -> Path:
@@ -158,9 +178,15 @@ def write_restore(root: Path, id_: str, record: Mapping[str, Any]) -> Path:
 
 
 def read_restores(root: Path) -> list[dict[str, Any]]:
-    """Return the restore records, newest first; unreadable ones are passed over."""
-    records = []
-    for path in (root / "restores").glob("*.json"):
+    """Return the restore records, newest first; unreadable ones are passed over.
+
+    Raises:
+        OperationFailed: this user may not look at what there is: which backup is still needed is not known.
+    """
+    folder, records = root / "restores", []
+    with translated(f"cannot look for the records of restores in {folder}"):
+        paths = list(folder.glob("*.json"))
+    for path in paths:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

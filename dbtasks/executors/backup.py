@@ -21,7 +21,7 @@ from ..models import Archive, Backup, Manifest, Proof, Target, Type
 from ..plans import Checked, Dumped, DumpPlan, DumpRequest
 from ..settings import Settings
 from ..stores import Draft
-from ..stores.local import LocalStore, OutputFolder
+from ..stores.local import LocalStore, OutputFolder, translated
 from .reading import hash_file, hashing
 
 __all__ = ["BackupJob", "BackupPlan", "backup", "make_backup", "plan_backup", "writing_run"]
@@ -124,7 +124,9 @@ def make_backup(
     for text in plan.warnings:
         on_event(Warned(text))
     name = _name(settings, job, engine.target, id_, started_at, plan)
-    if (store.home(job.type) / name).exists():
+    with translated(f"cannot look into {store.home(job.type)}"):
+        is_taken = (store.home(job.type) / name).exists()
+    if is_taken:
         raise AlreadyExists(
             f"{name} exists already in {store.home(job.type)}; archives are never overwritten"
         )
@@ -154,18 +156,21 @@ def _place(settings: Settings, job: BackupJob) -> LocalStore:
     if job.output is None:
         return LocalStore(settings.backup_dir)
     output = _output(settings, job.output)
-    if not output.is_dir() and (output.exists() or output.is_symlink()):
+    with translated(f"--output: cannot look for {output}"):
+        is_folder = output.is_dir()
+        is_taken = not is_folder and (output.exists() or output.is_symlink())
+    if is_taken:
         raise UsageError(
             f"--output: {output} exists already; archives are never overwritten",
             hint="name another file, or a folder",
             state="it was not touched",
         )
-    if not output.is_dir() and not is_plain_name(output.name):
+    if not is_folder and not is_plain_name(output.name):
         raise UsageError(
             f"--output: {output.name!r} is no name for an archive",
             hint="choose one without line breaks and backslashes",
         )
-    return OutputFolder(output if output.is_dir() else output.parent)
+    return OutputFolder(output if is_folder else output.parent)
 
 
 def _output(settings: Settings, output: Path) -> Path:

@@ -104,7 +104,8 @@ def unlisted_archive(settings: Settings, selector: str, *, unverified: bool) -> 
     with translated(f"cannot look for {path}"):
         is_there = path.is_file()
     if not is_there:
-        in_store = [path for type_ in Type if (path := settings.backup_dir / type_ / selector).is_file()]
+        with translated(f"cannot look into {settings.backup_dir}"):
+            in_store = [path for type_ in Type if (path := settings.backup_dir / type_ / selector).is_file()]
         if not in_store:
             raise NotFound(
                 f"no backup matches {selector!r}, and there is no such file",

@@ -43,7 +43,9 @@ def _refuse_no_database(settings: Settings, path: Path) -> None:
             hint="choose a place outside it",
             state="nothing was touched",
         )
-    if path.exists() and not _is_database(path):
+    with translated(f"cannot look for {path}"):
+        is_there = path.exists()
+    if is_there and not _is_database(path):
         raise Refused(
             f"--into: {path} exists and is not a SQLite database",
             hint="choose another name",

@@ -1,4 +1,4 @@
-"""What others can read or have been given: modes of the store and of `.env`, backups that git tracks."""
+"""What others can read or have been given: modes of the store and of files with passwords, backups that git tracks."""
 
 from __future__ import annotations
 
@@ -21,8 +21,21 @@ __all__ = ["Exposure", "exposures", "holds_secret", "open_to_others"]
 POSIX = os.name == "posix"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 FOLDERS = ("", *Type, "restores", "reports")
-SECRET_NAME = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|_KEY$|^PGPASS$|CREDENTIAL")
-LOGIN_IN_URL = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|_KEY$|(^|_|DB|PG)PASS(_|$)|(_|DB|PG)PWD(_|$)"
+)
+LOGIN_IN_URL = re.compile(r"://[^/@\s:]*:[^/@\s]+@|[?&]password=[^&\s]", re.IGNORECASE)
+MOUNTED_SECRETS = Path("/run/secrets")
+"""Docker mounts secrets there, open to everybody in the container; no chmod reaches them."""
+INVOKE_FILES = {
+    "the project's invoke.yaml": "{root}/invoke",
+    "~/.invoke.yaml": "{home}/.invoke",
+    "/etc/invoke.yaml": "/etc/invoke",
+}
+"""Where each of Invoke's files lies, by the source a setting names; it may have another suffix."""
+SUFFIXES = (".yaml", ".yml", ".json", ".py")
+# What runs here may be root, and the repository somebody's: nothing it configures is run
+GIT = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never")
 
 
 @dataclass(frozen=True)
@@ -46,22 +59,38 @@ def _by_mode(settings: Settings) -> Iterator[Exposure]:
     if found:
         first = found[0]
         rest = f" and {len(found) - 1} more in {folder}" if len(found) > 1 else ""
-        mode = f"mode {stat.S_IMODE(first.stat().st_mode):04o}"
         yield Exposure(
-            f"{first} is open to other users ({mode}){rest}",
-            f"chmod -R go-rwx {shlex.quote(str(folder))}",
+            f"{first} is open to other users (mode {_mode(first):04o}){rest}",
+            # through a link chmod -R does not go on every system
+            f"chmod -R go-rwx {shlex.quote(os.path.realpath(folder))}",
         )
+    for path in dict.fromkeys(_with_secrets(settings)):
+        if _mode(path) & OTHERS:
+            yield Exposure(
+                f"{path} holds a password and is open to other users (mode {_mode(path):04o})",
+                f"chmod 600 {shlex.quote(str(path))}",
+            )
+
+
+def _with_secrets(settings: Settings) -> Iterator[Path]:
+    """Name the files the settings read a password from."""
     dotenv = settings.root / ".env"
-    if _is_open(dotenv) and holds_secret(_names(dotenv)):
-        mode = f"mode {stat.S_IMODE(dotenv.stat().st_mode):04o}"
-        yield Exposure(
-            f"{dotenv} holds a password and is open to other users ({mode})",
-            f"chmod 600 {shlex.quote(str(dotenv))}",
-        )
+    if holds_secret(_names(dotenv)):
+        yield dotenv
+    for name, path in settings.read_from.items():
+        if holds_secret({name: _text(path)}) and not path.is_relative_to(MOUNTED_SECRETS):
+            yield path
+    if settings.target is None or not settings.target.secrets:
+        return
+    for setting in settings.provenance:
+        if setting.name == "url" and setting.source in INVOKE_FILES:
+            stem = INVOKE_FILES[setting.source].format(root=settings.root, home=Path("~").expanduser())
+            # Invoke reads the first of them; whether others may is asked of one that is there only
+            yield from [path for suffix in SUFFIXES if _mode(path := Path(stem + suffix))][:1]
 
 
 def _without_modes(settings: Settings) -> Iterator[Exposure]:
-    if settings.backup_dir.is_dir():
+    if _is_folder(settings.backup_dir):
         yield Exposure(
             f"this system keeps nobody out of {settings.backup_dir} by modes: whoever may open it reads the backups",
             "give the folder rights for this user alone",
@@ -69,35 +98,58 @@ def _without_modes(settings: Settings) -> Iterator[Exposure]:
 
 
 def _in_git(folder: Path) -> Iterator[Exposure]:
-    tracked = _tracked_by_git(folder)
+    tracked, trouble = _tracked_by_git(folder)
+    if trouble:
+        yield Exposure(
+            f"git does not say whether it tracks files in {folder} ({trouble})",
+            f"git -C {shlex.quote(str(folder))} ls-files",
+        )
     if tracked:
         files = "one file" if tracked == 1 else f"{tracked} files"
         yield Exposure(f"git tracks {files} in {folder}", f"git rm -r --cached {shlex.quote(str(folder))}")
 
 
 def open_to_others(folder: Path) -> list[Path]:
-    """Return the store's folders and files whose modes let group or others in; links are not followed."""
+    """Return the store's folders and files whose modes let group or others in.
+
+    The store itself may be a link: it is what the link leads to. Links inside are not followed.
+    """
     found = []
     for name in FOLDERS:
         place = folder / name
-        if place.is_symlink() and place != folder:
-            continue
         try:
-            inside = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+            if place != folder and place.is_symlink():
+                continue
+            with os.scandir(place) as entries:
+                inside = [entry for entry in entries if not entry.name.startswith(".")]
+            files = sorted(Path(e.path) for e in inside if not e.is_dir(follow_symlinks=False))
         except OSError:
             continue
-        found += [
-            path for path in (place, *inside) if _is_open(path) and (path == place or not path.is_dir())
-        ]
+        found += [path for path in (place, *files) if _mode(path, follow=path == folder) & OTHERS]
     return found
 
 
-def _is_open(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
     try:
-        mode = path.lstat().st_mode
-    except OSError:
+        return path.is_dir()
+    except OSError:  # behind a folder that this user may not enter
         return False
-    return not stat.S_ISLNK(mode) and bool(stat.S_IMODE(mode) & OTHERS)
+
+
+def _mode(path: Path, *, follow: bool = True) -> int:
+    """Return the rights of what lies at a path; 0, open to nobody, where that cannot be seen or is a link."""
+    try:
+        mode = path.stat(follow_symlinks=follow).st_mode
+    except OSError:
+        return 0
+    return 0 if stat.S_ISLNK(mode) else stat.S_IMODE(mode)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _names(dotenv: Path) -> Mapping[str, str]:
@@ -116,18 +168,28 @@ def holds_secret(variables: Mapping[str, str]) -> bool:
     )
 
 
-def _tracked_by_git(folder: Path) -> int:
-    """Return how many files of a folder git tracks; 0 where there is no git or no repository."""
+def _tracked_by_git(folder: Path) -> tuple[int, str]:
+    """Return how many files of a folder git tracks, and why it does not say; 0 where there is no git or no repository.
+
+    A repository of another user's is looked at as well: it is this store that lies in it.
+    """
     git = shutil.which("git")
-    if git is None or not folder.is_dir():
-        return 0
+    if git is None or not _is_folder(folder):
+        return 0, ""
     try:
         listed = subprocess.run(
-            [git, "-C", str(folder), "ls-files", "-z", "--", "."],
+            [git, *GIT, "-C", str(folder), "ls-files", "-z", "--", "."],
+            env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=10,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return listed.stdout.count(b"\0")
+    except subprocess.TimeoutExpired:
+        return 0, "no answer within 10 s"
+    except OSError as exc:
+        return 0, exc.strerror or str(exc)
+    if listed.returncode == 0:
+        return listed.stdout.count(b"\0"), ""
+    said = listed.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
+    return (0, "") if "not a git repository" in said or "annot change to" in said else (0, said)

@@ -104,9 +104,9 @@ def _size(backups: tuple[Backup, ...]) -> int:
 
 
 def _unusable(folder: Path) -> list[str]:
-    if folder.exists() and not folder.is_dir():
-        return [f"backup_dir {folder} is not a folder"]
     nearest = _nearest(folder)
+    if nearest == folder and not folder.is_dir():
+        return [f"backup_dir {folder} is not a folder"]
     if not os.access(nearest, os.W_OK | os.X_OK):
         return [f"backup_dir {folder} cannot be written: {nearest} is not writable for this user"]
     return []
@@ -121,4 +121,12 @@ def _free(folder: Path) -> int | None:
 
 def _nearest(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that is there: where it would be made."""
-    return next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return next((place for place in (folder, *folder.parents) if _is_seen(place)), folder)
+
+
+def _is_seen(place: Path) -> bool:
+    # pathlib raises where a folder above may not be entered
+    try:
+        return place.exists()
+    except OSError:
+        return False

@@ -37,6 +37,8 @@ class Names:
     def __init__(self, environ: Mapping[str, str], dotenv: Mapping[str, str], *, prefix: str = "") -> None:
         self._levels = ((environ, "in the environment"), (dotenv, "in .env"))
         self._prefix = prefix
+        self.read_from: dict[str, Path] = {}
+        """The files that were read, by the name they stand in for."""
 
     def get(self, *names: str) -> Found | None:
         """Return the first of the names that is set and not empty.
@@ -56,6 +58,7 @@ class Names:
         if text and file:
             raise SettingsError(f"{name} and {name}_FILE are both set {where}", hint="keep one of them")
         if file:
+            self.read_from[name] = Path(file)
             return Found(_read(Path(file), f"{name}_FILE {where}"), f"{name}_FILE {where}")
         return Found(text, f"{name} {where}") if text else None
 

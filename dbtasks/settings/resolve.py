@@ -102,6 +102,8 @@ class Settings:
     found_in: str = ""
     """Name of the container the target was read from, where no url is configured."""
     no_container: NoContainer | None = None
+    read_from: Mapping[str, Path] = field(default_factory=dict)
+    """The files that NAME_FILE variables led to, by NAME."""
     provenance: tuple[Setting, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -168,6 +170,7 @@ class _Resolution:
                 self._picked(lambda name: name == "PGPASSFILE" or name.startswith("PGSSL"))
             ),
             docker=MappingProxyType(self._picked(lambda name: name.startswith("DOCKER_"))),
+            read_from=MappingProxyType({**self.names.read_from, **self.conventional.read_from}),
             provenance=tuple(self.provenance),
             warnings=tuple(self.warnings),
             **kept,

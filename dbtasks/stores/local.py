@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -121,8 +121,7 @@ class LocalStore:
                 f"cannot list the backup folder {self.root}: {exc.strerror}",
                 hint="set backup_dir to a folder that this user may read",
             ) from exc
-        for home in (self.root, *(self.root / type_ for type_ in Type)):
-            yield from self._entries(home)
+        yield from self._entries_of((self.root, *(self.root / type_ for type_ in Type)))
 
     def open(self, backup: Backup) -> BinaryIO:
         """Open an archive for reading; a link in its place is refused."""
@@ -192,10 +191,21 @@ class LocalStore:
 
     # -- listing ---------------------------------------------------------------
 
-    def _entries(self, home: Path) -> Iterator[Backup | ForeignFile]:
-        if home.is_symlink() and home != self.root:
-            return
+    def _entries_of(self, homes: Iterable[Path]) -> Iterator[Backup | ForeignFile]:
         try:
+            for home in homes:
+                yield from self._entries(home)
+        except PermissionError as exc:
+            # names may be read here, and nothing behind them
+            raise StoreUnusable(
+                f"cannot look at {exc.filename}: {exc.strerror}",
+                hint="make it readable for this user, or name another folder",
+            ) from exc
+
+    def _entries(self, home: Path) -> Iterator[Backup | ForeignFile]:
+        try:
+            if home != self.root and home.is_symlink():
+                return
             with os.scandir(home) as found:
                 names = sorted(entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
         except OSError:
@@ -309,8 +319,8 @@ class OutputFolder(LocalStore):
         return self.root
 
     def entries(self) -> Iterator[Backup | ForeignFile]:
-        """List the folder itself; nothing where it is none."""
-        yield from self._entries(self.root)
+        """List the folder itself; nothing where it is none, or where this user may not read it."""
+        yield from self._entries_of((self.root,))
 
     @contextmanager
     def draft(self, type_: Type) -> Iterator[Draft]:
@@ -332,7 +342,11 @@ class OutputFolder(LocalStore):
         Raises:
             StoreUnusable: it does not exist.
         """
-        if not self.root.is_dir():
+        try:
+            is_folder = self.root.is_dir()
+        except OSError as exc:
+            raise unusable(self.root, exc) from exc
+        if not is_folder:
             raise StoreUnusable(f"there is no folder {self.root}", hint=f"mkdir -p {self.root}")
 
 

@@ -13,7 +13,7 @@ from ...errors import ArchiveDamaged
 from ...models import DatabaseFacts
 from ...plans import TargetState
 from ...revisions import find_revision
-from .files import SIDECARS, connect, identifier, reading, sidecar
+from .files import SIDECARS, connect, identifier, reading, sidecar, size_of
 
 __all__ = [
     "Examined",
@@ -35,15 +35,16 @@ def state_of(path: Path, timeout: float) -> TargetState:
     """Look at a file: missing, empty (no tables), damaged, or present.
 
     Raises:
-        Busy: it cannot be looked at because it is locked.
+        Busy: it cannot be looked at because it is locked. TargetUnreachable: this user may not look.
     """
-    if not path.exists():
+    size_bytes = size_of(path)
+    if size_bytes is None:
         return TargetState.MISSING
-    if path.stat().st_size == 0 and not any(sidecar(path, s).exists() for s in SIDECARS):
+    if size_bytes == 0 and not any(sidecar(path, s).exists() for s in SIDECARS):
         return TargetState.EMPTY
     try:
         with reading(path, timeout) as connection:
-            if integrity_problems(connection, which_check(path.stat().st_size)):
+            if integrity_problems(connection, which_check(size_bytes)):
                 return TargetState.DAMAGED
             return TargetState.PRESENT if _objects(connection) else TargetState.EMPTY
     except ArchiveDamaged:

@@ -24,6 +24,7 @@ __all__ = [
     "patiently",
     "reading",
     "sidecar",
+    "size_of",
     "translated",
     "writing",
 ]
@@ -58,10 +59,10 @@ def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
     """Open a live database for reading.
 
     Raises:
-        TargetUnreachable: no such file. Busy: locked longer than `timeout` seconds.
+        TargetUnreachable: no such file, or this user may not look. Busy: locked longer than `timeout` seconds.
         ArchiveDamaged: not a SQLite database, or malformed.
     """
-    if not path.is_file():
+    if size_of(path) is None or not path.is_file():
         raise TargetUnreachable(
             f"there is no SQLite database at {path}",
             hint="check the path: relative ones are relative to the project root",
@@ -71,6 +72,23 @@ def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
         patiently(lambda: _look(connection), timeout)
         connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
         yield connection
+
+
+def size_of(path: Path) -> int | None:
+    """Return how many bytes lie at a path; None where there is nothing.
+
+    Raises:
+        TargetUnreachable: this user may not look there.
+    """
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise TargetUnreachable(
+            f"cannot look for {path}: {exc.strerror}",
+            hint="check the rights on the folders above it, and who runs this",
+        ) from exc
 
 
 def _look(connection: sqlite3.Connection) -> None:

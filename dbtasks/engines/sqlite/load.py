@@ -125,7 +125,7 @@ def _prove_room(path: Path, archive: Archive, strategy: LoadStrategy) -> None:
 
 
 def _existing(folder: Path) -> Path:
-    while not folder.exists() and folder != folder.parent:
+    while files.size_of(folder) is None and folder != folder.parent:
         folder = folder.parent
     return folder
 

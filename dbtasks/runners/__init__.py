@@ -102,6 +102,10 @@ class Runner(Protocol):
     def where(self) -> str:
         """What to call it in messages: `host`, `container shop-db`."""
 
+    @property
+    def sees_our_files(self) -> bool:
+        """Whether a tool there opens this machine's files; elsewhere they are sent, or copied there."""
+
     def version(self, tool: str) -> ToolVersion:
         """Return the version of a tool.
 

@@ -74,6 +74,11 @@ class ContainerRunner:
         started = hashlib.sha256((seen.started_at if seen else "").encode()).hexdigest()
         return f"{self._container.id[:12]}-{started[:8]}"
 
+    @property
+    def sees_our_files(self) -> bool:
+        """None, whatever is mounted into it."""
+        return False
+
     def version(self, tool: str) -> ToolVersion:
         """Return the version of a tool in the container; asked once.
 

@@ -101,6 +101,11 @@ class HostRunner:
         self._on_event = on_event
         self._versions: dict[str, ToolVersion] = {}
 
+    @property
+    def sees_our_files(self) -> bool:
+        """They are its own."""
+        return True
+
     def version(self, tool: str) -> ToolVersion:
         """Return the version of a tool; asked once.
 

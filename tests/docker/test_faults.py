@@ -62,13 +62,24 @@ if CAN_MOUNT:
             box.container.remove(force=True, v=True)
 
     @pytest.mark.fault
-    @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
-    def test_a04_without_room_inside_the_container_nothing_is_published_and_nothing_left(
+    @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.SQL])
+    def test_a_backup_that_streams_needs_no_room_inside_the_container(
         full: Box, tmp_path: Path, format_: Format
     ) -> None:
         config = settings(tmp_path, full)
+        made = dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_)))
+        assert made.manifest.counts["public.item"] == 9000
+        (verified,) = dbtasks.verify(config, [made])
+        assert verified.ok
+
+    @pytest.mark.fault
+    def test_a04_without_room_inside_the_container_nothing_is_published_and_nothing_left(
+        full: Box, tmp_path: Path
+    ) -> None:
+        config = settings(tmp_path, full)
         with pytest.raises(StoreFull) as caught:
-            dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_, jobs=1)))
+            request = DumpRequest(format=Format.DIRECTORY, jobs=1)
+            dbtasks.backup(config, dbtasks.BackupJob(request=request))
         assert "nothing was published" in caught.value.state
         assert eventually(lambda: left_inside(full) == [])
         listed = dbtasks.list_backups(config)

@@ -16,7 +16,7 @@ from ...models import Archive, Compression, Format
 from ...plans import Checked
 from ...runners import Runner
 from ...stores.files import open_archive
-from ...streams import BLOCK_BYTES, decompressing
+from ...streams import BLOCK_BYTES, decompressing, pump
 from .commands import read_command
 from .tarred import unpacked
 
@@ -56,10 +56,28 @@ def check_archive(runner: Runner, archive: Archive, on_event: OnEvent) -> Checke
 
 def _read(runner: Runner, path: Path, format_: Format, name: str) -> None:
     try:
+        if format_ is Format.CUSTOM and not runner.sees_our_files and _read_from_stdin(runner, path):
+            return
         with runner.staged(path) as there:
-            runner.run(read_command(there, format_))
+            runner.run(read_command(format_, there))
     except CommandFailed as exc:
         raise _unreadable(runner, exc, name) from exc
+
+
+def _read_from_stdin(runner: Runner, path: Path) -> bool:
+    """Send a custom archive to pg_restore: no room is needed where it runs, and it reads while we send.
+
+    Returns False for an archive that cannot be read without going back: one whose parts are not in
+    the order of its table of contents, which pg_dump does not write.
+    """
+    try:
+        with open_archive(path) as source, runner.writing(read_command(Format.CUSTOM)) as sink:
+            pump(source, sink)
+    except CommandFailed as exc:
+        if "non-seekable" in exc.details:
+            return False
+        raise
+    return True
 
 
 def _unreadable(runner: Runner, exc: CommandFailed, name: str) -> DbTasksError:

@@ -75,9 +75,13 @@ def globals_command(*, database: str, inherit: Sequence[int] = ()) -> Command:
     return Command("pg_dumpall", arguments, inherit=tuple(inherit))
 
 
-def read_command(archive: str, format_: Format) -> Command:
-    """Return the call that reads a custom file or an unpacked directory to its end and writes nothing."""
-    return Command("pg_restore", (f"--format={format_}", f"--file={os.devnull}", archive))
+def read_command(format_: Format, archive: str | None = None) -> Command:
+    """Return the call that reads a custom file or an unpacked directory to its end and writes nothing.
+
+    Without an archive a custom one is read from stdin.
+    """
+    arguments = (f"--format={format_}", f"--file={os.devnull}")
+    return Command("pg_restore", (*arguments, archive) if archive else arguments)
 
 
 def list_command(archive: str, format_: Format) -> Command:

@@ -73,7 +73,8 @@ def _database(report: InfoReport, now: datetime) -> Iterator[Part]:
     elif survey and survey.sizes_unknown:
         yield "Largest", f"not known: {survey.sizes_unknown}"
     if facts:
-        yield "Migration", revision_summary(facts.revision) or "no migration tool's table found"
+        unknown = "not known: its table is locked" if report.revision_unknown else ""
+        yield "Migration", unknown or revision_summary(facts.revision) or "no migration tool's table found"
 
 
 def _timescale(report: InfoReport, facts: DatabaseFacts) -> str:
@@ -122,8 +123,8 @@ def _container(container: Container, now: datetime) -> Iterator[Part]:
     yield "", f"port {ports}" if ports else "no published port"
     for volume in container.volumes:
         yield "", f"volume {volume}"
-    if not container.volumes:
-        yield "", "no volume: its data goes when the container is removed"
+    if not container.keeps_data:
+        yield "", f"no volume holds {container.data_folder}: its data goes when the container is removed"
 
 
 def _service(service: Service) -> str:
@@ -282,6 +283,8 @@ def _container_object(container: Container) -> dict[str, Any]:
         "service": container.service or None,
         "ports": [{"address": address, "port": port} for address, port in container.ports],
         "volumes": list(container.volumes),
+        "data_folder": container.data_folder,
+        "keeps_data": container.keeps_data,
     }
 
 

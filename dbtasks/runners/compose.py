@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import RouteUnavailable
+from ..events import OnEvent, Phase, ignore
 from .docker import Container, docker_client, list_containers, project_name
 
 __all__ = [
@@ -41,8 +42,9 @@ class DockerOnce:
     besides the process' own.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, *, on_event: OnEvent = ignore) -> None:
         self._environment = environment
+        self._on_event = on_event
         self._stack = ExitStack()
         self._client: Any = None
         self._containers: tuple[Container, ...] = ()
@@ -77,6 +79,7 @@ class DockerOnce:
             raise RouteUnavailable(self._refusal.message, hint=self._refusal.hint) from self._refusal
         if self._client is not None:
             return
+        self._on_event(Phase("docker", "asked what runs here"))
         try:
             client = self._stack.enter_context(docker_client(self._environment))
             self._containers = tuple(list_containers(client))

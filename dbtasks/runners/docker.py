@@ -7,16 +7,16 @@ when the url reaches it, and two candidates are refused, never guessed between.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ContainerStopped, RouteRefused, RouteUnavailable
 from ..models import PostgresTarget
+from .docker_door import docker_client, no_docker
 
 __all__ = [
     "Container",
@@ -34,7 +34,7 @@ __all__ = [
 
 COMPOSE = "com.docker.compose."
 POSTGRES_PORT = 5432
-CALL_SECONDS = 30
+DATA_FOLDER = "/var/lib/postgresql/data"
 LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
 TRANSIENT = ("created", "restarting")
 """States a container may leave by itself while somebody waits for it."""
@@ -61,6 +61,8 @@ class Container:
     addresses: frozenset[str] = frozenset()
     aliases: frozenset[str] = frozenset()
     volumes: tuple[str, ...] = ()
+    mounted: tuple[str, ...] = ()
+    """Where its volumes and folders of the host are, in it; what lies in memory is none."""
     started_at: str = ""
 
     @property
@@ -96,6 +98,17 @@ class Container:
         return self.published.get(POSTGRES_PORT, ())
 
     @property
+    def data_folder(self) -> str:
+        """Where its database lies: PGDATA, or the official image's default."""
+        return self.environment.get("PGDATA") or DATA_FOLDER
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the database lies on a volume or a folder of the host, and not in the container itself."""
+        folder = PurePosixPath(self.data_folder)
+        return any(folder.is_relative_to(place) for place in self.mounted if place)
+
+    @property
     def is_running(self) -> bool:
         """Whether it takes commands."""
         return self.status == "running"
@@ -114,10 +127,12 @@ class Container:
     def helps(self) -> str:
         """The one command that helps in the state it is in."""
         if self.status == "paused":
-            return f"docker unpause {self.name}"
+            return f"docker unpause {shlex.quote(self.name)}"
         if self.status in ("restarting", "running"):
-            return f"docker logs {self.name}"
-        return f"docker compose up -d {self.service}" if self.service else f"docker start {self.name}"
+            return f"docker logs {shlex.quote(self.name)}"
+        if self.service:
+            return f"docker compose up -d {shlex.quote(self.service)}"
+        return f"docker start {shlex.quote(self.name)}"
 
 
 @dataclass(frozen=True)
@@ -249,67 +264,6 @@ def _where(container: Container) -> str:
 # -- asking Docker ---------------------------------------------------------------
 
 
-@contextmanager
-def docker_client(environment: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """Yield a client of the Docker engine the command line would talk to.
-
-    `environment` holds DOCKER_* variables that count besides the process' own:
-    those of the project's `.env`.
-
-    Raises:
-        RouteUnavailable: there is none, or this user may not talk to it.
-    """
-    import docker
-    from docker.errors import DockerException
-
-    seen = {**(environment or {}), **{name: value for name, value in os.environ.items() if value}}
-    try:
-        _knock(seen)
-        client = docker.from_env(timeout=CALL_SECONDS, environment=seen)
-    except (DockerException, OSError) as exc:
-        raise _no_docker(exc, seen.get("DOCKER_HOST", "")) from exc
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def _knock(environment: Mapping[str, str]) -> None:
-    """See whether anybody answers: a client that cannot connect leaves its socket open."""
-    import socket
-
-    import docker
-    from docker.constants import DEFAULT_DOCKER_API_VERSION
-
-    probe = docker.from_env(timeout=CALL_SECONDS, version=DEFAULT_DOCKER_API_VERSION, environment=environment)
-    try:
-        path = getattr(probe.api.get_adapter(probe.api.base_url), "socket_path", None)
-    finally:
-        probe.close()
-    if path and hasattr(socket, "AF_UNIX"):
-        with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.connect(path)
-
-
-def _no_docker(exc: Exception, host: str = "") -> RouteUnavailable:
-    text = str(exc)
-    if "Permission denied" in text or "PermissionError" in text:
-        return RouteUnavailable(
-            "this user may not talk to Docker",
-            details=text,
-            hint="add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
-        )
-    if host:
-        return RouteUnavailable(
-            f"Docker is not running here: nothing answers at DOCKER_HOST={host}",
-            details=text,
-            hint="correct DOCKER_HOST, start that engine, or use --via=host",
-        )
-    return RouteUnavailable(
-        "Docker is not running here", details=text, hint="start Docker, or use --via=host"
-    )
-
-
 def look(client: Any, id_: str) -> Container | None:
     """Return what Docker says of one container now; None when it is gone.
 
@@ -362,7 +316,7 @@ def list_containers(client: Any) -> list[Container]:
             except NotFound:
                 continue  # gone between the list and the look
     except (DockerException, OSError) as exc:
-        raise _no_docker(exc) from exc
+        raise no_docker(exc) from exc
     return found
 
 
@@ -385,6 +339,11 @@ def describe(inspected: Mapping[str, Any]) -> Container:
         addresses=frozenset(n["IPAddress"] for n in networks if n.get("IPAddress")),
         aliases=frozenset(alias for n in networks for alias in (n.get("Aliases") or ())),
         volumes=tuple(_volume(mount) for mount in inspected.get("Mounts") or ()),
+        mounted=tuple(
+            str(mount.get("Destination", ""))
+            for mount in inspected.get("Mounts") or ()
+            if mount.get("Type") != "tmpfs"
+        ),
         started_at=str(state.get("StartedAt", "")),
     )
 

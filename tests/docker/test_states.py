@@ -252,6 +252,32 @@ def test_a_docker_host_that_leads_nowhere_is_named(project: Project, place: str)
     assert ran.stderr == ""
 
 
+@pytest.mark.parametrize("backlog", ["taken in", "full"])
+def test_an_engine_that_never_answers_is_given_up_soon_and_called_what_it_is(project: Project, backlog: str):
+    folder = Path(tempfile.mkdtemp(prefix="dbtasks-sock-"))
+    folder.chmod(0o755)
+    place = f"unix://{folder}/docker.sock"
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(str(folder / "docker.sock"))
+        (folder / "docker.sock").chmod(0o666)
+        listening.listen(0 if backlog == "full" else 16)
+        if backlog == "full":
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.connect(str(folder / "docker.sock"))
+        ran = subprocess.run(
+            [sys.executable, "-W", "error", "-c", KNOCK],
+            env=project.environ(DOCKER_HOST=place),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    assert ran.stdout.startswith(f"Docker at DOCKER_HOST={place} does not answer within 5 s | restart it")
+    assert ran.stderr == ""
+
+
 class Between:
     """Stands between a client and Docker's socket, until it is cut.
 

@@ -1,0 +1,108 @@
+"""The way to Docker: a client of the engine the command line would talk to, or why there is none."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RouteUnavailable
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["docker_client", "no_docker"]
+
+CALL_SECONDS = 30
+FIRST_ANSWER_SECONDS = 5
+"""An engine that works says its version at once, however busy it is."""
+RETRY_SECONDS = 0.05
+
+
+@contextmanager
+def docker_client(environment: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """Yield a client of the Docker engine the command line would talk to.
+
+    `environment` holds DOCKER_* variables that count besides the process' own:
+    those of the project's `.env`.
+
+    Raises:
+        RouteUnavailable: there is none, this user may not talk to it, or it gave no answer within
+            FIRST_ANSWER_SECONDS.
+    """
+    import docker
+    from docker.errors import DockerException
+
+    seen = {**(environment or {}), **{name: value for name, value in os.environ.items() if value}}
+    try:
+        _knock(seen)
+        # asks for its version
+        client = docker.from_env(timeout=FIRST_ANSWER_SECONDS, environment=seen)
+    except (DockerException, OSError) as exc:
+        raise no_docker(exc, seen.get("DOCKER_HOST", ""), FIRST_ANSWER_SECONDS) from exc
+    client.api.timeout = CALL_SECONDS
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _knock(environment: Mapping[str, str]) -> None:
+    """See whether anybody answers: a client that cannot connect leaves its socket open."""
+    import socket
+
+    import docker
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    probe = docker.from_env(timeout=CALL_SECONDS, version=DEFAULT_DOCKER_API_VERSION, environment=environment)
+    try:
+        path = getattr(probe.api.get_adapter(probe.api.base_url), "socket_path", None)
+    finally:
+        probe.close()
+    if path and hasattr(socket, "AF_UNIX"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(FIRST_ANSWER_SECONDS)
+            _connect(knocking, path)
+
+
+def _connect(knocking: socket.socket, path: str) -> None:
+    """Connect; where too many wait at the door already, try again for a while instead of for ever."""
+    end = time.monotonic() + FIRST_ANSWER_SECONDS
+    while True:
+        try:
+            knocking.connect(path)
+        except BlockingIOError as exc:
+            if time.monotonic() > end:
+                raise TimeoutError("timed out: too many wait to be let in") from exc
+        else:
+            return
+        time.sleep(RETRY_SECONDS)
+
+
+def no_docker(exc: Exception, host: str = "", seconds: float = CALL_SECONDS) -> RouteUnavailable:
+    """Say why Docker does not answer: not there, not for this user, or silent for so many seconds."""
+    text = str(exc)
+    if isinstance(exc, TimeoutError) or "timed out" in text:
+        at = f" at DOCKER_HOST={host}" if host else ""
+        return RouteUnavailable(
+            f"Docker{at} does not answer within {seconds:g} s",
+            details=text,
+            hint="restart it (sudo systemctl restart docker, or Docker Desktop), or use --via=host",
+        )
+    if "Permission denied" in text or "PermissionError" in text:
+        return RouteUnavailable(
+            "this user may not talk to Docker",
+            details=text,
+            hint="add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
+        )
+    if host:
+        return RouteUnavailable(
+            f"Docker is not running here: nothing answers at DOCKER_HOST={host}",
+            details=text,
+            hint="correct DOCKER_HOST, start that engine, or use --via=host",
+        )
+    return RouteUnavailable(
+        "Docker is not running here", details=text, hint="start Docker, or use --via=host"
+    )

@@ -7,24 +7,31 @@ import json
 import os
 import shlex
 import shutil
+import socket
+import sqlite3
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 import dbtasks
 from dbtasks.console.info import info_lines
-from dbtasks.errors import StoreUnusable, UsageError
+from dbtasks.errors import StoreFull, StoreUnusable, UsageError
 from dbtasks.executors import exposure
 from dbtasks.executors.exposure import open_to_others
 from dbtasks.plans import TargetState
 from dbtasks.revisions import Revision
 from tests.conftest import Project
+from tests.disks import CAN_MOUNT, fill_up, small_disk
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.samples import MOMENT
 from tests.sqlite.databases import make, run, settings
 from tests.terminal import at_terminal
 
+T = TypeVar("T")
 posix = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 
 
@@ -211,7 +218,9 @@ def test_a_database_that_is_away_is_a_problem_and_everything_else_is_still_told(
     made = dbtasks.backup(config)
     path.unlink()
     report = dbtasks.inspect(config)
-    assert report.problems == ("app.db is missing",)
+    assert report.problems == (
+        f"app.db is missing: there is no file {path} (db.restore brings the latest backup back)",
+    )
     assert (report.state, report.facts) == (TargetState.MISSING, None)
     assert report.store.latest is not None
     assert report.store.latest.id == made.id
@@ -235,10 +244,71 @@ def test_a_server_that_is_away_is_a_problem_and_everything_else_is_still_told(tm
     assert report.store.policy.startswith("Per database")
 
 
+def test_a_server_that_does_not_answer_is_waited_for_once_by_each_route(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        port = silent.getsockname()[1]
+        config = dbtasks.load_settings(
+            tmp_path,
+            environ={},
+            url=f"postgresql://app@127.0.0.1:{port}/shop",
+            via="host",
+            connect_timeout="2",
+            pg_bin=str(pg_db.server.bin),
+        )
+        report = dbtasks.inspect(config)
+        silent.setblocking(False)
+        calls = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                calls += 1
+    assert calls == 1
+    host = report.routes[1]
+    assert (host.usable, host.used) == (False, True)
+    assert [tool.name for tool in host.tools] == ["pg_dump", "pg_restore", "psql"]
+    assert report.problems == (host.why,)
+
+
+def test_a_damaged_file_is_told_with_what_is_wrong_and_what_helps(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    data = bytearray(path.read_bytes())
+    data[4096:4196] = b"\xff" * 100
+    path.write_bytes(data)
+    report = dbtasks.inspect(settings(tmp_path))
+    assert report.state is TargetState.DAMAGED
+    (problem,) = report.problems
+    assert problem.startswith("app.db is damaged: ")
+    assert problem.endswith(" (db.restore brings the latest backup back)")
+    assert len(problem) > len("app.db is damaged:  (db.restore brings the latest backup back)")
+
+
+def test_a_database_the_server_does_not_have_is_told_with_what_helps(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    config = dbtasks.load_settings(
+        tmp_path,
+        environ={},
+        url=pg_db.url.replace(pg_db.name, "nowhere"),
+        via="host",
+        pg_bin=str(pg_db.server.bin),
+    )
+    report = dbtasks.inspect(config)
+    assert report.problems == (
+        "nowhere is missing: its server has no database of this name (db.restore brings the latest backup back)",
+    )
+
+
 def test_no_database_at_all_is_a_problem(tmp_path: Path) -> None:
     report = dbtasks.inspect(dbtasks.load_settings(tmp_path, environ={}, via="host"))
     assert report.target is None
     assert any("no database is configured" in text for text in report.problems)
+    (problem,) = dbtasks.inspect(dbtasks.load_settings(tmp_path, environ={})).problems
+    assert "no database is configured" in problem
+    assert "a container was looked for as well: Docker is not running here" in problem
 
 
 def test_a_newest_backup_that_is_damaged_is_a_problem_an_older_one_a_warning(tmp_path: Path) -> None:
@@ -294,6 +364,40 @@ def test_a_first_backup_that_may_not_fit_is_a_warning(
     assert report.warnings == ()
 
 
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_the_configured_compression_counts_for_a_file_outside_the_tasks_as_well(
+    tmp_path: Path, codec: str
+) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path, compression=codec)
+    made = dbtasks.backup(config)
+    assert str(made.manifest.compression) == codec
+    coming = dbtasks.inspect(config).forecast
+    assert coming is not None
+    beside = made.manifest.raw_size_bytes if codec == "gzip" else 0
+    assert coming.needs_bytes == made.manifest.size_bytes + beside
+    # backups of the other codec are of another size and take another time
+    other = settings(tmp_path, compression="none" if codec == "gzip" else "gzip")
+    assert dbtasks.inspect(other).forecast is None
+
+
+if CAN_MOUNT:
+
+    def test_what_a_compressed_backup_needs_while_it_is_made_is_what_the_forecast_says(
+        tmp_path: Path,
+    ) -> None:
+        path = make(tmp_path / "app.db")
+        run(path, "CREATE TABLE bulk (body)")
+        run(path, "INSERT INTO bulk VALUES (zeroblob(400000))")
+        with small_disk(tmp_path / "disk", size="2m") as disk:
+            config = settings(tmp_path, compression="gzip", backup_dir=str(disk / "backups"))
+            dbtasks.backup(config)
+            fill_up(disk, leave=200_000)  # room for many archives, and not for the copy
+            assert any("the next backup will not fit" in text for text in dbtasks.inspect(config).problems)
+            with pytest.raises(StoreFull):
+                dbtasks.backup(config)
+
+
 # -- what the server says of itself ----------------------------------------------------
 
 
@@ -305,6 +409,9 @@ def test_the_largest_tables_are_named_with_all_that_belongs_to_them(
         INSERT INTO small VALUES (1);
         CREATE TABLE "Large.one" (id int PRIMARY KEY, body text);
         INSERT INTO "Large.one" SELECT g, repeat('x', 500) FROM generate_series(1, 2000) g;
+        CREATE TABLE child (b text) INHERITS (small);
+        CREATE TABLE grandchild (c text) INHERITS (child);
+        INSERT INTO grandchild SELECT g, 'b', 'c' FROM generate_series(1, 200) g;
         CREATE TABLE parts (id int, day int) PARTITION BY LIST (day);
         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
         CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
@@ -316,22 +423,75 @@ def test_the_largest_tables_are_named_with_all_that_belongs_to_them(
     assert named == ['public."Large.one"', "public.parts", "public.small"]
     ((total,),) = pg_db.run("SELECT pg_total_relation_size('\"Large.one\"')")
     assert report.survey.largest[0].size_bytes == total
+    ((family,),) = pg_db.run(
+        "SELECT pg_total_relation_size('small') + pg_total_relation_size('child') + pg_total_relation_size('grandchild')"
+    )
+    assert report.survey.largest[2].size_bytes == family
     assert report.survey.started_at is not None
 
 
-def test_a_table_that_somebody_holds_delays_nothing_and_hides_only_the_sizes(
+def test_a_table_that_somebody_holds_hides_only_the_sizes_and_is_not_waited_for(
     tmp_path: Path, pg_db: PgDatabase
 ) -> None:
     pg_db.run("CREATE TABLE t (a int)")
     with contextlib.closing(pg_db.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        ((pid,),) = cursor.fetchall()
         cursor.execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-        report = dbtasks.inspect(pg_settings(tmp_path, pg_db))
+        report = at_once(holder, lambda: dbtasks.inspect(pg_settings(tmp_path, pg_db, lock_timeout="120")))
     assert report.survey is not None
     assert report.survey.largest == ()
-    assert report.survey.sizes_unknown
+    assert report.survey.sizes_unknown == "a table is locked"
     assert report.survey.started_at is not None
     assert report.facts is not None
+    assert report.forecast is None
     assert report.problems == ()
+    (said,) = [text for text in report.warnings if "locked" in text]
+    assert said.startswith(f"public.t is locked by process {pid}")
+    assert said.endswith("a backup made now would wait, up to lock_timeout = 120 s")
+
+
+def test_a_migration_table_that_somebody_holds_hides_only_the_revision(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    pg_db.run("CREATE TABLE alembic_version (version_num varchar(32)); CREATE TABLE t (a int)")
+    with contextlib.closing(pg_db.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        report = at_once(holder, lambda: dbtasks.inspect(pg_settings(tmp_path, pg_db, lock_timeout="120")))
+    assert report.facts is not None
+    assert len(report.facts.tables) == 2
+    assert report.problems == ()
+    assert [text for text in report.warnings if "public.alembic_version is locked by process" in text]
+    lines = info_lines(report, MOMENT, None)
+    assert "Migration   not known: its table is locked" in lines
+
+
+def test_a_sqlite_file_that_somebody_holds_is_told_at_once(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        report = at_once(holder, lambda: dbtasks.inspect(settings(tmp_path, lock_timeout="120")))
+    (problem,) = report.problems
+    assert f"{path} is locked by another process" in problem
+    assert report.routes[0].used
+
+
+def at_once(holder: Any, act: Callable[[], T]) -> T:
+    """Do it while somebody holds a lock; who waits as long as a backup would is let go and fails."""
+    waited = threading.Event()
+
+    def let_go() -> None:
+        waited.set()
+        holder.rollback()
+
+    guard = threading.Timer(60, let_go)
+    guard.start()
+    try:
+        return act()
+    finally:
+        guard.cancel()
+        guard.join()
+        assert not waited.is_set(), "it waited for the lock"
 
 
 def test_each_way_to_the_server_is_told_and_which_one_is_used(tmp_path: Path, pg_db: PgDatabase) -> None:
@@ -339,7 +499,7 @@ def test_each_way_to_the_server_is_told_and_which_one_is_used(tmp_path: Path, pg
     container, host, python = report.routes
     assert (host.route, host.usable, host.used) == ("host", True, True)
     assert [tool.name for tool in host.tools] == ["pg_dump", "pg_restore", "psql"]
-    assert "Docker is not running here" in container.why
+    assert container.why == "not asked for: via=host"
     assert "not in this version" in python.why
 
 

@@ -16,6 +16,7 @@ from ..models import PostgresTarget
 from ..settings import NoContainer, Setting, Settings
 from ..settings import load_settings as load_levels
 from ..settings.keys import PREFIX
+from .routes import asks_docker
 
 if TYPE_CHECKING:
     from ..runners.docker import Container
@@ -68,10 +69,9 @@ def with_container(settings: Settings) -> Settings:
 
 
 def _may_look(settings: Settings) -> bool:
-    by_container = bool({"auto", "container"} & set(settings.via))
     # a mount with a prefix of its own is a second database: the project's container is the first one's
     own = settings.env_prefix == PREFIX or bool(settings.container or settings.service)
-    return by_container and own
+    return asks_docker(settings.via) and own
 
 
 def _find(settings: Settings) -> Container | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,13 @@ from ..errors import DbTasksError, RouteUnavailable, ToolMissing
 from ..models import Format, PostgresTarget, Route
 from ..settings import Settings
 from . import Engine
-from .routes import open_engine, route_order
+from .routes import asks_docker, open_engine, route_order
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce
     from .postgres import PostgresEngine
 
-__all__ = ["RouteReport", "ToolReport", "one_line", "report_route", "route_reports"]
+__all__ = ["RouteReport", "ToolReport", "one_line", "refused_route", "report_route", "route_reports"]
 
 PYTHON = "python"
 TOOLS = ("pg_dump", "pg_restore", "psql")
@@ -63,6 +64,9 @@ def _reports(
         if used is not None and used.route == route:
             yield used
             continue
+        if route is Route.CONTAINER and not asks_docker(settings.via):
+            yield RouteReport(str(route), usable=False, why=f"not asked for: via={','.join(settings.via)}")
+            continue
         try:
             with open_engine(impatient, target, via=str(route), docker=docker) as engine:
                 yield report_route(engine)
@@ -89,6 +93,17 @@ def report_route(engine: Engine, *, used: bool = False) -> RouteReport:
         used=used,
         tools=tools,
     )
+
+
+def refused_route(engine: Engine, refusal: DbTasksError) -> RouteReport:
+    """Report on the route that was tried and led nowhere, without waiting for its server again."""
+    from .postgres import PostgresEngine
+
+    tools: tuple[ToolReport, ...] = ()
+    if isinstance(engine, PostgresEngine):
+        with suppress(DbTasksError):
+            tools, _ = _tools(engine)
+    return RouteReport(str(engine.route), usable=False, why=one_line(refusal), used=True, tools=tools)
 
 
 def _tools(engine: PostgresEngine) -> tuple[tuple[ToolReport, ...], dict[str, str]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..runners.docker import Container
     from .postgres.access import Access
 
-__all__ = ["open_checker", "open_engine", "route_order"]
+__all__ = ["asks_docker", "open_checker", "open_engine", "route_order"]
 
 RETRY_SECONDS = 0.25
 
@@ -122,6 +122,11 @@ def route_order(wanted: Sequence[str]) -> tuple[Route, ...]:
             )
         order += [Route.CONTAINER, Route.HOST] if word == "auto" else [Route(word)]
     return tuple(dict.fromkeys(order))
+
+
+def asks_docker(wanted: Sequence[str]) -> bool:
+    """Whether a container may be looked for: not where other routes are named."""
+    return bool({"auto", "container"} & set(wanted))
 
 
 @contextmanager

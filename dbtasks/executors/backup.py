@@ -97,8 +97,18 @@ def backup(
             made = make_backup(settings, engine, job, now=now, on_event=on_event)
         run.note(backup=made.id, type=str(job.type), size_bytes=made.manifest.size_bytes)
         # what the next one's forecast compares by
-        run.note(format=str(made.manifest.format), complete=made.manifest.complete)
+        _note_kind(run, made.manifest)
     return made
+
+
+def _note_kind(run: Run, made: Manifest) -> None:
+    run.note(
+        format=str(made.format),
+        compression=str(made.compression),
+        raw_size_bytes=made.raw_size_bytes,
+        route=str(made.route),
+        complete=made.complete,
+    )
 
 
 @contextmanager

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from ..journal import RunRecord
-from ..models import Format
+from ..models import Compression, Format, Route
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "Kind", "forecast"]
 
 RUNS = 5
 """How many earlier backups are looked at."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What makes backups of one database comparable, as the log spells it."""
+
+    format: str
+    compression: str
+    complete: bool = True
+    route: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,38 +48,49 @@ class Forecast:
         return self.free_bytes // max(self.size_bytes, 1)
 
 
-def forecast(
-    runs: Sequence[RunRecord],
-    free_bytes: int,
-    *,
-    format_: Format | None = None,
-    complete: bool = True,
-    twice: bool = False,
-) -> Forecast | None:
+def forecast(runs: Sequence[RunRecord], free_bytes: int, kind: Kind | None = None) -> Forecast | None:
     """Judge by the newest successful backups of one database, newest first.
 
     They take the median of their times and the size of the largest: databases
-    grow. None where no backup of this format, whole or partial as this one, is
-    in the log. Without a format that of the newest backup is meant. `twice`: it
-    lies there as a directory, too, until it is packed.
+    grow. None where no backup of this kind is in the log; the route does not
+    matter for that. Without a kind that of the newest backup is meant.
     """
     made = [run for run in runs if run.task == "backup" and run.ok and run.size_bytes]
-    if format_ is None and made:
-        alike = [run for run in made if _kind(run) == _kind(made[0])]
-    else:
-        alike = [run for run in made if _kind(run) == (str(format_), complete)]
-    alike = alike[:RUNS]
+    if not made:
+        return None
+    kind = kind or _kind(made[0])
+    alike = [run for run in made if replace(_kind(run), route=kind.route) == kind][:RUNS]
     if not alike:
         return None
     size_bytes = max(run.size_bytes or 0 for run in alike)
     return Forecast(
         seconds=median(run.seconds for run in alike),
         size_bytes=size_bytes,
-        needs_bytes=2 * size_bytes if twice else size_bytes,
+        needs_bytes=size_bytes + _beside(kind, size_bytes, max(map(_raw_size, alike))),
         based_on=len(alike),
         free_bytes=free_bytes,
     )
 
 
-def _kind(run: RunRecord) -> tuple[str, bool]:
-    return str(run.extra.get("format", "")), bool(run.extra.get("complete", True))
+def _beside(kind: Kind, size_bytes: int, raw_size_bytes: int) -> int:
+    """Return what lies beside the archive while it is made."""
+    if kind.format == Format.SQLITE and kind.compression != Compression.NONE:
+        return raw_size_bytes  # the copy that is compressed
+    if kind.format == Format.DIRECTORY and kind.route != Route.CONTAINER:
+        return size_bytes  # the directory that is packed; in a container it lies inside
+    return 0
+
+
+def _kind(run: RunRecord) -> Kind:
+    seen = run.extra
+    return Kind(
+        str(seen.get("format", "")),
+        str(seen.get("compression", "")),
+        bool(seen.get("complete", True)),
+        str(seen.get("route", "")),
+    )
+
+
+def _raw_size(run: RunRecord) -> int:
+    size = run.extra.get("raw_size_bytes")
+    return size if isinstance(size, int) else run.size_bytes or 0

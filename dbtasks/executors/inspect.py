@@ -7,21 +7,23 @@ part that cannot be learnt says why, and never takes the others with it.
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..engines.route_reports import RouteReport, one_line, report_route, route_reports
+from ..engines import Engine
+from ..engines.route_reports import RouteReport, one_line, refused_route, report_route, route_reports
 from ..engines.routes import open_engine, route_order
-from ..engines.survey import Survey, survey
-from ..errors import DbTasksError
+from ..engines.survey import LOCK_SECONDS, Survey, facts_beside_locks, survey, what_is_wrong
+from ..errors import Busy, DbTasksError, SettingsError
 from ..events import Event, OnEvent, Warned, ignore
 from ..journal import read_log
-from ..models import DatabaseFacts, Format, PostgresTarget, Route, Target
+from ..models import DatabaseFacts, PostgresTarget, SqliteTarget, Target
 from ..plans import DumpPlan, DumpRequest, TargetState
 from ..settings import Setting, Settings
 from .exposure import exposures
-from .forecast import Forecast, forecast
+from .forecast import Forecast, Kind, forecast
 from .storage import StoreReport, report_store
 from .surroundings import Surroundings, look_around
 
@@ -52,6 +54,8 @@ class InfoReport:
     forecast: Forecast | None
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
+    revision_unknown: bool = False
+    """The migration's table is locked: nothing is known of it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class _Look:
     survey: Survey | None = None
     route: RouteReport | None = None
     plan: DumpPlan | None = None
+    revision_unknown: bool = False
+    warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -81,11 +87,12 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
             on_event(event)
 
     with ExitStack() as stack:
-        docker = stack.enter_context(_docker(settings))
+        docker = stack.enter_context(_docker(settings, hear))
         look = _look(settings, docker, hear)
         around, routes = _around(settings, docker, look.route)
     store = report_store(settings)
     coming = _forecast(settings, store, look.plan)
+    warnings += look.warnings
     warnings += _warnings(settings, around, routes, store)
     warnings += _little_room(store, look.facts, coming)
     return InfoReport(
@@ -102,13 +109,14 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
         forecast=coming,
         warnings=tuple(dict.fromkeys(warnings)),
         problems=(*look.problems, *store.problems, *_no_room(store, coming)),
+        revision_unknown=look.revision_unknown,
     )
 
 
-def _docker(settings: Settings) -> DockerOnce:
+def _docker(settings: Settings, on_event: OnEvent) -> DockerOnce:
     from ..runners.compose import DockerOnce
 
-    return DockerOnce(settings.docker)
+    return DockerOnce(settings.docker, on_event=on_event)
 
 
 # -- the database ---------------------------------------------------------------
@@ -116,23 +124,75 @@ def _docker(settings: Settings) -> DockerOnce:
 
 def _look(settings: Settings, docker: DockerOnce, on_event: OnEvent) -> _Look:
     """Ask the database; what fails ends the asking, and what was learnt before is kept."""
-    look = _Look()
+    # a lock that somebody holds is told, and not waited for as a backup would
+    impatient = replace(settings, lock_timeout=LOCK_SECONDS)
     try:
         target = settings.require_target()
-        with open_engine(settings, target, on_event=on_event, docker=docker) as engine:
-            look = replace(look, state=engine.state())
-            look = replace(look, route=report_route(engine, used=True))
-            if look.state in (TargetState.MISSING, TargetState.DAMAGED):
-                return replace(look, problems=(f"{target.name} is {look.state}",))
-            look = replace(look, survey=survey(engine))
-            try:
-                plan = engine.plan_dump(DumpRequest())
-            except DbTasksError as exc:
-                look = replace(look, problems=(f"no backup can be made: {one_line(exc)}",))
-                return replace(look, facts=engine.facts())
-            return replace(look, plan=plan, facts=plan.facts)
+        with open_engine(impatient, target, on_event=on_event, docker=docker) as engine:
+            return _ask(engine, settings)
+    except SettingsError as exc:
+        # why no container stands in for a url is among the details
+        return _Look(problems=("; ".join(filter(None, (one_line(exc), exc.details))),))
     except DbTasksError as exc:
-        return replace(look, problems=(*look.problems, one_line(exc)))
+        return _Look(problems=(one_line(exc),))
+
+
+def _ask(engine: Engine, settings: Settings) -> _Look:
+    try:
+        state = engine.state()
+    except DbTasksError as exc:
+        return _Look(route=refused_route(engine, exc), problems=(one_line(exc),))
+    look = _Look(state=state)
+    try:
+        look = replace(look, route=report_route(engine, used=True))
+        if state in (TargetState.MISSING, TargetState.DAMAGED):
+            return replace(look, problems=(_wrong(engine, state),))
+        look = replace(look, survey=survey(engine))
+        return _plan(engine, settings, look)
+    except DbTasksError as exc:
+        return replace(look, problems=(one_line(exc),))
+
+
+def _plan(engine: Engine, settings: Settings, look: _Look) -> _Look:
+    """Add what a backup made now would be, and the facts."""
+    try:
+        plan = engine.plan_dump(DumpRequest())
+    except Busy as exc:
+        held = look.survey.locked if look.survey else ()
+        waits = _waits(settings, held or (exc.message,))
+        return replace(look, facts=facts_beside_locks(engine), warnings=waits, revision_unknown=True)
+    except DbTasksError as exc:
+        look = replace(look, problems=(f"no backup can be made: {one_line(exc)}",))
+        try:
+            return replace(look, facts=engine.facts())
+        except Busy:
+            return replace(look, facts=facts_beside_locks(engine), revision_unknown=True)
+    return replace(
+        look,
+        plan=plan,
+        facts=plan.facts,
+        warnings=_waits(settings, look.survey.locked if look.survey else ()),
+    )
+
+
+def _waits(settings: Settings, held: tuple[str, ...]) -> tuple[str, ...]:
+    """Say what a backup made now would wait for: every table that it is to read."""
+    if not held:
+        return ()
+    patience = f"up to lock_timeout = {settings.lock_timeout:g} s" if settings.lock_timeout else "for ever"
+    return (f"{'; '.join(held)}: a backup made now would wait, {patience}",)
+
+
+def _wrong(engine: Engine, state: TargetState) -> str:
+    """Say why there is no database to back up, and what brings one back."""
+    target = engine.target
+    if state is TargetState.DAMAGED:
+        why = what_is_wrong(engine)
+    elif isinstance(target, SqliteTarget):
+        why = f"there is no file {target.path}"
+    else:
+        why = "its server has no database of this name"
+    return f"{target.name} is {state}{f': {why}' if why else ''} (db.restore brings the latest backup back)"
 
 
 def _around(
@@ -153,9 +213,8 @@ def _forecast(settings: Settings, store: StoreReport, plan: DumpPlan | None) -> 
     runs = read_log(settings.backup_dir, str(settings.target.identity))
     if plan is None:
         return forecast(runs, store.free_bytes)
-    # in a container the directory lies inside
-    twice = plan.format is Format.DIRECTORY and plan.route is Route.HOST
-    return forecast(runs, store.free_bytes, format_=plan.format, complete=plan.complete, twice=twice)
+    kind = Kind(str(plan.format), str(plan.compression), plan.complete, str(plan.route))
+    return forecast(runs, store.free_bytes, kind)
 
 
 def _no_room(store: StoreReport, coming: Forecast | None) -> list[str]:
@@ -190,7 +249,8 @@ def _warnings(
 ) -> list[str]:
     found = [f"{exposed.what}: {exposed.command}" for exposed in exposures(settings)]
     if around.container and around.container.health == "unhealthy":
-        found.append(f"container {around.container.name} is unhealthy: docker logs {around.container.name}")
+        name = around.container.name
+        found.append(f"container {name} is unhealthy: docker logs {shlex.quote(name)}")
     found += _holes(settings, routes)
     older = [id_ for id_ in store.damaged if not (store.newest and store.newest.id == id_)]
     if older:

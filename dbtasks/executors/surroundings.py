@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..engines.route_reports import one_line
+from ..engines.routes import asks_docker
 from ..errors import RouteUnavailable
 from ..models import PostgresTarget
 from ..settings import Settings
@@ -36,6 +37,8 @@ def look_around(settings: Settings, target: PostgresTarget, docker: DockerOnce) 
     from ..runners.compose import find_pgadmin, project_of, services_of
     from ..runners.docker import Wanted, choose
 
+    if not asks_docker(settings.via):
+        return Surroundings(unknown=f"Docker is not asked: via={','.join(settings.via)}")
     name = settings.found_in or settings.container
     wanted = Wanted(target, settings.root, name, settings.service, settings.compose_project)
     try:

@@ -118,7 +118,6 @@ def _job(settings: Any, **flags: Any) -> Any:
     tables, exclude, exclude_data = (tuple(names or ()) for names in flags["tables"])
     request = DumpRequest(
         format=settings.format,
-        compression=settings.compression,
         jobs=settings.jobs if flags["jobs"] else None,
         tables=tables,
         exclude_tables=exclude,

@@ -147,6 +147,9 @@ class PostgresEngine:
                 return TargetState.DAMAGED
             raise
         except (TargetUnreachable, LoginRefused) as exc:
+            if not isinstance(exc, DatabaseMissing | LoginRefused) and not _tells_damage(exc):
+                # no answer: the same server was only to be waited for once more
+                raise
             return self._state_from_outside(exc)
 
     def _state_from_outside(self, refusal: CannotReach) -> TargetState:
@@ -159,8 +162,7 @@ class PostgresEngine:
             raise refusal from None
         if not listed:
             return TargetState.MISSING
-        said = refusal.details.lower()
-        if isinstance(refusal, DatabaseMissing) or any(sign in said for sign in DAMAGE):
+        if isinstance(refusal, DatabaseMissing) or _tells_damage(refusal):
             return TargetState.DAMAGED
         raise refusal
 
@@ -221,3 +223,8 @@ class PostgresEngine:
         from . import load
 
         return load.loading(self, plan, archive, on_event)
+
+
+def _tells_damage(refusal: CannotReach) -> bool:
+    said = refusal.details.lower()
+    return any(sign in said for sign in DAMAGE)

@@ -122,11 +122,13 @@ def table_name(schema: str, name: str) -> str:
     )
 
 
-def database_facts(session: Session, *, migration_table: str | None = None) -> DatabaseFacts:
-    """Ask a database about itself.
+def database_facts(
+    session: Session, *, migration_table: str | None = None, with_revision: bool = True
+) -> DatabaseFacts:
+    """Ask a database about itself; the migration's revision is the only thing that stands in a table of the user's.
 
     Raises:
-        CannotReach: the connection broke.
+        CannotReach: the connection broke. Busy: that table is locked.
     """
     ((version, size, encoding, collation, ctype, others),) = session.rows(DATABASE)
     found = relations(session)
@@ -140,7 +142,7 @@ def database_facts(session: Session, *, migration_table: str | None = None) -> D
         collation=str(collation),
         ctype=str(ctype),
         system_identifier=_system_identifier(session),
-        revision=_revision(session, found, migration_table),
+        revision=_revision(session, found, migration_table) if with_revision else None,
         settings=database_settings(session),
         sessions=int(others),
     )

@@ -36,7 +36,7 @@ SUFFIXES = {Compression.NONE: ".sqlite3", Compression.GZIP: ".sqlite3.gz", Compr
 def plan_dump(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> DumpPlan:
     """See `Engine.plan_dump`."""
     _refuse_foreign_flags(request, globals_=globals_)
-    compression = request.compression or Compression.NONE
+    compression = request.compression or engine.settings.compression or Compression.NONE
     if compression is Compression.ZSTD:
         with compressing(_Nowhere(), compression):
             pass  # raises MissingExtra now, not after the copy

@@ -14,12 +14,16 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import ANY
 
 import pytest
 
 import dbtasks
 from dbtasks.console.info import info_lines
+from dbtasks.engines import survey as surveying
+from dbtasks.engines.survey import Survey, TableSize
 from dbtasks.errors import StoreFull, StoreUnusable, UsageError
+from dbtasks.events import Event, Phase
 from dbtasks.executors import exposure
 from dbtasks.executors.exposure import open_to_others
 from dbtasks.plans import TargetState
@@ -125,6 +129,83 @@ def test_backups_that_git_tracks_are_warned_of(tmp_path: Path) -> None:
     assert not any("git tracks" in text for text in dbtasks.inspect(config).warnings)
     git("add", "--force", str(made.path))
     assert any("git tracks one file" in text for text in dbtasks.inspect(config).warnings)
+    if os.geteuid() == 0:
+        # git itself refuses a repository of another user's
+        os.chown(tmp_path, 65534, 65534)
+        assert any("git tracks one file" in text for text in dbtasks.inspect(config).warnings)
+    (tmp_path / ".git" / "index").write_bytes(b"no index")
+    (said,) = [text for text in dbtasks.inspect(config).warnings if "git" in text]
+    assert said.startswith(f"git does not say whether it tracks files in {config.backup_dir} (")
+    assert said.endswith(f": git -C {shlex.quote(str(config.backup_dir))} ls-files")
+
+
+@posix
+def test_a_repository_of_another_users_runs_nothing_of_its_configuration(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    script = tmp_path / "hook"
+    script.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path / 'ran'))}\n")
+    script.chmod(0o755)
+    subprocess.run(["git", "-C", str(tmp_path), "init"], check=True, capture_output=True)
+    for key in ("core.fsmonitor", "core.sshCommand", "core.pager"):
+        subprocess.run(["git", "-C", str(tmp_path), "config", key, str(script)], check=True)
+    subprocess.run(["git", "-C", str(tmp_path), "add", "-f", "app.db"], capture_output=True, check=False)
+    (tmp_path / "ran").unlink(missing_ok=True)
+    dbtasks.inspect(config)
+    assert not (tmp_path / "ran").exists()
+
+
+@posix
+def test_g20_a_backup_dir_that_is_a_link_is_judged_by_what_it_leads_to(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    (tmp_path / "disk").mkdir(mode=0o700)
+    (tmp_path / "backups").symlink_to(tmp_path / "disk")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    assert dbtasks.inspect(config).warnings == ()
+    (tmp_path / "disk").chmod(0o755)
+    (said,) = dbtasks.inspect(config).warnings
+    assert said.endswith(f"chmod -R go-rwx {shlex.quote(str(tmp_path / 'disk'))}")
+    subprocess.run(said.rpartition(": ")[2], shell=True, check=True)
+    assert dbtasks.inspect(config).warnings == ()
+
+
+@posix
+def test_g20_a_file_that_a_password_is_read_from_is_told_when_it_is_open(tmp_path: Path) -> None:
+    secret, plain = tmp_path / "secret", tmp_path / "host"
+    secret.write_text("hidden\n")
+    plain.write_text("127.0.0.1\n")
+    for path in (secret, plain):
+        path.chmod(0o644)
+    environ = {
+        "POSTGRES_HOST_FILE": str(plain),
+        "POSTGRES_PORT": "1",
+        "POSTGRES_PASSWORD_FILE": str(secret),
+    }
+    config = dbtasks.load_settings(tmp_path, environ=environ, via="host")
+    warnings = dbtasks.inspect(config).warnings
+    assert [text for text in warnings if "holds a password" in text] == [
+        f"{secret} holds a password and is open to other users (mode 0644): chmod 600 {shlex.quote(str(secret))}"
+    ]
+    assert "hidden" not in str(warnings)
+    secret.chmod(0o600)
+    assert dbtasks.inspect(config).warnings == ()
+
+
+@posix
+def test_g20_invokes_configuration_is_told_when_it_holds_the_password_and_is_open(project: Project) -> None:
+    project.mount()
+    file = project.root / "invoke.yaml"
+    file.write_text("dbtasks:\n  url: postgresql://app:hidden@127.0.0.1:1/shop\n  via: host\n")
+    file.chmod(0o644)
+    seen = json.loads(project.invoke("db.info", "--json").stdout)
+    told = [text for text in seen["notes"] if str(file) in text]
+    assert told == [
+        f"{file} holds a password and is open to other users (mode 0644): chmod 600 {shlex.quote(str(file))}"
+    ]
+    file.chmod(0o600)
+    assert not [t for t in json.loads(project.invoke("db.info", "--json").stdout)["notes"] if str(file) in t]
 
 
 @posix
@@ -164,6 +245,13 @@ def test_g20_what_others_can_read_is_named_with_the_command_that_mends_it(tmp_pa
         ("DATABASE_URL=postgresql://app:hidden@localhost/shop", True),
         ("POSTGRES_PASSWORD=hidden", True),
         ("AWS_SECRET_ACCESS_KEY=hidden", True),
+        ("DB_PASS=hidden", True),
+        ("SMTP_PASS=hidden", True),
+        ("MYSQL_PWD=hidden", True),
+        ("DATABASE_URL=postgresql://localhost/shop?user=app&password=hidden", True),
+        ("PWD=/srv/shop", False),
+        ("PGPASSFILE=/home/me/.pgpass", False),
+        ("BYPASS=on", False),
         ("DATABASE_URL=postgresql://app@localhost/shop", False),
         ("DATABASE_URL=sqlite:///app.db", False),
         ("POSTGRES_PASSWORD_FILE=/run/secrets/password", False),
@@ -492,6 +580,35 @@ def at_once(holder: Any, act: Callable[[], T]) -> T:
         guard.cancel()
         guard.join()
         assert not waited.is_set(), "it waited for the lock"
+
+
+def test_docker_is_not_asked_where_only_the_host_is_named_and_said_to_be_asked_elsewhere(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    heard: list[Event] = []
+    report = dbtasks.inspect(pg_settings(tmp_path, pg_db), on_event=heard.append)
+    assert [event for event in heard if isinstance(event, Phase)] == []
+    assert report.surroundings.unknown == "Docker is not asked: via=host"
+    config = dbtasks.load_settings(tmp_path, environ={}, url=pg_db.url, pg_bin=str(pg_db.server.bin))
+    report = dbtasks.inspect(config, on_event=heard.append)
+    assert Phase("docker", "asked what runs here") in heard
+    assert "Docker is not running here" in report.surroundings.unknown
+    assert "Docker is not running here" in report.routes[0].why
+
+
+def test_a_sqlite_file_that_is_long_to_read_is_not_read_to_its_end_for_its_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "app.db", rows=3000, width=500)
+    assert dbtasks.inspect(settings(tmp_path)).survey == Survey(
+        (TableSize("item", ANY), TableSize("note", 4096))
+    )
+    monkeypatch.setattr(surveying, "READ_SECONDS", 0.0)
+    report = dbtasks.inspect(settings(tmp_path))
+    assert report.survey is not None
+    assert report.survey.largest == ()
+    assert "too large to look through" in report.survey.sizes_unknown
+    assert report.facts is not None
 
 
 def test_each_way_to_the_server_is_told_and_which_one_is_used(tmp_path: Path, pg_db: PgDatabase) -> None:

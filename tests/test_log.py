@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import dbtasks
+from dbtasks.console.documents import log_document
+from dbtasks.console.info import info_document, info_lines
+from dbtasks.console.screens import log_lines
+from tests.samples import MOMENT
 from tests.sqlite.databases import make, settings
 
 
@@ -86,3 +91,54 @@ def test_a_separator_that_only_python_takes_for_a_line_end_cuts_no_line(tmp_path
     made = dbtasks.backup(config)
     (run,) = dbtasks.list_runs(config)
     assert run.backup == made.id
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("at", "2026-01-01T00:00:00"),
+        ("at", 5),
+        ("seconds", "nan"),
+        ("seconds", 1e999),
+        ("seconds", [1]),
+        ("exit_code", 1e999),
+        ("exit_code", "none"),
+    ],
+)
+def test_a_line_that_no_run_wrote_is_passed_over(tmp_path: Path, field: str, value: object) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    log = config.backup_dir / "log.jsonl"
+    line = json.loads(log.read_text())
+    with log.open("a") as stream:
+        stream.write(json.dumps({**line, field: value}) + "\n")
+    (run,) = dbtasks.list_runs(config)
+    assert run.backup == made.id
+    assert dbtasks.inspect(config).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size_bytes", "much"),
+        ("size_bytes", [5]),
+        ("size_bytes", True),
+        ("backup", 7),
+        ("raw_size_bytes", "much"),
+        ("format", ["sqlite"]),
+        ("complete", "yes"),
+    ],
+)
+def test_a_field_of_an_odd_type_breaks_no_task(tmp_path: Path, field: str, value: object) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    log = config.backup_dir / "log.jsonl"
+    log.write_text(json.dumps({**json.loads(log.read_text()), field: value}) + "\n")
+    report = dbtasks.inspect(config)
+    assert report.problems == ()
+    assert info_lines(report, MOMENT, 80)
+    assert log_lines(dbtasks.list_runs(config), MOMENT, 80)
+    json.dumps(info_document(report))
+    json.dumps(log_document(dbtasks.list_runs(config)))

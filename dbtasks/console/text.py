@@ -113,7 +113,14 @@ def labelled_lines(label: str, text: str, width: int | None, *, indent: int) -> 
 
 
 def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    """Return a character as Python writes it: each length has a letter, so that nobody reads on into what follows."""
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def printable(text: str, encoding: str | None) -> str:

@@ -20,7 +20,7 @@ from dbtasks.runners.compose import (
     services_of,
     started_at,
 )
-from dbtasks.runners.docker import Container
+from dbtasks.runners.docker import Container, describe
 
 ROOT = Path("/srv/Shop")
 SHOP = Project("shop", "/srv/Shop")
@@ -148,3 +148,39 @@ def test_docker_that_does_not_answer_is_asked_once_and_refuses_everybody(
         with pytest.raises(RouteUnavailable, match="Docker is not running here"):
             _ = docker.client
     assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("pgdata", "mounts", "kept"),
+    [
+        ("", [("volume", "/var/lib/postgresql/data")], True),
+        ("", [("bind", "/var/lib/postgresql")], True),
+        ("", [("volume", "/backups"), ("bind", "/docker-entrypoint-initdb.d")], False),
+        ("", [("tmpfs", "/var/lib/postgresql/data")], False),
+        ("", [("volume", "/var/lib/postgresql/data/pgdata")], False),
+        ("", [], False),
+        ("/var/lib/postgresql/18/docker", [("volume", "/var/lib/postgresql")], True),
+        # a volume where older images had their data holds nothing of an image from 18 on
+        ("/var/lib/postgresql/18/docker", [("volume", "/var/lib/postgresql/data")], False),
+        ("/var/lib/postgresql/data2", [("volume", "/var/lib/postgresql/data")], False),
+    ],
+)
+def test_data_is_kept_where_it_lies_on_a_volume(
+    pgdata: str, mounts: list[tuple[str, str]], kept: bool
+) -> None:
+    container = describe(
+        {
+            "Id": "a" * 64,
+            "Config": {"Env": [f"PGDATA={pgdata}"]},
+            "Mounts": [{"Type": kind, "Destination": place, "Name": "v"} for kind, place in mounts],
+        }
+    )
+    assert container.keeps_data is kept
+    assert container.data_folder == (pgdata or "/var/lib/postgresql/data")
+
+
+def test_names_in_commands_are_quoted() -> None:
+    odd = replace(DB, status="exited", labels=labels("shop", "db; rm -rf x"))
+    assert odd.helps == "docker compose up -d 'db; rm -rf x'"
+    assert replace(odd, labels={}, name="$(x)").helps == "docker start '$(x)'"
+    assert replace(odd, status="paused", name="a b").helps == "docker unpause 'a b'"

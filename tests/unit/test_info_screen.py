@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtasks.console.text import labelled_lines
+from dbtasks.console.text import labelled_lines, printable
 
 
 def test_a_text_goes_on_below_itself() -> None:
@@ -29,10 +29,20 @@ def test_a_path_is_never_cut() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [("\x1b", r"\x1b"), ("\x85", r"\x85"), ("\u202e", r"\u202e"), ("\U000e0041", r"\U000e0041")],
+)
+def test_what_is_not_printable_is_shown_so_that_what_follows_is_not_read_into_it(
+    character: str, shown: str
+) -> None:
+    assert printable(f"a{character}00", "utf-8") == f"a{shown}00"
+
+
 @given(st.text(max_size=200), st.integers(0, 100))
 def test_nothing_is_lost_and_no_control_character_is_sent(text: str, width: int) -> None:
     lines = labelled_lines("x", text, width, indent=3)
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    shown = printable(text, "utf-8")
     assert " ".join(line[3:] for line in lines).split() == shown.split()
     for line in lines:
         assert line.isprintable()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dbtasks.engines.postgres import check
 from dbtasks.errors import ArchiveDamaged, DbTasksError, VersionMismatch, WrongEngine
 from dbtasks.models import Archive, Compression, Format
 from dbtasks.plans import DumpRequest
@@ -82,6 +83,45 @@ def test_c01_a_flipped_bit_in_compressed_data_is_found(checker: Checker) -> None
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :]
     assert type(checker.refusal(flipped, Format.CUSTOM)) is ArchiveDamaged
+
+
+MORE_ROWS = """
+CREATE TABLE u AS SELECT i, md5((-i)::text) AS text FROM generate_series(1, 2000) i;
+CREATE TABLE v AS SELECT i, md5((i * 7)::text) AS text FROM generate_series(1, 2500) i;
+SELECT lo_from_bytea(0, convert_to(string_agg(md5(i::text), ''), 'UTF8')) FROM generate_series(1, 500) i;
+"""
+
+
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
+def test_c01_c03_two_tools_that_share_the_parts_find_every_cut_and_flip(
+    checker: Checker, format_: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checker.database.run(MORE_ROWS)
+    monkeypatch.setattr(check, "HALVES_FROM_BYTES", 0)
+    shares: list[list[str]] = []
+    read_parts = check._read_parts
+    monkeypatch.setattr(
+        check,
+        "_read_parts",
+        lambda runner, archive, kind, parts: (
+            shares.append(list(parts)),
+            read_parts(runner, archive, kind, parts),
+        ),
+    )
+    whole = checker.archive(format_, Compression.GZIP)
+    checker.check(whole, format_)
+    one, two = shares[-2:]
+    assert not set(one) & set(two)
+    assert len(one) + len(two) >= 8  # four tables' and objects' definitions, and as many data
+    end = len(whole.rstrip(b"\0"))
+    for cut in range(end // 30, end, end // 15):
+        assert isinstance(checker.refusal(whole[:cut], format_), ArchiveDamaged | WrongEngine), cut
+    # the middle of each member that is data, or of each part of the one file
+    for at in range(end // 8, end - end // 8, end // 8):
+        noise = bytes(byte ^ 0x55 for byte in whole[at : at + 64])
+        assert isinstance(
+            checker.refusal(whole[:at] + noise + whole[at + 64 :], format_), ArchiveDamaged | WrongEngine
+        ), at
 
 
 def test_c05_an_empty_file_is_no_archive(checker: Checker) -> None:

@@ -7,6 +7,8 @@ because it reads the table of contents only.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...errors import ArchiveDamaged, CommandFailed, DbTasksError, VersionMismatch, WrongEngine
@@ -17,7 +19,7 @@ from ...plans import Checked
 from ...runners import Runner
 from ...stores.files import open_archive
 from ...streams import BLOCK_BYTES, decompressing, pump
-from .commands import read_command
+from .commands import list_command, read_command
 from .tarred import unpacked
 
 __all__ = ["check_archive"]
@@ -27,6 +29,9 @@ TAIL = re.compile(
     rb"\n--\n-- PostgreSQL database dump complete\n--\n\n(?:\\unrestrict ([A-Za-z0-9]+)\n\n)?\Z"
 )
 HEAD_BYTES = TAIL_BYTES = 4096
+PART = re.compile(r"\d+;")
+HALVES_FROM_BYTES = 16 << 20
+"""Smaller ones are read before a second tool has started."""
 
 
 def check_archive(runner: Runner, archive: Archive, on_event: OnEvent) -> Checked:
@@ -59,9 +64,35 @@ def _read(runner: Runner, path: Path, format_: Format, name: str) -> None:
         if format_ is Format.CUSTOM and not runner.sees_our_files and _read_from_stdin(runner, path):
             return
         with runner.staged(path) as there:
-            runner.run(read_command(format_, there))
+            if runner.sees_our_files and _size(path) >= HALVES_FROM_BYTES:
+                _read_halves(runner, there, format_)
+            else:
+                runner.run(read_command(format_, there))
     except CommandFailed as exc:
         raise _unreadable(runner, exc, name) from exc
+
+
+def _size(path: Path) -> int:
+    return sum(inner.stat().st_size for inner in path.iterdir()) if path.is_dir() else path.stat().st_size
+
+
+def _read_halves(runner: Runner, archive: str, format_: Format) -> None:
+    """Let two tools read one half of the parts each, every part in just one of them: unpacking takes one core each.
+
+    Each of them skips what is the other's without unpacking it.
+    """
+    listed = runner.run(list_command(archive, format_))
+    parts = [line.partition(";")[0] for line in listed.splitlines() if PART.match(line)]
+    with ThreadPoolExecutor(2, "dbtasks-check") as pool:
+        halves = [pool.submit(_read_parts, runner, archive, format_, parts[start::2]) for start in (0, 1)]
+        # a failure is that of the first half that failed; the other one ends by itself
+        for half in halves:
+            half.result()
+
+
+def _read_parts(runner: Runner, archive: str, format_: Format, parts: Sequence[str]) -> None:
+    with runner.writing(read_command(format_, archive, only="/dev/stdin")) as tool:
+        tool.write("".join(f"{part};\n" for part in parts).encode())
 
 
 def _read_from_stdin(runner: Runner, path: Path) -> bool:

@@ -75,13 +75,15 @@ def globals_command(*, database: str, inherit: Sequence[int] = ()) -> Command:
     return Command("pg_dumpall", arguments, inherit=tuple(inherit))
 
 
-def read_command(format_: Format, archive: str | None = None) -> Command:
+def read_command(format_: Format, archive: str | None = None, *, only: str | None = None) -> Command:
     """Return the call that reads a custom file or an unpacked directory to its end and writes nothing.
 
-    Without an archive a custom one is read from stdin.
+    Without an archive a custom one is read from stdin. `only` names a file with the parts to read.
     """
-    arguments = (f"--format={format_}", f"--file={os.devnull}")
-    return Command("pg_restore", (*arguments, archive) if archive else arguments)
+    arguments = [f"--format={format_}", f"--file={os.devnull}"]
+    arguments += [f"--use-list={only}"] if only else []
+    arguments += [archive] if archive else []
+    return Command("pg_restore", tuple(arguments))
 
 
 def list_command(archive: str, format_: Format) -> Command:

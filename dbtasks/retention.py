@@ -1,7 +1,9 @@
 """Which backups stay and which go: a policy, a list and a moment in, decisions with reasons out.
 
-Pure. Backups are judged per database identity and type, complete and partial
-ones apart; those that were found damaged count for nothing. A backup stays if
+Pure. Backups are judged per database identity, server and type, complete and
+partial ones apart; those that were found damaged count for nothing. The server
+is PostgreSQL's system identifier: a new cluster under an old address pushes
+out nothing the old one left. A backup stays if
 a calendar bucket wants it; of the rest, one goes only when every limit that
 is set says so. What always stays: the newest `min_keep`, pinned ones, the
 last complete one of a database, whatever the caller protects, and anything
@@ -25,6 +27,9 @@ __all__ = ["Decision", "Policy", "RetentionPlan", "plan_retention"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 Reasons = dict[str, list[str]]
 """Per backup id, why it stays."""
+Source = tuple[Identity, str]
+"""A database, and the system identifier of the server it was on; SQLite has none."""
+ANOTHER_SERVER = "made on another server at this address, counted apart"
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,11 @@ def plan_retention(
         stays[backup.id].append("the last complete backup of this database")
     for group in _groups(past):
         _judge(group, policy, now, stays)
-    decisions = tuple(_decision(backup, policy, stays[backup.id]) for backup in _newest_first(backups))
+    elsewhere = _of_another_server(backups)
+    decisions = tuple(
+        _decision(backup, policy, stays[backup.id], apart=backup.id in elsewhere)
+        for backup in _newest_first(backups)
+    )
     return RetentionPlan(policy, decisions)
 
 
@@ -170,11 +179,12 @@ def _newest_of_each(
     return [(backup, name) for name, backup in list(picked.items())[:number]]
 
 
-def _decision(backup: Backup, policy: Policy, stays: Sequence[str]) -> Decision:
+def _decision(backup: Backup, policy: Policy, stays: Sequence[str], *, apart: bool) -> Decision:
     if not policy.is_set:
         return Decision(backup, keep=True, reasons=(*stays, "no limit is set"))
+    counted = (ANOTHER_SERVER,) if apart else ()
     if stays:
-        return Decision(backup, keep=True, reasons=tuple(stays))
+        return Decision(backup, keep=True, reasons=(*stays, *counted))
     goes = []
     if policy.keep is not None:
         goes.append(f"not among the newest {policy.keep}")
@@ -182,23 +192,36 @@ def _decision(backup: Backup, policy: Policy, stays: Sequence[str]) -> Decision:
         goes.append(f"{_count(policy.keep_days, 'day')} old or older")
     if (policy.keep_daily, policy.keep_weekly, policy.keep_monthly) != (None, None, None):
         goes.append("no day, week or month needs it")
-    return Decision(backup, keep=False, reasons=tuple(goes))
+    return Decision(backup, keep=False, reasons=(*goes, *counted))
+
+
+def _source(backup: Backup) -> Source:
+    return backup.manifest.database, backup.manifest.system_identifier
+
+
+def _of_another_server(backups: Iterable[Backup]) -> set[str]:
+    """Pick what another server made under the same address than the one that made the newest backup there."""
+    newest: dict[Identity, Source] = {}
+    ordered = _newest_first(backups)
+    for backup in ordered:
+        newest.setdefault(backup.manifest.database, _source(backup))
+    return {backup.id for backup in ordered if _source(backup) != newest[backup.manifest.database]}
 
 
 def _groups(backups: Iterable[Backup]) -> Iterable[list[Backup]]:
-    groups: dict[tuple[Identity, Type, bool, bool], list[Backup]] = defaultdict(list)
+    groups: dict[tuple[Source, Type, bool, bool], list[Backup]] = defaultdict(list)
     for backup in backups:
         manifest = backup.manifest
         # damaged ones take nobody's place: they only push each other out
-        groups[manifest.database, manifest.type, manifest.complete, bool(manifest.damage)].append(backup)
+        groups[_source(backup), manifest.type, manifest.complete, bool(manifest.damage)].append(backup)
     return groups.values()
 
 
 def _last_complete(newest_first: Iterable[Backup]) -> Iterable[Backup]:
-    """Pick what a restore of `latest` would take, per database; a safety backup where there is no other."""
-    last: dict[Identity, Backup] = {}
+    """Pick what a restore of `latest` would take, per database and server; a safety backup where there is no other."""
+    last: dict[Source, Backup] = {}
     for backup in newest_first:
-        database = backup.manifest.database
+        database = _source(backup)
         if not backup.manifest.complete or backup.manifest.damage:
             continue
         if database not in last or (

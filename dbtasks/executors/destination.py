@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import Refused, UsageError, WrongEngine
-from ..models import Archive, EngineName, Format, PostgresTarget, Target
+from ..models import Archive, EngineName, Format, Manifest, PostgresTarget, Target
+from ..plans import LoadPlan, TargetState
 from ..settings import Settings
 from ..stores.local import translated
 from ..urls import sqlite_file
@@ -61,7 +62,7 @@ def _is_database(path: Path) -> bool:
         return stream.read(16) in (b"", b"SQLite format 3\0")
 
 
-def doubts_about(settings: Settings, archive: Archive, target: Target) -> tuple[str, ...]:
+def doubts_about(settings: Settings, archive: Archive, target: Target, load: LoadPlan) -> tuple[str, ...]:
     """Say why this may be the wrong backup for the configured database."""
     manifest, doubts = archive.manifest, []
     if manifest and manifest.database != target.identity:
@@ -69,7 +70,19 @@ def doubts_about(settings: Settings, archive: Archive, target: Target) -> tuple[
     environments = (manifest.environment if manifest else None, settings.environment)
     if all(environments) and len(set(environments)) > 1:
         doubts.append(f"this backup was made in {environments[0]} and goes into {environments[1]}")
+    if manifest and _is_another_server(manifest, load):
+        doubts.append(
+            f"this backup was made on another server than the one that answers as {target.address} now:"
+            " another project's, or its data were made anew or upgraded since"
+        )
     return tuple(doubts)
+
+
+def _is_another_server(manifest: Manifest, load: LoadPlan) -> bool:
+    """Whether rows would be replaced that this backup's server never had; into an empty database anything may go."""
+    live = load.facts.system_identifier if load.facts else ""
+    known = bool(manifest.system_identifier and live)
+    return load.state is TargetState.PRESENT and known and manifest.system_identifier != live
 
 
 def prove_same_engine(archive: Archive, target: Target) -> None:

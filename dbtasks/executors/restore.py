@@ -133,7 +133,7 @@ def _plan(settings: Settings, job: RestoreJob, on_event: OnEvent) -> RestorePlan
         checked = _read(engine, archive, on_event)
         load = engine.plan_load(archive, job.request)
     safety, why = _safety(settings, job, load, target)
-    doubts = doubts_about(settings, archive, target) if job.into is None else ()
+    doubts = doubts_about(settings, archive, target, load) if job.into is None else ()
     consent = consent_needed(target, settings.protect, doubts)
     warnings = (*doubts, *checked.warnings, *load.warnings)
     return RestorePlan(

@@ -325,3 +325,20 @@ def test_the_order_in_which_backups_are_given_does_not_matter(backups, policy, r
     shuffled = list(backups)
     random.shuffle(shuffled)
     assert plan_retention(shuffled, policy, NOW) == plan_retention(backups, policy, NOW)
+
+
+def test_backups_of_another_server_at_the_same_address_are_counted_apart():
+    old = [aged(days, f"old{days}", system_identifier="7001") for days in (10, 11, 12)]
+    new = [aged(days, system_identifier="7002") for days in (1, 2, 3)]
+    plan = plan_retention([*old, *new], Policy(keep=2), NOW)
+    assert kept(plan) == ["d1", "d2", "old10", "old11"]
+    apart = "made on another server at this address, counted apart"
+    assert reasons(plan, "old12") == ("not among the newest 2", apart)
+    assert apart in reasons(plan, "old10")
+    assert apart not in reasons(plan, "d1")
+
+
+def test_the_last_complete_backup_of_a_former_server_stays():
+    old = aged(400, "old", system_identifier="7001")
+    plan = plan_retention([old, aged(1, complete=False), aged(2)], Policy(keep_days=5), NOW)
+    assert "the last complete backup of this database" in reasons(plan, "old")

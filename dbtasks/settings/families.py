@@ -2,7 +2,8 @@
 
 DATABASE_URL > DATABASE_PATH > DB_* > POSTGRES_* > PG*. Host, port and
 database never come from two families: half of one and half of another is how
-a backup of the wrong database is made.
+a backup of the wrong database is made. A host that is not given stays not
+given: it is this project's container then, or libpq's own default.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ SQLITE_TYPES = frozenset({"sqlite", "sqlite3", "spatialite"})
 POSTGRES_TYPES = frozenset(
     {"postgres", "postgresql", "postgresql_psycopg2", "pgsql", "postgis", "timescale", "timescaledb"}
 )
+
+INSIDE = "5432"
+"""Where every server listens in its container: says nothing of what is published."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +151,16 @@ def _kind(kind: Found) -> str:
 def _postgres(names: Names, root: Path) -> tuple[Target, Mapping[str, str]] | None:
     del root
     host, name = names.get("POSTGRES_HOST", "POSTGRES_SERVER"), names.get("POSTGRES_DB")
-    user = names.get("POSTGRES_USER")
+    user, port = names.get("POSTGRES_USER"), names.get("POSTGRES_PORT")
     if not (host or name or user):
         return None
+    if host is None and port is not None and port.text.strip() != INSIDE:
+        # a compose file gives a port a name in order to publish it on this machine
+        host = Found("localhost", f"{port.source}, a published port")
     return _parts(
         "POSTGRES_DB",
-        # the image publishes to this machine unless said otherwise
-        host=host or Found("localhost", "default"),
-        port=names.get("POSTGRES_PORT"),
+        host=host,
+        port=port,
         dbname=name or user or Found("postgres", "default of the image"),
         user=user or Found("postgres", "default of the image"),
         password=names.get("POSTGRES_PASSWORD"),

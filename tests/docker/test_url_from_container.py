@@ -59,6 +59,16 @@ def test_a_project_without_a_url_has_the_database_of_its_container(unpublished: 
     assert [b["id"] for b in listed["backups"] if b["type"] == "manual"] == [backup["id"]]
 
 
+def test_the_variables_a_compose_file_shares_with_its_image_lead_to_that_container(
+    unpublished: Box, project: Project
+):
+    project.dotenv("POSTGRES_USER=app\nPOSTGRES_PASSWORD=unasked\nPOSTGRES_DB=shop\n")
+    made = run(project, "db.backup", "--json")
+    assert made.returncode == 0, made.stderr
+    document = json.loads(made.stdout)
+    assert (document["backup"]["route"], document["warnings"]) == ("container", [])
+
+
 def test_the_containers_name_is_the_source_of_the_url(unpublished: Box, project: Project):
     told = json.loads(run(project, "db.info", "--json").stdout)
     (url,) = [s for s in told["settings"] if s["name"] == "url"]
@@ -132,7 +142,7 @@ def test_with_neither_url_nor_container_the_message_is_about_the_url(
 
 def test_docker_is_not_even_loaded_where_a_url_is_configured(unpublished: Box, project: Project):
     assert loaded(project, DATABASE_URL="postgresql://localhost/other") == ["localhost:5432/other", False]
-    assert loaded(project, POSTGRES_DB="other", POSTGRES_USER="me") == ["me@localhost:5432/other", False]
+    assert loaded(project, POSTGRES_DB="other", POSTGRES_USER="me") == ["me@local socket:5432/other", False]
     assert loaded(project) == ["app@db:5432/shop", True]
 
 

@@ -353,7 +353,19 @@ def test_a_family_without_a_database_name_says_which_name_is_missing(environ):
 
 def test_the_images_variables_have_the_images_defaults():
     settings = resolved(dotenv={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": CANARY})
-    assert settings.target == PostgresTarget("shop", host="localhost", user="shop", password=Secret(CANARY))
+    assert settings.target == PostgresTarget("shop", user="shop", password=Secret(CANARY))
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "number"),
+    [(None, "", 5432), ("5432", "", 5432), ("5433", "localhost", 5433)],
+)
+def test_the_images_variables_without_a_host_name_none_unless_they_name_a_published_port(port, host, number):
+    given = {"POSTGRES_USER": "app", "POSTGRES_DB": "shop", **({"POSTGRES_PORT": port} if port else {})}
+    settings = resolved(dotenv=given)
+    assert settings.target == PostgresTarget("shop", host=host, port=number, user="app")
+    if host:
+        assert source_of(settings, "host") == "POSTGRES_PORT in .env, a published port"
 
 
 def test_an_in_memory_sqlite_database_is_refused():

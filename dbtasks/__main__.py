@@ -21,6 +21,12 @@ class _Program(Program):
         self.config.load_project(merge=False)
         super().update_config(merge=merge)
 
+    def print_task_help(self, name: str) -> None:
+        """Print a task's help with its examples as they are typed here."""
+        task = self.collection[name]
+        task.__doc__ = (task.__doc__ or "").replace("invoke db.", "dbtasks ")
+        super().print_task_help(name)
+
 
 def main(argv: list[str] | None = None) -> Any:
     """Run `dbtasks TASK …`."""

@@ -40,13 +40,34 @@ class Catalog:
     backups: tuple[Backup, ...]
     """Of the database asked for, newest first, numbered from 1."""
     others: tuple[Backup, ...] = ()
-    """Of other databases, newest first, without numbers."""
+    """Of other databases, newest first; without numbers, unless no database was asked for."""
     foreign: tuple[ForeignFile, ...] = ()
+    identity: Identity | None = None
+    """The database asked for; None: which one is meant is not known."""
 
     @property
     def latest(self) -> Backup | None:
         """The newest complete backup that is not a safety one."""
         return next((backup for backup in self.backups if backup.latest), None)
+
+    @property
+    def namesakes(self) -> tuple[Backup, ...]:
+        """Backups of a database that is called the same, under another address or of another engine."""
+        if self.identity is None:
+            return ()
+        name = _plain_name(self.identity)
+        return tuple(b for b in self.others if _plain_name(b.manifest.database) == name)
+
+    @property
+    def about_namesakes(self) -> str:
+        """Where such backups lie, in words; empty where there are none."""
+        found = self.namesakes
+        if not found:
+            return ""
+        where = ", ".join(sorted({f"{b.manifest.database} ({b.manifest.database.engine})" for b in found}))
+        backups = "1 backup" if len(found) == 1 else f"{len(found)} backups"
+        lie = "lies" if len(found) == 1 else "lie"
+        return f"{backups} of a database of that name {lie} under another address or engine: {where}"
 
     def find(self, selector: str) -> Backup:
         """Return the backup a user means.
@@ -75,11 +96,12 @@ class Catalog:
         return begun[0]
 
     def _numbered(self, number: int) -> Backup:
-        for backup in self.backups:
+        listed = self.backups if self.identity else self.others
+        for backup in listed:
             if backup.number == number:
                 return backup
         raise NotFound(
-            f"there is no backup number {number}: the list has {len(self.backups)}", hint="db.list shows them"
+            f"there is no backup number {number}: the list has {len(listed)}", hint="db.list shows them"
         )
 
     def _latest(self, wanted: str) -> Backup:
@@ -90,7 +112,10 @@ class Catalog:
             if sound and (backup.manifest.type == wanted if wanted else backup.latest):
                 return backup
         kind = f"{wanted} " if wanted else ""
-        raise NotFound(f"there is no complete {kind}backup of this database", hint="db.backup makes one")
+        hint = "db.backup makes one"
+        if self.about_namesakes:
+            hint = f"{self.about_namesakes}; db.list --all shows them"
+        raise NotFound(f"there is no complete {kind}backup of this database", hint=hint)
 
     def _at_path(self, path: Path) -> list[Backup]:
         try:
@@ -101,7 +126,10 @@ class Catalog:
 
 
 def read_catalog(entries: Iterable[Backup | ForeignFile], identity: Identity | None) -> Catalog:
-    """Sort a store's entries by the manifests' own times, never by file times."""
+    """Sort a store's entries by the manifests' own times, never by file times.
+
+    Without an identity nothing is `latest`, and what there is is numbered as one list.
+    """
     found, foreign = [], []
     for entry in entries:
         if isinstance(entry, Backup):
@@ -113,8 +141,15 @@ def read_catalog(entries: Iterable[Backup | ForeignFile], identity: Identity | N
     others = [b for b in found if b.manifest.database != identity]
     newest = next((b.id for b in own if _may_be_latest(b)), None)
     numbered = (replace(b, number=i, latest=b.id == newest) for i, b in enumerate(own, start=1))
+    if identity is None:
+        others = [replace(b, number=i) for i, b in enumerate(others, start=1)]
     foreign.sort(key=lambda f: f.modified_at, reverse=True)
-    return Catalog(tuple(numbered), tuple(others), tuple(foreign))
+    return Catalog(tuple(numbered), tuple(others), tuple(foreign), identity)
+
+
+def _plain_name(identity: Identity) -> str:
+    """Return what a database is called in every engine: a SQLite file without its ending."""
+    return Path(identity.name).stem if identity.engine == "sqlite" else identity.name
 
 
 def _may_be_latest(backup: Backup) -> bool:

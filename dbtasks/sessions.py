@@ -319,7 +319,8 @@ def _lost(exc: Exception) -> bool:
 
 def _said(exc: Exception, target: PostgresTarget) -> str:
     secrets: tuple[Secret, ...] = target.secrets
-    return redact(str(exc).strip(), secrets)
+    # libpq puts its second thought on a line of its own, behind a tab
+    return redact(str(exc).strip().replace("\t", "  "), secrets)
 
 
 def _any(text: str, *pieces: str) -> bool:

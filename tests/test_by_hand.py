@@ -7,12 +7,18 @@ import os
 import re
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dbtasks.formats import by_hand_inside
+from dbtasks.models import Format, Route
+
 from .conftest import Project
+from .fix_docker import Box
 from .fix_postgres import PgDatabase, PgServer
+from .samples import a_backup
 
 
 def make(path: Path, rows: int) -> None:
@@ -77,6 +83,46 @@ def test_a_postgresql_backup_is_restored_by_hand_with_the_commands_shown(
         connection.close()
     finally:
         pg.drop_database(new)
+
+
+@pytest.mark.parametrize("format_", ["custom", "sql", "directory"])
+def test_a_backup_made_through_a_container_is_restored_by_hand_inside_it(
+    start_box: Callable[..., Box], project: Project, format_: str
+):
+    project.mount()
+    box = start_box(user="app", database="shop")
+    box.sql("CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO public.t SELECT generate_series(1, 9)")
+    environ = {"DATABASE_URL": box.url(), "DBTASKS_CONTAINER": box.name, **docker_environ()}
+    made = project.invoke("db.backup", f"--format={format_}", **environ)
+    assert made.returncode == 0, made.stderr
+    shown = json.loads(project.invoke("db.show", "--json", **environ).stdout)
+    commands = shown["by_hand_inside"]
+    assert f"export CONTAINER={box.name} PGUSER=app" in commands[0]
+    assert f"  {commands[-1]}" in project.invoke("db.show", **environ).stdout
+    # createdb is not in this image
+    assert 'docker exec -i -e PGUSER "$CONTAINER" createdb -T template0 -E UTF8 shop_restored' in commands
+    box.sql("CREATE DATABASE shop_restored TEMPLATE template0")
+    script = "\n".join(command for command in commands if " createdb " not in command)
+    shell = {**os.environ, **docker_environ()}
+    subprocess.run(
+        ["bash", "-euc", script], cwd=project.root, env=shell, check=True, stdout=subprocess.DEVNULL
+    )
+    assert box.sql("SELECT count(*) FROM public.t", "shop_restored") == "9"
+    assert box.container.exec_run(["sh", "-c", "echo /tmp/*dir"])[1].decode().strip() == "/tmp/*dir"
+    loader = "psql" if format_ == "sql" else "pg_restore"
+    assert any(f"{loader} must be 1" in command for command in shown["by_hand"])
+
+
+def test_what_is_not_known_of_a_container_is_left_to_be_put_in(project: Project):
+    backup = a_backup(route=Route.CONTAINER, format=Format.CUSTOM, globals="roles.sql")
+    commands = by_hand_inside(backup)
+    assert "export CONTAINER=NAME PGUSER=ROLE" in commands[0]
+    assert commands[1].startswith('docker exec -i -e PGUSER "$CONTAINER" psql -X -d postgres < ')
+    assert by_hand_inside(a_backup(route=Route.HOST)) == ()
+
+
+def docker_environ() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
 
 
 def test_a_backup_carried_elsewhere_with_its_manifest_is_one(project: Project):

@@ -394,6 +394,27 @@ def test_the_console_script_needs_no_tasks_py(host: Project) -> None:
     assert script(host, "show", "--file=99", **TWO).returncode == 4
 
 
+def test_the_console_scripts_help_shows_its_own_commands(host: Project) -> None:
+    for arguments in (("backup", "--help"), ("--help", "backup")):
+        told = ok(script(host, *arguments)).stdout
+        assert "dbtasks backup --type=daily" in told
+        assert "invoke db." not in told
+
+
+def test_the_console_script_finds_a_project_by_its_tasks_py_from_a_subfolder(host: Project) -> None:
+    deep = host.root / "app" / "sub"
+    deep.mkdir(parents=True)
+    host.mount(CALLING)
+    ok(script(host, "backup", cwd=deep, **TWO))
+    assert names(host.root / "backups") == ["shop"]
+    assert not (deep / "backups").exists()
+    # a package's own, such as Celery's, is not taken for the project's where that says more clearly where it is
+    (deep.parent / "tasks.py").touch()
+    (host.root / ".env").touch()
+    ok(script(host, "backup", cwd=deep, **TWO))
+    assert names(host.root / "backups") == ["shop", "shop"]
+
+
 def test_the_console_script_reads_the_projects_invoke_yaml_and_dotenv_from_a_subfolder(
     host: Project,
 ) -> None:

@@ -80,7 +80,10 @@ def backup_plan_document(plan: BackupPlan) -> dict[str, Any]:
 
 def list_document(catalog: Catalog, *, everything: bool) -> dict[str, Any]:
     """The list; with --all also other databases' backups and foreign files."""
-    document = {"backups": [backup_document(b)["backup"] for b in catalog.backups]}
+    document: dict[str, Any] = {
+        "backups": [backup_document(b)["backup"] for b in catalog.backups],
+        "namesakes": len(catalog.namesakes),
+    }
     if everything:
         document["others"] = [backup_document(b)["backup"] for b in catalog.others]
         document["foreign"] = [_foreign(f) for f in catalog.foreign]
@@ -98,7 +101,11 @@ def _foreign(file: ForeignFile) -> dict[str, Any]:
 
 def show_document(shown: Shown) -> dict[str, Any]:
     """One backup and the commands that restore it by hand."""
-    return {**backup_document(shown.backup), "by_hand": list(shown.by_hand)}
+    return {
+        **backup_document(shown.backup),
+        "by_hand": list(shown.by_hand),
+        "by_hand_inside": list(shown.by_hand_inside),
+    }
 
 
 def verify_document(results: Sequence[Verified]) -> dict[str, Any]:

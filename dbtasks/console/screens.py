@@ -66,11 +66,14 @@ def backup_lines(backup: Backup) -> list[str]:
 
 def list_lines(catalog: Catalog, now: datetime, *, everything: bool, width: int | None) -> list[str]:
     """Lines of db.list."""
-    lines = []
+    if catalog.identity is None:
+        return _unknown_list_lines(catalog, now, width)
     if catalog.backups:
-        lines += _backup_table(catalog.backups, now, width)
+        lines = _backup_table(catalog.backups, now, width)
     else:
-        lines.append("No backups of this database yet. db.backup makes one.")
+        lines = ["No backups of this database yet. db.backup makes one."]
+        if catalog.about_namesakes:
+            lines.append(f"{catalog.about_namesakes}: db.list --all")
     if not everything:
         rest = [f"{len(catalog.others)} of other databases" if catalog.others else ""]
         rest.append(many(len(catalog.foreign), "foreign file") if catalog.foreign else "")
@@ -78,14 +81,27 @@ def list_lines(catalog: Catalog, now: datetime, *, everything: bool, width: int 
         return [*lines, f"Not shown: {named} (--all)"] if named else lines
     if catalog.others:
         lines += ["", "Of other databases:", *_backup_table(catalog.others, now, width, of=True)]
-    if catalog.foreign:
-        lines += ["", "Foreign files (no manifest of ours; never touched):"]
-        rows = [
-            (str(f.path), size_text(f.size_bytes), age_text(f.modified_at, now), f.why)
-            for f in catalog.foreign
-        ]
-        lines += table_lines(("file", "size", "changed", "why"), rows, right=(1,), drop=(2, 3), width=width)
-    return lines
+    return [*lines, *_foreign_lines(catalog, now, width)]
+
+
+def _unknown_list_lines(catalog: Catalog, now: datetime, width: int | None) -> list[str]:
+    """Lines of db.list where nobody knows which database is meant: all there is, each with its database."""
+    if catalog.others:
+        lines = _backup_table(catalog.others, now, width, of=True)
+    else:
+        lines = ["There are no backups of any database."]
+    return [*lines, *_foreign_lines(catalog, now, width)]
+
+
+def _foreign_lines(catalog: Catalog, now: datetime, width: int | None) -> list[str]:
+    if not catalog.foreign:
+        return []
+    rows = [
+        (str(f.path), size_text(f.size_bytes), age_text(f.modified_at, now), f.why) for f in catalog.foreign
+    ]
+    header = ("file", "size", "changed", "why")
+    table = table_lines(header, rows, right=(1,), drop=(2, 3), width=width)
+    return ["", "Foreign files (no manifest of ours; never touched):", *table]
 
 
 def _backup_table(
@@ -181,7 +197,11 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
     lines += ["", *_tables(manifest)]
     if manifest.damage:
         return [*lines, "", "It is damaged: take another one."]
-    return [*lines, "", "By hand, without dbtasks:", *(f"  {command}" for command in shown.by_hand)]
+    lines += ["", "By hand, without dbtasks:", *(f"  {command}" for command in shown.by_hand)]
+    if shown.by_hand_inside:
+        inside = (f"  {command}" for command in shown.by_hand_inside)
+        lines += ["", "Or, in place of these, by the tools inside a container:", *inside]
+    return lines
 
 
 def _tables(manifest: Manifest) -> list[str]:
@@ -220,8 +240,11 @@ def cleanup_plan_lines(plan: CleanupPlan, now: datetime, width: int | None) -> l
 
 def cleanup_lines(result: CleanupResult) -> list[str]:
     """Lines after a cleanup."""
-    lines = [f"✓ removed {len(result.removed)}, kept {result.kept}, freed {size_text(result.freed_bytes)}"]
-    lines += [f"  dropped {name}" for name in result.dropped]
+    done = [f"dropped {name}, which a restore had replaced" for name in result.dropped]
+    if result.removed or not done:
+        freed = size_text(result.freed_bytes)
+        done.insert(0, f"removed {many(len(result.removed), 'backup')}, kept {result.kept}, freed {freed}")
+    lines = [f"✓ {done[0]}", *(f"  {line}" for line in done[1:])]
     return [*lines, *(f"✗ {text}" for text in result.failed)]
 
 

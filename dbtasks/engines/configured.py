@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["load_settings", "target_in", "with_container"]
 
 LOOKED = "a container was looked for as well"
+COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
 def load_settings(
@@ -37,9 +38,10 @@ def load_settings(
     """Load the settings of a project.
 
     `root` is the folder relative paths belong to (default: the nearest folder
-    upwards with a `.env` or `.git`, else the current one). `environ` defaults
-    to the process environment, which is only read. Keyword arguments count as
-    flags: `load_settings(url="sqlite:///app.db", keep=5)`. Where no database is
+    upwards with a `.env` or `.git`, else with an `invoke.yaml` or `tasks.py`,
+    else the current one). `environ` defaults to the process environment, which
+    is only read. Keyword arguments count as flags:
+    `load_settings(url="sqlite:///app.db", keep=5)`. Where no database is
     configured, the one in this project's compose container is taken.
 
     Raises:
@@ -60,6 +62,10 @@ def with_container(settings: Settings) -> Settings:
     except RouteRefused as exc:
         return replace(settings, no_container=NoContainer(exc.message, exc.hint, refused=True))
     except RouteUnavailable as exc:
+        if _means_a_container(settings):
+            # there is no other way without a url
+            hint = exc.hint.removesuffix(", or use --via=host")
+            return replace(settings, no_container=NoContainer(exc.message, hint, blocked=True))
         return replace(settings, no_container=NoContainer(f"{LOOKED}: {exc.message}"))
     if found is None:
         return replace(settings, no_container=NoContainer(f"{LOOKED}: none is this project's database"))
@@ -72,6 +78,12 @@ def _may_look(settings: Settings) -> bool:
     # a mount with a prefix of its own is a second database: the project's container is the first one's
     own = settings.env_prefix == PREFIX or bool(settings.container or settings.service)
     return asks_docker(settings.via) and own
+
+
+def _means_a_container(settings: Settings) -> bool:
+    """Whether the project says that its database is in one; a compose file is looked for, never read."""
+    named = settings.container or settings.service or settings.compose_project
+    return bool(named) or any((settings.root / name).is_file() for name in COMPOSE_FILES)
 
 
 def _find(settings: Settings) -> Container | None:

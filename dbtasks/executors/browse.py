@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..catalog import Catalog, read_catalog
 from ..errors import NotFound, Refused
-from ..formats import by_hand, sniff
+from ..formats import by_hand, by_hand_inside, sniff
 from ..journal import RunRecord, read_log
-from ..models import Archive, Backup, Type
+from ..models import Archive, Backup, PostgresTarget, Type
 from ..settings import Settings
 from ..stores.local import LocalStore, OutputFolder, translated
 
-__all__ = ["Shown", "archive_of", "find", "list_backups", "list_runs", "show", "unlisted_archive"]
+__all__ = [
+    "Shown",
+    "archive_of",
+    "find",
+    "list_backups",
+    "list_runs",
+    "prove_known",
+    "show",
+    "unlisted_archive",
+]
 
 
 @dataclass(frozen=True)
@@ -22,13 +31,15 @@ class Shown:
 
     backup: Backup
     by_hand: tuple[str, ...]
+    by_hand_inside: tuple[str, ...] = ()
+    """The same by the tools inside a container, where it was made through one."""
 
 
 def list_backups(settings: Settings, *, type_: Type | None = None) -> Catalog:
     """Return the catalog of the configured database, newest first.
 
     Needs no connection: on the day the server is gone the list still works.
-    Without a configured database every backup is listed among `others`.
+    Without a known database every backup is listed among `others`, numbered.
     A type narrows what is returned and leaves the numbers as they are.
     """
     identity = settings.target.identity if settings.target else None
@@ -37,15 +48,18 @@ def list_backups(settings: Settings, *, type_: Type | None = None) -> Catalog:
         return catalog
     own = tuple(b for b in catalog.backups if b.manifest.type is type_)
     others = tuple(b for b in catalog.others if b.manifest.type is type_)
-    return Catalog(own, others, catalog.foreign)
+    return replace(catalog, backups=own, others=others)
 
 
 def find(settings: Settings, selector: str) -> Backup:
     """Return the backup a selector means: number, id, beginning of an id, `latest`, `latest:TYPE`, name or path.
 
     Raises:
-        NotFound: nothing matches. UsageError: several do.
+        NotFound: nothing matches. UsageError: several do. SettingsError, RouteUnavailable: `latest`
+            is asked for, and which database is meant is not known.
     """
+    if selector == "latest" or selector.startswith("latest:"):
+        prove_known(settings)
     path = Path(selector)
     if path.is_absolute() or len(path.parts) > 1:
         # relative paths are relative to the project root, wherever Invoke was started
@@ -57,6 +71,18 @@ def find(settings: Settings, selector: str) -> Backup:
         if beside is None:
             raise
         return beside
+
+
+def prove_known(settings: Settings) -> None:
+    """See that a database is known, for what is counted per database.
+
+    Raises:
+        SettingsError, RouteUnavailable: none is configured, and why no container stands in for it.
+    """
+    if settings.target is None:
+        unknown = settings.why_no_target()
+        unknown.hint = f"{unknown.hint}; or name a backup by its id: db.list shows what there is"
+        raise unknown
 
 
 def _with_manifest(settings: Settings, selector: str) -> Backup | None:
@@ -77,7 +103,10 @@ def show(settings: Settings, selector: str) -> Shown:
         NotFound: nothing matches.
     """
     found = find(settings, selector)
-    return Shown(found, by_hand(found))
+    container = user = ""
+    if isinstance(settings.target, PostgresTarget) and settings.target.identity == found.manifest.database:
+        container, user = settings.found_in or settings.container or "", settings.target.user
+    return Shown(found, by_hand(found), by_hand_inside(found, container=container, user=user))
 
 
 def list_runs(settings: Settings, *, failed: bool = False, last: int | None = None) -> list[RunRecord]:

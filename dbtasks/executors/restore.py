@@ -379,4 +379,8 @@ def _way_back(plan: RestorePlan, safety: Backup | None, swapped: Swapped) -> str
         return f"the damaged files lie in {swapped.old}"
     if swapped.old:
         return f"the former database is kept as {swapped.old}"
+    if plan.load.state is TargetState.MISSING:
+        return f"there is no way back, and nothing to go back to: {plan.target.name} did not exist before"
+    if plan.load.state is TargetState.EMPTY:
+        return f"there is no way back, and nothing to go back to: {plan.target.name} was empty before"
     return f"no way back was kept ({plan.why_no_safety})"

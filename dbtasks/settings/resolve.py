@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from ..errors import RouteRefused, SettingsError
+from ..errors import DbTasksError, RouteRefused, RouteUnavailable, SettingsError
 from ..models import Compression, Format, Target
 from ..secrets import Secret
 from ..urls import parse_url
@@ -43,6 +43,8 @@ class NoContainer:
     hint: str = ""
     refused: bool = False
     """Several fit, or the one named is not there: an answer is wanted, not another url."""
+    blocked: bool = False
+    """A container is meant, and Docker cannot be asked for it: that is what has to be mended."""
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,27 @@ class Settings:
         Raises:
             SettingsError: none is configured; the hint shows the shortest way to say it.
             RouteRefused: several containers could be meant, or the one named is not there.
+            RouteUnavailable: a container is meant, and Docker cannot be asked for it.
         """
         if self.target is None:
-            none = self.no_container
-            if none and none.refused:
-                raise RouteRefused(none.why, hint=none.hint)
-            name = "DATABASE_URL" if self.env_prefix == PREFIX else f"{self.env_prefix}URL"
-            raise SettingsError(
-                "no database is configured",
-                details=none.why if none else "",
-                hint=f"set {name} in the environment or in .env, for instance {name}=sqlite:///app.db",
-            )
+            raise self.why_no_target()
         return self.target
+
+    def why_no_target(self) -> DbTasksError:
+        """Return what to raise where a database is needed and none is known."""
+        none = self.no_container
+        if none and none.refused:
+            return RouteRefused(none.why, hint=none.hint)
+        name = "DATABASE_URL" if self.env_prefix == PREFIX else f"{self.env_prefix}URL"
+        if none and none.blocked:
+            return RouteUnavailable(
+                f"no database is configured, and its container cannot be looked for: {none.why}",
+                hint=f"{none.hint}; or set {name}",
+            )
+        ways = f"set {name} in the environment or in .env, for instance {name}=sqlite:///app.db"
+        if none:
+            ways += "; or start this project's database container (docker compose up -d)"
+        return SettingsError("no database is configured", details=none.why if none else "", hint=ways)
 
 
 def resolve_settings(levels: Levels) -> Settings:

@@ -24,9 +24,10 @@ def load_settings(
     """Load the settings of a project.
 
     `root` is the folder relative paths belong to (default: the nearest folder
-    upwards with a `.env` or `.git`, else the current one). `environ` defaults
-    to the process environment, which is only read. Keyword arguments count as
-    flags: `load_settings(url="sqlite:///app.db", keep=5)`.
+    upwards with a `.env` or `.git`, else with an `invoke.yaml` or `tasks.py`,
+    else the current one). `environ` defaults to the process environment, which
+    is only read. Keyword arguments count as flags:
+    `load_settings(url="sqlite:///app.db", keep=5)`.
 
     Raises:
         SettingsError: all problems at once.
@@ -45,11 +46,22 @@ def _disabled(text: str) -> bool:
 
 
 def find_root(start: Path) -> Path:
-    """Return the nearest folder upwards that holds a `.env` or a `.git`, else `start`."""
-    for folder in (start, *start.parents):
-        if (folder / ".env").is_file() or (folder / ".git").exists():
-            return folder
+    """Return the nearest folder upwards that holds a `.env` or a `.git`, else an `invoke.yaml` or a `tasks.py`, else `start`.
+
+    The latter two only where there is none of the former: a package inside a
+    project may hold a `tasks.py` of its own, such as Celery's.
+    """
+    folders = (start, *start.parents)
+    for marks in ((".env", ".git"), ("invoke.yaml", "tasks.py")):
+        for folder in folders:
+            if any(_marks(folder / name) for name in marks):
+                return folder
     return start
+
+
+def _marks(path: Path) -> bool:
+    # a `.git` may be either; a `.env` that is a folder is one of Python's environments
+    return path.is_file() or (path.name == ".git" and path.is_dir())
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

@@ -35,7 +35,8 @@ def list_(call: Call, type_: str | None = None, all_: bool = False, last: str | 
     """List backups, newest first.
 
     Needs no connection to the database. The number shifts with every new
-    backup, the id stays: both are accepted wherever a backup is named.
+    backup, the id stays: both are accepted wherever a backup is named. Where
+    no database is known, everything in the backup folder is listed.
 
     Examples:
         invoke db.list
@@ -46,14 +47,20 @@ def list_(call: Call, type_: str | None = None, all_: bool = False, last: str | 
         0  done, also when there are none
         2  a setting or flag is wrong
     """
-    from ..catalog import Catalog
+    from dataclasses import replace
+
     from ..clock import utc_now
     from ..console import documents, screens
     from ..executors.browse import list_backups
 
     settings = call.settings()
     catalog = list_backups(settings, type_=parse_type(type_, safety=True) if type_ else None)
-    shown = Catalog(catalog.backups[: parse_last(last)], catalog.others, catalog.foreign)
+    shown = replace(catalog, backups=catalog.backups[: parse_last(last)])
+    if settings.target is None:
+        unknown = settings.why_no_target()
+        why = f"{unknown.message}; {unknown.details}" if unknown.details else unknown.message
+        call.console.warn(f"which database is meant is not known, so all backups are listed: {why}")
+        all_, shown = True, replace(shown, others=catalog.others[: parse_last(last)])
     lines = screens.list_lines(shown, utc_now(), everything=all_, width=call.console.width)
     return Outcome(shown, lines, documents.list_document(shown, everything=all_))
 

@@ -120,9 +120,14 @@ def _choose(call: Call, settings: Any, *, yes: bool) -> str:
             hint="add --file=latest, or a number or id from db.list; and --yes, to go on without being asked",
             state="nothing was touched",
         )
-    backups = list_backups(settings).backups
+    catalog = list_backups(settings)
+    backups = catalog.backups
     if not backups:
-        raise NotFound("there are no backups of this database", hint="db.list --all shows what else is there")
+        what = catalog.about_namesakes
+        raise NotFound(
+            "there are no backups of this database",
+            hint=f"{what}; db.list --all shows them" if what else "db.list --all shows what else is there",
+        )
     call.console.say(screens.choice_lines(backups, utc_now(), call.console.width))
     answer = call.console.ask("Number or id, Enter = latest, q = cancel:")
     if answer.lower() in ("q", "quit"):

@@ -33,12 +33,14 @@ def verify(call: Call, file: str | None = None, all_: bool = False) -> Outcome:
     """
     from ..console import documents, screens
     from ..errors import UsageError
-    from ..executors.browse import find, list_backups
+    from ..executors.browse import find, list_backups, prove_known
     from ..executors.verify import verify as run
 
     if all_ and file:
         raise UsageError("--all and --file exclude each other")
     settings = call.settings()
+    if all_:
+        prove_known(settings)
     backups = list_backups(settings).backups if all_ else (find(settings, file or "latest"),)
     if call.dry:
         lines = [f"Would verify {b.id}  {b.path}" for b in backups]
@@ -100,13 +102,14 @@ def cleanup(
 
 
 def _confirm(call: Call, count: int, *, yes: bool) -> None:
+    from ..console.text import many
     from ..errors import Declined, NeedsConfirmation
 
     if yes:
         return
     if not call.console.may_ask:
         raise NeedsConfirmation(
-            f"{count} things would be removed, and there is no terminal to ask",
+            f"{many(count, 'thing')} would be removed, and there is no terminal to ask",
             hint="add --yes",
             state="nothing was removed",
         )

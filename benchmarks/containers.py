@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dbtasks.errors import RouteUnavailable
-from dbtasks.runners.docker import docker_client
+from dbtasks.runners.docker_door import docker_client
 
 from .servers import Server, Unavailable, installation, server_options
 

@@ -12,7 +12,7 @@ from ..executors.storage import StoreReport
 from ..models import DatabaseFacts, EngineName, PostgresTarget
 from ..revisions import revision_summary
 from ..runners.compose import Service, started_at
-from ..runners.docker import Container
+from ..runners.discovery import Container
 from .documents import moment, target_object
 from .text import age_text, duration_text, labelled_lines, many, size_text, table_lines
 

@@ -1,7 +1,8 @@
 """Settings with the last level added: where nothing names a database, the one in this project's container.
 
-Docker is asked only then. It needs no password: inside, the local socket is
-trusted, and a container that does not trust it needs a url anyway.
+Docker is asked only then. It mostly needs no password: inside, the local
+socket is trusted. For a container that does not trust it POSTGRES_PASSWORD of
+the project counts, as for the container itself.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RouteRefused, RouteUnavailable
+from ..errors import RouteRefused, RouteUnavailable, SettingsError
 from ..models import PostgresTarget
 from ..settings import NoContainer, Setting, Settings
 from ..settings import load_settings as load_levels
 from ..settings.keys import PREFIX
-from .routes import asks_docker
+from .routes import asks_docker, wanted_container
 
 if TYPE_CHECKING:
-    from ..runners.docker import Container
+    from ..runners.discovery import Container
 
 __all__ = ["load_settings", "target_in", "with_container"]
 
@@ -61,6 +62,8 @@ def with_container(settings: Settings) -> Settings:
         found = _find(settings)
     except RouteRefused as exc:
         return replace(settings, no_container=NoContainer(exc.message, exc.hint, refused=True))
+    except SettingsError as exc:
+        return replace(settings, no_container=NoContainer(exc.message, exc.hint, wrong=True))
     except RouteUnavailable as exc:
         if _means_a_container(settings):
             # there is no other way without a url
@@ -70,8 +73,12 @@ def with_container(settings: Settings) -> Settings:
     if found is None:
         return replace(settings, no_container=NoContainer(f"{LOOKED}: none is this project's database"))
     target = target_in(found)
-    shown = Setting("url", target.address, f"container {found.name}")
-    return replace(settings, target=target, found_in=found.name, provenance=(shown, *settings.provenance))
+    shown = [Setting("url", target.address, f"container {found.name}")]
+    spare = settings.spare_password
+    if spare:
+        target = replace(target, password=spare.password)
+        shown.append(Setting("password", "***", spare.source))
+    return replace(settings, target=target, found_in=found.name, provenance=(*shown, *settings.provenance))
 
 
 def _may_look(settings: Settings) -> bool:
@@ -87,11 +94,12 @@ def _means_a_container(settings: Settings) -> bool:
 
 
 def _find(settings: Settings) -> Container | None:
-    from ..runners.docker import Wanted, choose, docker_client, list_containers
+    from ..runners.discovery import choose
+    from ..runners.docker import list_containers
+    from ..runners.docker_door import docker_client
 
-    wanted = Wanted(None, settings.root, settings.container, settings.service, settings.compose_project)
     with docker_client(settings.docker) as client:
-        return choose(list_containers(client), wanted)
+        return choose(list_containers(client), wanted_container(settings, None))
 
 
 def target_in(container: Container) -> PostgresTarget:

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ..errors import ContainerStopped, RouteRefused, RouteUnavailable, UsageError
 from ..events import OnEvent, Warned, ignore
@@ -25,10 +26,10 @@ from . import Engine
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce
-    from ..runners.docker import Container
+    from ..runners.discovery import Container, Wanted
     from .postgres.access import Access
 
-__all__ = ["asks_docker", "open_checker", "open_engine", "route_order"]
+__all__ = ["asks_docker", "open_checker", "open_engine", "route_order", "wanted_container"]
 
 RETRY_SECONDS = 0.25
 
@@ -118,7 +119,7 @@ def route_order(wanted: Sequence[str]) -> tuple[Route, ...]:
         if word == "python":
             raise RouteUnavailable(
                 "the python route is not in this version",
-                hint="use --via=host, with PostgreSQL's client tools installed",
+                hint="use --via=container or --via=host",
             )
         order += [Route.CONTAINER, Route.HOST] if word == "auto" else [Route(word)]
     return tuple(dict.fromkeys(order))
@@ -132,18 +133,17 @@ def asks_docker(wanted: Sequence[str]) -> bool:
 @contextmanager
 def _open_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
     """Open the first route that is there; `auto` falls from the container to the host and says why."""
-    why_not = ""
     refusal: RouteUnavailable | None = None
     for route in route_order(asked.wanted):
         if route is Route.HOST:
-            yield _host_access(asked, why_not, on_event)
+            yield _host_access(asked, refusal, on_event)
             return
         with ExitStack() as stack:
             try:
                 access = stack.enter_context(_container_access(asked, on_event, docker))
             except RouteUnavailable as exc:
                 asked.prove_replaceable(exc)
-                refusal, why_not = exc, _why_not(exc)
+                refusal = exc
                 continue
             yield access
             return
@@ -155,8 +155,10 @@ def _why_not(exc: RouteUnavailable) -> str:
     return f"{exc.message} ({exc.hint})" if isinstance(exc, ContainerStopped) and exc.hint else exc.message
 
 
-def _host_access(asked: _Asked, why_not: str, on_event: OnEvent) -> Access:
+def _host_access(asked: _Asked, refusal: RouteUnavailable | None, on_event: OnEvent) -> Access:
     from .postgres.access import HostAccess
+
+    why_not = _why_not(refusal) if refusal else ""
 
     if asked.settings.found_in and not asked.reading_only:
         raise RouteUnavailable(
@@ -166,42 +168,85 @@ def _host_access(asked: _Asked, why_not: str, on_event: OnEvent) -> Access:
     why = f"not by a container: {why_not}" if why_not else "asked for"
     if why_not and "host" not in asked.wanted:
         on_event(Warned(f"by the host's client tools, {why}"))
-    return HostAccess(asked.target, asked.settings, why=why, on_event=on_event)
+    return HostAccess(
+        asked.target,
+        asked.settings,
+        why=why,
+        stopped=refusal if isinstance(refusal, ContainerStopped) else None,
+        on_event=on_event,
+    )
 
 
 @contextmanager
 def _container_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
     from ..runners.compose import DockerOnce
-    from ..runners.docker import Wanted, choose
+    from ..runners.discovery import choose, nearby, require_reached
     from .postgres.inside import ContainerAccess
 
     settings, target = asked.settings, asked.target
-    name = settings.found_in or settings.container
-    wanted = Wanted(target, settings.root, name, settings.service, settings.compose_project)
+    wanted = wanted_container(settings, target)
     with ExitStack() as stack:
         seen = docker or stack.enter_context(DockerOnce(settings.docker))
         container = choose(seen.containers, wanted)
         if container is None:
-            raise RouteUnavailable(
-                f"no container is reached by {_place(target)}",
-                hint="name it: container=NAME, or service=NAME of the compose file",
-            )
+            raise _not_reached(wanted, target, nearby(seen.containers, wanted))
         container = _until_running(seen.client, container, settings.wait)
-        why = (
-            "found by its labels"
-            if settings.found_in
-            else "asked for"
-            if wanted.named
-            else "the url leads to it"
-        )
+        # one that was only being started had published nothing yet
+        require_reached(container, wanted)
         yield ContainerAccess(
             target,
             settings,
             client=seen.client,
             container=container,
-            why=f"{why}: {container.name}",
+            why=f"{_how_found(settings, target)}: {container.name}",
             on_event=on_event,
         )
+
+
+def wanted_container(settings: Settings, target: PostgresTarget | None) -> Wanted:
+    """Return what the settings say about the container of a target; of any database without one."""
+    from ..runners.discovery import Wanted
+    from ..runners.docker_door import engine_host
+
+    return Wanted(
+        # what was taken from the container itself leads to it
+        None if settings.found_in else target,
+        settings.root,
+        settings.found_in or settings.container,
+        settings.service,
+        settings.compose_project,
+        prefix=settings.env_prefix,
+        sources={name: _source(settings, name) for name in ("container", "service")},
+        engine_host=engine_host(settings.docker),
+    )
+
+
+def _source(settings: Settings, name: str) -> str:
+    """Return where a setting came from, with its name."""
+    source = next((shown.source for shown in settings.provenance if shown.name == name), "")
+    return source if name.upper() in source or source.startswith("--") else f"{name} in {source}"
+
+
+def _how_found(settings: Settings, target: PostgresTarget) -> str:
+    for name in ("container", "service"):
+        if getattr(settings, name):
+            return f"named by {_source(settings, name)}"
+    if settings.found_in or not target.host:
+        return "found by its labels"
+    return "the url leads to it"
+
+
+def _not_reached(wanted: Wanted, target: PostgresTarget, near: str) -> RouteUnavailable:
+    if near:
+        return RouteUnavailable(
+            f"no container is reached by {_place(target)}; {near}",
+            hint=f"correct the url's host and port, or leave them out: postgresql:///{quote(target.name, safe='')}",
+        )
+    return RouteUnavailable(
+        f"no container is reached by {_place(target)}",
+        hint=f"docker ps shows what there is; {wanted.prefix}SERVICE or {wanted.prefix}CONTAINER names another one,"
+        " and the url has to lead to it",
+    )
 
 
 def _until_running(client: Any, container: Container, wait: float) -> Container:
@@ -210,7 +255,8 @@ def _until_running(client: Any, container: Container, wait: float) -> Container:
     Raises:
         ContainerStopped: it does not run; the hint says what helps.
     """
-    from ..runners.docker import look, require_running
+    from ..runners.discovery import require_running
+    from ..runners.docker import look
 
     deadline = time.monotonic() + wait
     while container.may_come_up and time.monotonic() < deadline:

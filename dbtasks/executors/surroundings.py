@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..engines.route_reports import one_line
-from ..engines.routes import asks_docker
-from ..errors import RouteUnavailable
+from ..engines.routes import asks_docker, wanted_container
+from ..errors import RouteUnavailable, SettingsError
 from ..models import PostgresTarget
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce, PgAdmin, Service
-    from ..runners.docker import Container
+    from ..runners.discovery import Container
 
 __all__ = ["Surroundings", "look_around"]
 
@@ -35,20 +35,18 @@ class Surroundings:
 def look_around(settings: Settings, target: PostgresTarget, docker: DockerOnce) -> Surroundings:
     """Read it off the containers' labels; never fails, and changes nothing."""
     from ..runners.compose import find_pgadmin, project_of, services_of
-    from ..runners.docker import Wanted, choose
+    from ..runners.discovery import choose
 
     if not asks_docker(settings.via):
         return Surroundings(unknown=f"Docker is not asked: via={','.join(settings.via)}")
-    name = settings.found_in or settings.container
-    wanted = Wanted(target, settings.root, name, settings.service, settings.compose_project)
     try:
         containers = docker.containers
     except RouteUnavailable as exc:
         return Surroundings(unknown=one_line(exc))
     chosen, unknown = None, ""
     try:
-        chosen = choose(containers, wanted)
-    except RouteUnavailable as exc:
+        chosen = choose(containers, wanted_container(settings, target))
+    except (RouteUnavailable, SettingsError) as exc:
         unknown = one_line(exc)
     project = project_of(containers, settings.root, named=settings.compose_project, database=chosen)
     return Surroundings(

@@ -16,7 +16,10 @@ from typing import Any
 
 from ..errors import RouteUnavailable
 from ..events import OnEvent, Phase, ignore
-from .docker import Container, docker_client, list_containers, project_name
+from .discovery import Container
+from .docker import list_containers
+from .docker_door import docker_client
+from .reach import project_name, same_folder
 
 __all__ = [
     "DockerOnce",
@@ -126,7 +129,8 @@ class Project:
 
     def holds(self, container: Container) -> bool:
         """Whether a container is one of it; another folder's project of the same name is another."""
-        elsewhere = self.folder and container.working_dir not in ("", self.folder)
+        told = bool(self.folder and container.working_dir)
+        elsewhere = told and not same_folder(container.working_dir, self.folder)
         return bool(self.name) and container.project == self.name and not elsewhere
 
 
@@ -147,7 +151,7 @@ def project_of(
         return Project(own.project, own.working_dir)
     if named:
         return Project(named)
-    here = next((c for c in containers if c.working_dir and Path(c.working_dir) == root), None)
+    here = next((c for c in containers if c.working_dir and same_folder(c.working_dir, root)), None)
     if here:
         return Project(here.project, here.working_dir)
     by_name = project_name(root)

@@ -21,6 +21,7 @@ from ..secrets import Secret, redact
 from ..streams import BLOCK_BYTES
 from . import Command, ToolFolder, ToolVersion
 from .docker import look
+from .docker_door import stopped_answering
 from .exec_stream import UNKNOWN, ContainerInput, ContainerOutput, Exec
 from .host import VERSION
 from .inside import kept_folder
@@ -150,11 +151,10 @@ class ContainerRunner:
             )
             return str(created["Id"]), self._api.exec_start(created["Id"], socket=True, tty=False)
         except APIError as exc:
-            raise self._takes_none(str(exc.explanation or exc)) from exc
+            said = str(exc.explanation or exc).replace(self._container.id, str(self._container.name))
+            raise self._takes_none(said) from exc
         except (DockerException, OSError) as exc:
-            raise RouteUnavailable(
-                f"Docker stopped answering: {exc}", hint="docker ps shows whether it runs"
-            ) from exc
+            raise stopped_answering(exc) from exc
 
     def _takes_none(self, said: str) -> RouteUnavailable:
         """Say why no command can be run inside, by the state the container is in."""
@@ -163,7 +163,7 @@ class ContainerRunner:
             return ContainerStopped(f"{self.where} does not take commands: it is gone", details=said)
         if not seen.is_running:
             return ContainerStopped(
-                f"{self.where} does not take commands: it is {seen.condition}", details=said, hint=seen.helps
+                f"{self.where} does not take commands: it {seen.condition}", details=said, hint=seen.helps
             )
         return RouteUnavailable(f"{self.where} does not take commands: {said}", hint=seen.helps)
 

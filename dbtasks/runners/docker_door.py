@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RouteUnavailable
+from .reach import machine_of
 
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["docker_client", "no_docker"]
+__all__ = ["CALL_SECONDS", "docker_client", "engine_host", "stopped_answering"]
 
-CALL_SECONDS = 30
-FIRST_ANSWER_SECONDS = 5
-"""An engine that works says its version at once, however busy it is."""
+CALL_SECONDS = 90
+"""An engine that has answered is there: under load it may take its time."""
+FIRST_ANSWER_SECONDS = 10
+"""An engine that works says its version soon, however busy it is."""
 RETRY_SECONDS = 0.05
 
 
@@ -35,18 +37,27 @@ def docker_client(environment: Mapping[str, str] | None = None) -> Iterator[Any]
     import docker
     from docker.errors import DockerException
 
-    seen = {**(environment or {}), **{name: value for name, value in os.environ.items() if value}}
+    seen = _seen(environment)
     try:
         _knock(seen)
         # asks for its version
         client = docker.from_env(timeout=FIRST_ANSWER_SECONDS, environment=seen)
     except (DockerException, OSError) as exc:
-        raise no_docker(exc, seen.get("DOCKER_HOST", ""), FIRST_ANSWER_SECONDS) from exc
+        raise _no_docker(exc, seen.get("DOCKER_HOST", "")) from exc
     client.api.timeout = CALL_SECONDS
     try:
         yield client
     finally:
         client.close()
+
+
+def engine_host(environment: Mapping[str, str] | None = None) -> str:
+    """Return the machine that engine runs on; empty for this one."""
+    return machine_of(_seen(environment).get("DOCKER_HOST", ""))
+
+
+def _seen(environment: Mapping[str, str] | None) -> dict[str, str]:
+    return {**(environment or {}), **{name: value for name, value in os.environ.items() if value}}
 
 
 def _knock(environment: Mapping[str, str]) -> None:
@@ -81,13 +92,13 @@ def _connect(knocking: socket.socket, path: str) -> None:
         time.sleep(RETRY_SECONDS)
 
 
-def no_docker(exc: Exception, host: str = "", seconds: float = CALL_SECONDS) -> RouteUnavailable:
-    """Say why Docker does not answer: not there, not for this user, or silent for so many seconds."""
+def _no_docker(exc: Exception, host: str) -> RouteUnavailable:
+    """Say why Docker does not answer: not there, not for this user, or silent."""
     text = str(exc)
-    if isinstance(exc, TimeoutError) or "timed out" in text:
+    if _timed_out(exc):
         at = f" at DOCKER_HOST={host}" if host else ""
         return RouteUnavailable(
-            f"Docker{at} does not answer within {seconds:g} s",
+            f"Docker{at} does not answer within {FIRST_ANSWER_SECONDS} s",
             details=text,
             hint="restart it (sudo systemctl restart docker, or Docker Desktop), or use --via=host",
         )
@@ -106,3 +117,18 @@ def no_docker(exc: Exception, host: str = "", seconds: float = CALL_SECONDS) -> 
     return RouteUnavailable(
         "Docker is not running here", details=text, hint="start Docker, or use --via=host"
     )
+
+
+def stopped_answering(exc: Exception) -> RouteUnavailable:
+    """Say of a Docker that had answered before whether it is slow or gone."""
+    if _timed_out(exc):
+        return RouteUnavailable(
+            f"Docker does not answer within {CALL_SECONDS} s, though it runs",
+            details=str(exc),
+            hint="try again when the machine is less busy; docker ps shows whether it answers",
+        )
+    return RouteUnavailable(f"Docker stopped answering: {exc}", hint="docker ps shows whether it runs")
+
+
+def _timed_out(exc: Exception) -> bool:
+    return isinstance(exc, TimeoutError) or "timed out" in str(exc)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from .discovery import Container, Wanted
 
-__all__ = ["machine_of", "names", "of_project", "project_name", "reaches", "same_folder"]
+__all__ = ["POSTGRES_PORT", "machine_of", "names", "of_project", "project_name", "reaches", "same_folder"]
 
 POSTGRES_PORT = 5432
 LOOPBACK = ("127.0.0.1", "::1")

@@ -21,7 +21,7 @@ from ..urls import parse_url
 from .families import Found, Names, read_family
 from .keys import KEYS, PREFIX, RESERVED, Key
 
-__all__ = ["Levels", "NoContainer", "Setting", "Settings", "resolve_settings"]
+__all__ = ["Levels", "NoContainer", "Setting", "Settings", "SparePassword", "resolve_settings"]
 
 T = TypeVar("T")
 
@@ -43,8 +43,18 @@ class NoContainer:
     hint: str = ""
     refused: bool = False
     """Several fit, or the one named is not there: an answer is wanted, not another url."""
+    wrong: bool = False
+    """The settings that name it contradict each other."""
     blocked: bool = False
     """A container is meant, and Docker cannot be asked for it: that is what has to be mended."""
+
+
+@dataclass(frozen=True)
+class SparePassword:
+    """POSTGRES_PASSWORD without anything that says which database: that of a container that is found."""
+
+    password: Secret
+    source: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,7 @@ class Settings:
     found_in: str = ""
     """Name of the container the target was read from, where no url is configured."""
     no_container: NoContainer | None = None
+    spare_password: SparePassword | None = None
     read_from: Mapping[str, Path] = field(default_factory=dict)
     """The files that NAME_FILE variables led to, by NAME."""
     provenance: tuple[Setting, ...] = ()
@@ -126,6 +137,8 @@ class Settings:
         none = self.no_container
         if none and none.refused:
             return RouteRefused(none.why, hint=none.hint)
+        if none and none.wrong:
+            return SettingsError(none.why, hint=none.hint)
         name = "DATABASE_URL" if self.env_prefix == PREFIX else f"{self.env_prefix}URL"
         if none and none.blocked:
             return RouteUnavailable(
@@ -177,6 +190,7 @@ class _Resolution:
             root=self.levels.root,
             target=target,
             env_prefix=self.prefix,
+            spare_password=None if target else self._spare_password(),
             libpq=MappingProxyType(
                 self._picked(lambda name: name == "PGPASSFILE" or name.startswith("PGSSL"))
             ),
@@ -297,6 +311,14 @@ class _Resolution:
 
     def _family(self) -> tuple[Target, Mapping[str, str]] | None:
         return next(read_family(self.conventional, root=self.levels.root, libpq=not self.private), None)
+
+    def _spare_password(self) -> SparePassword | None:
+        try:
+            found = self.conventional.get("POSTGRES_PASSWORD")
+        except SettingsError:
+            # a compose file's POSTGRES_PASSWORD_FILE may well be a file of the container
+            return None
+        return SparePassword(Secret(found.text), found.source) if found else None
 
     def _compare_with_family(self, found: Found, target: Target) -> None:
         """Say so where the conventional names point somewhere else than the url that was chosen."""

@@ -177,7 +177,8 @@ def test_two_running_containers_are_refused_and_the_host_is_not_taken_instead(
             ran = invoke(project, *arguments, DATABASE_URL="postgresql:///shop")
             assert ran.returncode == 3
             assert f"several containers could be the database: {names}" in ran.stderr
-            assert "container=NAME" in ran.stderr
+            hint = " or ".join(f"DBTASKS_CONTAINER={box.name}" for box in sorted(both, key=lambda b: b.name))
+            assert f"set {hint} in the environment or in .env" in ran.stderr
         chosen = invoke(
             project, "db.backup", DATABASE_URL="postgresql:///shop", DBTASKS_CONTAINER=both[0].name
         )
@@ -191,3 +192,55 @@ def test_a_route_this_version_does_not_have_is_named(project: Project) -> None:
     ran = invoke(project, "db.backup", "--via=python", DATABASE_URL="postgresql:///shop")
     assert ran.returncode == 3
     assert "the python route is not in this version" in ran.stderr
+    assert "use --via=container or --via=host" in ran.stderr
+
+
+# -- the words about containers ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["db.backup", "db.info"])
+def test_a_stopped_container_is_the_cause_where_nothing_answers_at_its_port(
+    bound: Callable[..., Any], project: Project, task: str
+) -> None:
+    container = bound(1, labels=labels(project), command=["true"])
+    container.start()
+    container.wait()
+    url = "postgresql://app@127.0.0.1:1/shop"
+    # a wait this long would be cut by the test's own limit
+    ran = invoke(project, task, "--json", DATABASE_URL=url, DBTASKS_WAIT="3000")
+    said = f"container {container.name} has stopped (exited)"
+    if task == "db.info":
+        assert any(
+            said in text and "docker compose up -d db" in text for text in json.loads(ran.stdout)["problems"]
+        )
+        return
+    assert ran.returncode == 3
+    error = json.loads(ran.stdout)["error"]
+    assert error["code"] == "container_stopped"
+    assert error["message"].startswith(f"{said}, and the server at 127.0.0.1:1 cannot be reached")
+    assert error["hint"] == "docker compose up -d db"
+
+
+def test_container_and_service_that_contradict_each_other_are_exit_2(
+    bound: Callable[..., Any], project: Project
+) -> None:
+    container = bound(1, labels=labels(project))
+    project.dotenv("DBTASKS_SERVICE=reports\n")
+    for environ in ({}, {"DATABASE_URL": "postgresql:///shop"}):
+        ran = invoke(project, "db.backup", DBTASKS_CONTAINER=container.name, **environ)
+        assert ran.returncode == 2
+        assert (
+            f"container {container.name} (DBTASKS_CONTAINER in the environment) is of the service db,"
+            " and not of reports (DBTASKS_SERVICE in .env)"
+        ) in ran.stderr
+
+
+def test_a_wrong_port_is_answered_with_the_one_the_projects_database_publishes(
+    bound: Callable[..., Any], project: Project
+) -> None:
+    container = bound(2, labels=labels(project))
+    ran = invoke(project, "db.backup", "--via=container", DATABASE_URL="postgresql://app@127.0.0.1:1/shop")
+    assert ran.returncode == 3
+    near = f"container {container.name} (service db) of this project publishes 2"
+    assert f"no container is reached by 127.0.0.1:1; {near}" in ran.stderr
+    assert "postgresql:///shop" in ran.stderr

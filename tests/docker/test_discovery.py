@@ -10,17 +10,11 @@ from typing import Any
 
 import pytest
 
-from dbtasks.errors import RouteUnavailable
+from dbtasks.errors import RouteUnavailable, SettingsError
 from dbtasks.models import PostgresTarget
-from dbtasks.runners.docker import (
-    Container,
-    Wanted,
-    choose,
-    docker_client,
-    list_containers,
-    project_name,
-    require_running,
-)
+from dbtasks.runners.discovery import Container, Wanted, choose, nearby, project_name, require_running
+from dbtasks.runners.docker import list_containers
+from dbtasks.runners.docker_door import docker_client
 from tests.conftest import Project
 from tests.fix_docker import Box
 
@@ -37,7 +31,7 @@ DB = Container(
     },
     environment={"POSTGRES_USER": "app", "POSTGRES_DB": "shop"},
     exposed=frozenset({5432}),
-    published={5432: (("0.0.0.0", 5433),)},
+    published={5432: (("0.0.0.0", 5433), ("::", 5433))},
     addresses=frozenset({"172.18.0.2"}),
     aliases=frozenset({"db", "shop-db-1"}),
 )
@@ -75,6 +69,7 @@ def wanted(host: str = "localhost", port: int = 5433, **named: str) -> Wanted:
         ("127.0.0.1", 5433),
         ("::1", 5433),
         ("shop-db-1", 5432),
+        ("db", 5432),
         ("172.18.0.2", 5432),
         ("", 5432),
     ],
@@ -92,13 +87,29 @@ def test_no_container_is_taken_when_the_url_leads_elsewhere(host: str, port: int
 
 
 def test_two_candidates_are_refused_and_never_guessed_between():
-    with pytest.raises(
-        RouteUnavailable, match="several containers could be the database: blog-db-1, shop-db-1"
-    ):
-        choose([OTHER, DB], wanted("db", 5432))
     twin = replace(DB, id="d" * 64, name="shop-db-2")
-    with pytest.raises(RouteUnavailable, match="several"):
-        choose([DB, twin], wanted("", 5432))
+    for host in ("db", ""):
+        with pytest.raises(
+            RouteUnavailable, match="several containers could be the database: shop-db-1, shop-db-2"
+        ):
+            choose([DB, twin, OTHER], wanted(host, 5432))
+
+
+def test_another_projects_container_of_the_same_service_name_is_never_meant():
+    assert choose([OTHER], wanted("db", 5432)) is None
+    assert choose([OTHER, DB], wanted("db", 5432)) is DB
+    assert choose([OTHER, DB], wanted("db", 5432, project="blog")) is OTHER
+    stopped = replace(DB, status="exited")
+    assert choose([OTHER, stopped], wanted("db", 5432)) is stopped
+    with pytest.raises(RouteUnavailable, match="db:5432, which does not lead to container blog-db-1"):
+        choose([OTHER, DB], wanted("db", 5432, container="blog-db-1"))
+
+
+def test_another_project_that_took_the_port_of_this_ones_stopped_container_is_not_meant():
+    stopped = replace(DB, status="exited")
+    taken = replace(OTHER, published={5432: (("127.0.0.1", 5433),)})
+    assert choose([taken, stopped], wanted()) is stopped
+    assert choose([taken], wanted()) is taken
 
 
 def test_of_several_only_the_running_one_is_meant():
@@ -146,21 +157,79 @@ def test_a_service_is_looked_for_in_this_project_only():
         choose([OTHER], wanted("", 5432, service="db"))
 
 
+def hint_of(containers: list[Container], meant: Wanted) -> str:
+    with pytest.raises(RouteUnavailable) as caught:
+        choose(containers, meant)
+    return caught.value.hint
+
+
+def test_several_are_told_apart_by_settings_as_they_are_typed():
+    reports = replace(
+        DB, id="d" * 64, name="shop-reports-1", labels={**DB.labels, "com.docker.compose.service": "reports"}
+    )
+    assert hint_of([reports, DB], wanted("", 5432)) == (
+        "set DBTASKS_SERVICE=db or DBTASKS_SERVICE=reports in the environment or in .env"
+    )
+    twin = replace(DB, id="e" * 64, name="shop-db-2")
+    assert hint_of([twin, DB], wanted("", 5432, prefix="ANALYTICS_")) == (
+        "set ANALYTICS_CONTAINER=shop-db-1 or ANALYTICS_CONTAINER=shop-db-2 in the environment or in .env"
+    )
+
+
+def test_a_service_that_is_not_there_is_answered_with_those_that_are():
+    admin = replace(PGADMIN, labels={**DB.labels, "com.docker.compose.service": "pgadmin"})
+    assert hint_of([OTHER, admin, DB], wanted("", 5432, service="nope")) == (
+        "the services of this project are db, pgadmin; set DBTASKS_SERVICE=db"
+    )
+
+
+def test_a_container_that_is_not_there_is_answered_with_the_projects_own():
+    assert "this project's database is in container shop-db-1 (service db)" in hint_of(
+        [DB], wanted(container="shopdb")
+    )
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "db", "shop-db-1"])
+def test_a_url_just_past_the_projects_database_is_told_where_that_is(host: str):
+    meant = wanted(host, 5434)
+    assert choose([OTHER, DB], meant) is None
+    assert nearby([OTHER, DB], meant) == "container shop-db-1 (service db) of this project publishes 5433"
+    inside = replace(DB, published={})
+    assert nearby([inside], meant) == "container shop-db-1 (service db) of this project publishes no port"
+    assert nearby([DB], wanted("db.prod.example", 5432)) == ""
+    assert nearby([OTHER], meant) == ""
+
+
+def test_container_and_service_that_name_two_different_ones_are_refused_with_where_each_was_set():
+    sources = {"container": "DBTASKS_CONTAINER in .env", "service": "service in invoke.yaml"}
+    meant = Wanted(None, ROOT, "shop-db-1", "reports", sources=sources)
+    with pytest.raises(SettingsError) as caught:
+        choose([OTHER, DB], meant)
+    assert caught.value.exit_code == 2
+    assert caught.value.message == (
+        "container shop-db-1 (DBTASKS_CONTAINER in .env) is of the service db,"
+        " and not of reports (service in invoke.yaml)"
+    )
+    assert choose([OTHER, DB], Wanted(None, ROOT, "shop-db-1", "db")) is DB
+
+
 def test_compose_names_a_project_after_its_folder():
     assert project_name(Path("/srv/My Shop.2")) == "myshop2"
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"),
+    ("told", "hint"),
     [
-        ("exited", "docker compose up -d db"),
-        ("paused", "docker unpause shop-db-1"),
-        ("created", "docker compose up -d db"),
+        ("has stopped (exited)", "docker compose up -d db"),
+        ("is paused", "docker unpause shop-db-1"),
+        ("is created but was never started", "docker compose up -d db"),
     ],
 )
-def test_each_state_that_takes_no_commands_is_named_with_the_command_that_helps(status: str, hint: str):
-    with pytest.raises(RouteUnavailable, match=f"shop-db-1 is {status}") as caught:
+def test_each_state_that_takes_no_commands_is_named_with_the_command_that_helps(told: str, hint: str):
+    status = next(word for word in ("exited", "paused", "created") if word in told)
+    with pytest.raises(RouteUnavailable) as caught:
         require_running(replace(DB, status=status))
+    assert caught.value.message == f"container shop-db-1 {told}"
     assert caught.value.hint == hint
 
 
@@ -192,7 +261,7 @@ def test_a_stopped_container_asked_for_by_name_is_refused_with_the_command_that_
     box.container.stop(timeout=5)
     ran = invoke(project, "db.backup", DATABASE_URL=url, DBTASKS_CONTAINER=box.name)
     assert ran.returncode == 3
-    assert f"container {box.name} is exited" in ran.stderr
+    assert f"container {box.name} has stopped (exited)" in ran.stderr
     assert f"docker start {box.name}" in ran.stderr
 
 

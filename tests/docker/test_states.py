@@ -112,7 +112,7 @@ def test_a_container_that_stops_while_it_is_waited_for_is_named(own: Any, projec
     box.container.kill()
     _, told = waiting.communicate(timeout=60)
     assert waiting.returncode == 3
-    assert f"container {box.name} is exited after 10 s" in told
+    assert f"container {box.name} has stopped (exited)" in told
     assert f"docker start {box.name}" in told
 
 
@@ -199,7 +199,7 @@ KNOCK = """
 import os, sys
 import docker
 from dbtasks.errors import RouteUnavailable
-from dbtasks.runners.docker import docker_client
+from dbtasks.runners.docker_door import docker_client
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -274,7 +274,7 @@ def test_an_engine_that_never_answers_is_given_up_soon_and_called_what_it_is(pro
             check=True,
             timeout=60,
         )
-    assert ran.stdout.startswith(f"Docker at DOCKER_HOST={place} does not answer within 5 s | restart it")
+    assert ran.stdout.startswith(f"Docker at DOCKER_HOST={place} does not answer within 10 s | restart it")
     assert ran.stderr == ""
 
 
@@ -287,14 +287,17 @@ class Between:
     def __init__(self, real: str, *, slow: float = 0, limit: int = 1 << 62) -> None:
         self._slow, self._limit = slow, limit
         self.folder = Path(tempfile.mkdtemp(prefix="dbtasks-between-"))
-        self.url = f"unix://{self.folder}/docker.sock"
         self._real = real.removeprefix("unix://")
         self._open: list[socket.socket] = []
+        self.url = self._listen()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _listen(self) -> str:
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(self.folder / "docker.sock"))
         self._listening.listen()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        return f"unix://{self.folder}/docker.sock"
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

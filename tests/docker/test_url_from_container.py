@@ -12,7 +12,7 @@ import pytest
 
 from dbtasks.engines.configured import target_in
 from dbtasks.errors import RouteRefused, SettingsError
-from dbtasks.runners.docker import Container
+from dbtasks.runners.discovery import Container
 from tests.conftest import TASKS_PY, Project
 from tests.docker.test_container_route import FILL, labels, run
 from tests.fix_docker import Box
@@ -80,7 +80,7 @@ def test_a_stopped_container_is_refused_with_the_command_that_starts_it(unpublis
     unpublished.container.stop(timeout=5)
     ran = run(project, "db.backup")
     assert ran.returncode == 3
-    assert f"container {unpublished.name} is exited" in ran.stderr
+    assert f"container {unpublished.name} has stopped (exited)" in ran.stderr
     assert "docker compose up -d db" in ran.stderr
     # what is there can still be looked at: no database is needed for it
     listed = json.loads(run(project, "db.list", "--json").stdout)
@@ -95,7 +95,7 @@ def test_a_backup_can_be_verified_by_the_hosts_tools_while_its_container_is_stop
     ran = project.invoke("db.verify", DBTASKS_PG_BIN=str(pg.bin))
     assert ran.returncode == 0, ran.stderr
     assert (
-        f"by the host's client tools, not by a container: container {unpublished.name} is exited"
+        f"by the host's client tools, not by a container: container {unpublished.name} has stopped (exited)"
         " (docker compose up -d db)"
     ) in ran.stderr
 

@@ -20,7 +20,7 @@ from dbtasks.runners.compose import (
     services_of,
     started_at,
 )
-from dbtasks.runners.docker import Container, describe
+from dbtasks.runners.discovery import Container, describe
 
 ROOT = Path("/srv/Shop")
 SHOP = Project("shop", "/srv/Shop")

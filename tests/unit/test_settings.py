@@ -163,7 +163,7 @@ def test_a_folder_below_home_is_understood(monkeypatch):
         ("safety_backup", "maybe", "on or off"),
         ("format", "tar", "sqlite or custom or sql or directory"),
         ("compression", "bzip2", "none or gzip or zstd"),
-        ("via", "docker", "auto, container, host, python, or a list of them with commas"),
+        ("via", "docker", "auto, container, host, or a list of them with commas"),
         ("connect_timeout", "soon", "seconds, 0 or more"),
         ("lock_timeout", "nan", "seconds, 0 or more"),
         ("backup_dir", "~nobody-of-this-name/x", "a folder"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
+from ...errors import ContainerStopped, DatabaseMissing, TargetUnreachable
 from ...events import OnEvent, ignore
 from ...lock import held_locks
 from ...models import PostgresTarget, Route
@@ -61,9 +63,16 @@ class HostAccess:
     route = Route.HOST
 
     def __init__(
-        self, target: PostgresTarget, settings: Settings, *, why: str = "", on_event: OnEvent = ignore
+        self,
+        target: PostgresTarget,
+        settings: Settings,
+        *,
+        why: str = "",
+        stopped: ContainerStopped | None = None,
+        on_event: OnEvent = ignore,
     ) -> None:
         self.why = why
+        self._stopped = stopped
         self._target = target
         self._settings = settings
         self._on_event = on_event
@@ -89,8 +98,28 @@ class HostAccess:
 
     @contextmanager
     def session(self, database: str) -> Iterator[Session]:
-        """Connect by psycopg2."""
-        with connect(self._target, database=database, options=_options(self._settings)) as session:
+        """Connect by psycopg2.
+
+        Raises:
+            ContainerStopped: nothing answers, and the container that would is stopped. It is not waited
+                for: it does not start by itself.
+        """
+        options = _options(self._settings)
+        if self._stopped:
+            options = replace(options, wait=0)
+        with ExitStack() as stack:
+            try:
+                session = stack.enter_context(connect(self._target, database=database, options=options))
+            except DatabaseMissing:
+                raise
+            except TargetUnreachable as exc:
+                if self._stopped is None:
+                    raise
+                raise ContainerStopped(
+                    f"{self._stopped.message}, and {exc.message}",
+                    details=exc.details,
+                    hint=self._stopped.hint,
+                ) from exc
             yield session
 
     def close(self) -> None:

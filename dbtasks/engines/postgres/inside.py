@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from ...errors import (
     CommandFailed,
@@ -26,15 +28,20 @@ from ...events import OnEvent, Warned, ignore
 from ...models import PostgresTarget, Route
 from ...psql import connect_psql
 from ...runners.container import ContainerRunner
-from ...runners.docker import Container, handle, look
+from ...runners.discovery import Container
+from ...runners.docker import handle, look
 from ...runners.inside import kept_folder
 from ...runners.private import passfile
+from ...runners.reach import POSTGRES_PORT
 from ...sessions import PREPARE, Session
 from ...settings import Settings
+from ...settings.keys import PREFIX
 
 __all__ = ["ContainerAccess"]
 
 RETRY_SECONDS = 0.25
+STOPPED_SECONDS = 3.0
+"""A container that is being restarted is stopped for a moment; one that stays so is not waited for."""
 NOT_BY_SOCKET = ("peer authentication", "ident authentication", 'host "[local]"')
 """What a server says that takes nobody, or not this user, by its local socket."""
 
@@ -61,6 +68,7 @@ class ContainerAccess:
         self.why = why
         self.container = container
         self._user = target.user or container.environment.get("POSTGRES_USER") or "postgres"
+        self._target = target
         self._password = target.password
         self._settings = settings
         self._client = client
@@ -108,6 +116,7 @@ class ContainerAccess:
     def _enter(self, stack: ExitStack, database: str) -> Session:
         wait = self._settings.wait
         deadline = time.monotonic() + wait
+        stopped = 0.0
         while True:
             over = time.monotonic() >= deadline
             try:
@@ -115,7 +124,8 @@ class ContainerAccess:
             except DatabaseMissing:
                 raise
             except (TargetUnreachable, ContainerStopped, CommandFailed) as exc:
-                if over:
+                stopped = self._stopped_since(stopped)
+                if over or (stopped and time.monotonic() - stopped > STOPPED_SECONDS):
                     raise self._not_up(exc) from exc
             else:
                 if self._answered or over or self._health() != "starting":
@@ -124,6 +134,13 @@ class ContainerAccess:
                 # it may be the server an image starts only to fill its volume
                 stack.close()
             time.sleep(RETRY_SECONDS)
+
+    def _stopped_since(self, before: float) -> float:
+        """Return since when it was seen stopped, 0 while it runs or may come up by itself."""
+        seen = look(self._client, self.container.id)
+        if seen is not None and (seen.is_running or seen.may_come_up):
+            return 0.0
+        return before or time.monotonic()
 
     def _health(self) -> str:
         seen = look(self._client, self.container.id)
@@ -150,8 +167,8 @@ class ContainerAccess:
         waited = f" after {wait:g} s" if wait else ""
         seen = look(self._client, self.container.id)
         if seen is None or not seen.is_running:
-            state, hint = (seen.condition, seen.helps) if seen else ("gone", self.container.helps)
-            return ContainerStopped(f"container {name} is {state}{waited}", details=exc.details, hint=hint)
+            state, hint = (seen.condition, seen.helps) if seen else ("is gone", self.container.helps)
+            return ContainerStopped(f"container {name} {state}", details=exc.details, hint=hint)
         if seen.health == "unhealthy":
             return TargetUnreachable(
                 f"container {name} is unhealthy, and its server does not answer{waited}",
@@ -199,5 +216,21 @@ class ContainerAccess:
         if "no password supplied" in exc.details and not self._password:
             exc.message = f"the server in container {self.container.name} asks for a password even there"
             exc.args = (exc.message,)
-            exc.hint = "configure a url that holds it: postgresql://USER:PASSWORD@HOST/DATABASE"
+            exc.hint = self._where_the_password_belongs()
         return exc
+
+    def _where_the_password_belongs(self) -> str:
+        prefix = self._settings.env_prefix
+        url = _url_with_password(replace(self._target, user=self._user))
+        if self._settings.found_in:
+            own = "" if prefix == PREFIX else prefix
+            name = "DATABASE_URL" if prefix == PREFIX else f"{prefix}URL"
+            return f"set {own}POSTGRES_PASSWORD (or {own}POSTGRES_PASSWORD_FILE) in .env, or {name}={url}"
+        return f"give the url its password: {url}"
+
+
+def _url_with_password(target: PostgresTarget) -> str:
+    """Return the url that means the same database, with PASSWORD for the password."""
+    port = "" if target.port == POSTGRES_PORT else f":{target.port}"
+    host = f"[{target.host}]" if ":" in target.host else quote(target.host, safe="")
+    return f"postgresql://{quote(target.user, safe='')}:PASSWORD@{host}{port}/{quote(target.name, safe='')}"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .models import Route
+
 __all__ = [
     "CommandStarted",
     "Event",
@@ -13,6 +15,7 @@ __all__ = [
     "OnEvent",
     "Phase",
     "Progress",
+    "RouteTaken",
     "Warned",
     "ignore",
 ]
@@ -56,7 +59,15 @@ class CommandStarted:
     where: str
 
 
-Event = Phase | Progress | Note | Warned | CommandStarted
+@dataclass(frozen=True)
+class RouteTaken:
+    """The way to the database was chosen; what is done from now on goes by it."""
+
+    route: Route
+    why: str
+
+
+Event = Phase | Progress | Note | Warned | CommandStarted | RouteTaken
 
 
 OnEvent = Callable[[Event], Any]

@@ -12,12 +12,14 @@ from .conftest import REPOSITORY, Project
 
 PAGE = (REPOSITORY / "docs" / "json.md").read_text(encoding="utf-8")
 EVERYWHERE = {"ok", "task", "exit_code", "warnings"}
+(WAY,) = re.findall(r"^What took a way to the database adds (.*?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
+WHERE_ONE_WAS_TAKEN = set(re.findall(r"`([a-z]+)`:", WAY))
 NAMED_BY_THE_DATABASE = {"database.extensions"}
 
 
 def documented(task: str) -> set[str]:
     (row,) = re.findall(rf"^\| {task} \| (.*) \|$", PAGE, re.MULTILINE)
-    return set(re.findall(r"`([a-z_]+)`", row)) | EVERYWHERE
+    return set(re.findall(r"`([a-z_]+)`", row)) | EVERYWHERE | WHERE_ONE_WAS_TAKEN
 
 
 def info_fields() -> set[str]:
@@ -75,6 +77,9 @@ def test_each_document_has_documented_fields_only(shop: Project, task: str, argu
     assert document["ok"] is True, document
     assert set(document) <= documented(task) | {"dry_run"}
     assert set(document) >= EVERYWHERE
+    taken = {name: document[name] for name in ("route", "why") if name in document}
+    by_file = {"route": "file", "why": "SQLite is read directly"}
+    assert taken == (by_file if task in ("backup", "verify", "restore") else {})
     inner = document.get(task)
     if isinstance(inner, dict) and task == "restore":
         assert set(inner) <= documented(task)

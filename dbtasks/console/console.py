@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from ..errors import DbTasksError, Declined, SettingsError
-from ..events import CommandStarted, Event, Note, Phase, Progress, Warned
+from ..events import CommandStarted, Event, Note, Phase, Progress, RouteTaken, Warned
+from ..models import Route
 from .text import printable, size_text
 
 __all__ = ["Console", "error_lines"]
@@ -37,6 +38,7 @@ class Console:
         self.as_json = as_json
         self.echo = echo
         self.warnings: list[str] = []
+        self._route: RouteTaken | None = None
         self.spell: Callable[[str], str] = str
         """How a command named in a hint is typed in this project."""
         # a stream closed by the caller (`>&-`) is None
@@ -64,6 +66,8 @@ class Console:
             self.warn(event.text)
         elif isinstance(event, Note):
             self._say(f"  {event.text}")
+        elif isinstance(event, RouteTaken):
+            self._take(event)
         elif isinstance(event, CommandStarted) and self.echo:
             self._say(f"  + {event.command}  ({event.where})")
 
@@ -72,6 +76,12 @@ class Console:
         if text not in self.warnings:
             self.warnings.append(text)
             self._say(f"  warning: {text}")
+
+    def _take(self, taken: RouteTaken) -> None:
+        """Say once which way is gone; to a file there is only one, and nothing to say."""
+        if taken != self._route and taken.route is not Route.FILE:
+            self._say(f"  {'route':<8} {taken.route}: {taken.why}")
+        self._route = taken
 
     def say(self, lines: Sequence[str]) -> None:
         """Show lines that are not the result: plans and questions."""
@@ -144,7 +154,9 @@ class Console:
             self._document({"ok": False, "task": task, "exit_code": error.exit_code, "error": parts})
 
     def _document(self, document: Mapping[str, Any]) -> None:
-        text = json.dumps({**document, "warnings": self.warnings}, indent=2, ensure_ascii=True, default=str)
+        route = {"route": str(self._route.route), "why": self._route.why} if self._route else {}
+        whole = {**document, **route, "warnings": self.warnings}
+        text = json.dumps(whole, indent=2, ensure_ascii=True, default=str)
         self._write(self._stdout, f"{text}\n")
 
     def _write(self, stream: TextIO | None, text: str) -> None:

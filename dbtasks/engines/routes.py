@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..errors import ContainerStopped, RouteRefused, RouteUnavailable, UsageError
-from ..events import OnEvent, Warned, ignore
+from ..errors import CannotReach, ContainerStopped, RouteRefused, RouteUnavailable, ToolMissing, UsageError
+from ..events import OnEvent, RouteTaken, Warned, ignore
 from ..models import Format, PostgresTarget, Route, SqliteTarget, Target
 from ..settings import Settings
 from . import Engine
@@ -44,6 +44,8 @@ class _Asked:
     restoring: bool = False
     reading_only: bool = False
     """Only an archive is to be read: whatever has the tools will do."""
+    tools: tuple[str, ...] = ("pg_dump", "pg_restore")
+    """What the host must have where another way is asked for as well."""
 
     def prove_replaceable(self, exc: RouteUnavailable) -> None:
         """Raise the refusal of a route again where no other may be taken instead."""
@@ -90,6 +92,7 @@ def open_engine(
 
         if "auto" not in wanted:
             raise UsageError(f"via={','.join(wanted)} means nothing for SQLite: the file is read directly")
+        on_event(RouteTaken(Route.FILE, "SQLite is read directly"))
         yield SqliteEngine(target, settings)
         return
     asked = _Asked(settings, target, wanted, restoring=restoring)
@@ -132,22 +135,49 @@ def asks_docker(wanted: Sequence[str]) -> bool:
 
 @contextmanager
 def _open_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
-    """Open the first route that is there; `auto` falls from the container to the host and says why."""
-    refusal: RouteUnavailable | None = None
-    for route in route_order(asked.wanted):
-        if route is Route.HOST:
-            yield _host_access(asked, refusal, on_event)
-            return
+    """Open the first route that is there, and say which and why; `auto` falls from the container to the host."""
+    order = route_order(asked.wanted)
+    no_container: RouteUnavailable | None = None
+    no_host: RouteUnavailable | ToolMissing | None = None
+    for route in order:
         with ExitStack() as stack:
             try:
-                access = stack.enter_context(_container_access(asked, on_event, docker))
-            except RouteUnavailable as exc:
-                asked.prove_replaceable(exc)
-                refusal = exc
+                if route is Route.HOST:
+                    access = stack.enter_context(_host_access(asked, no_container, on_event))
+                    # another way that was asked for is better than tools that are not there
+                    _prove_tools(access, asked.tools if route is not order[-1] else ())
+                else:
+                    access = stack.enter_context(_container_access(asked, no_host, on_event, docker))
+            except (RouteUnavailable, ToolMissing) as exc:
+                if route is Route.HOST or isinstance(exc, ToolMissing):
+                    no_host = exc
+                else:
+                    asked.prove_replaceable(exc)
+                    no_container = exc
                 continue
+            on_event(RouteTaken(access.route, access.why))
             yield access
             return
-    raise refusal or RouteUnavailable(f"no route to {asked.target.name} is there")
+    raise _no_way(order, no_container, no_host)
+
+
+def _prove_tools(access: Access, tools: Sequence[str]) -> None:
+    for tool in tools:
+        access.runner.version(tool)
+
+
+def _no_way(
+    order: Sequence[Route],
+    no_container: RouteUnavailable | None,
+    no_host: RouteUnavailable | ToolMissing | None,
+) -> CannotReach:
+    """Return the refusal of the last way that was tried, with why not by the one before it."""
+    if no_container is None or no_host is None:
+        return no_container or no_host or RouteUnavailable("no route is asked for")
+    if order[-1] is Route.HOST:
+        return no_host
+    message = f"{no_container.message}; nor by the host: {no_host.message}"
+    return type(no_container)(message, details=no_container.details, hint=no_container.hint)
 
 
 def _why_not(exc: RouteUnavailable) -> str:
@@ -155,11 +185,11 @@ def _why_not(exc: RouteUnavailable) -> str:
     return f"{exc.message} ({exc.hint})" if isinstance(exc, ContainerStopped) and exc.hint else exc.message
 
 
-def _host_access(asked: _Asked, refusal: RouteUnavailable | None, on_event: OnEvent) -> Access:
+@contextmanager
+def _host_access(asked: _Asked, refusal: RouteUnavailable | None, on_event: OnEvent) -> Iterator[Access]:
     from .postgres.access import HostAccess
 
     why_not = _why_not(refusal) if refusal else ""
-
     if asked.settings.found_in and not asked.reading_only:
         raise RouteUnavailable(
             f"no url is configured, and the database in container {asked.settings.found_in} is only reached in there",
@@ -168,17 +198,19 @@ def _host_access(asked: _Asked, refusal: RouteUnavailable | None, on_event: OnEv
     why = f"not by a container: {why_not}" if why_not else "asked for"
     if why_not and "host" not in asked.wanted:
         on_event(Warned(f"by the host's client tools, {why}"))
-    return HostAccess(
-        asked.target,
-        asked.settings,
-        why=why,
-        stopped=refusal if isinstance(refusal, ContainerStopped) else None,
-        on_event=on_event,
-    )
+    stopped = refusal if isinstance(refusal, ContainerStopped) else None
+    access = HostAccess(asked.target, asked.settings, why=why, stopped=stopped, on_event=on_event)
+    with closing(access):
+        yield access
 
 
 @contextmanager
-def _container_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
+def _container_access(
+    asked: _Asked,
+    no_host: RouteUnavailable | ToolMissing | None,
+    on_event: OnEvent,
+    docker: DockerOnce | None,
+) -> Iterator[Access]:
     from ..runners.compose import DockerOnce
     from ..runners.discovery import choose, nearby, require_reached
     from .postgres.inside import ContainerAccess
@@ -198,7 +230,8 @@ def _container_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | Non
             settings,
             client=seen.client,
             container=container,
-            why=f"{_how_found(settings, target)}: {container.name}",
+            why=f"{_how_found(settings, target)}: {container.name}"
+            + (f"; not by the host: {no_host.message}" if no_host else ""),
             on_event=on_event,
         )
 
@@ -280,7 +313,9 @@ def open_checker(settings: Settings, format_: Format, *, on_event: OnEvent = ign
             yield engine
         return
     if isinstance(target, PostgresTarget):
-        asked = _Asked(settings, target, settings.via, reading_only=True)
+        # a script is read by us
+        tools = () if format_ is Format.SQL else ("pg_restore",)
+        asked = _Asked(settings, target, settings.via, reading_only=True, tools=tools)
     else:
         # no database is meant: the nearest tools will do
         asked = _Asked(settings, PostgresTarget("none"), ("host",), reading_only=True)

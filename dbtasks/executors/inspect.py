@@ -17,7 +17,7 @@ from ..engines.route_reports import RouteReport, one_line, refused_route, report
 from ..engines.routes import open_engine, route_order
 from ..engines.survey import LOCK_SECONDS, Survey, facts_beside_locks, survey, what_is_wrong
 from ..errors import Busy, DbTasksError, SettingsError
-from ..events import Event, OnEvent, Warned, ignore
+from ..events import Event, OnEvent, RouteTaken, Warned, ignore
 from ..journal import read_log
 from ..models import DatabaseFacts, PostgresTarget, SqliteTarget, Target
 from ..plans import DumpPlan, DumpRequest, TargetState
@@ -83,7 +83,7 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
     def hear(event: Event) -> None:
         if isinstance(event, Warned):
             warnings.append(event.text)
-        else:
+        elif not isinstance(event, RouteTaken):  # told with all the others
             on_event(event)
 
     with ExitStack() as stack:
@@ -93,7 +93,10 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
     store = report_store(settings)
     coming = _forecast(settings, store, look.plan)
     warnings += look.warnings
-    warnings += _warnings(settings, around, routes, store)
+    if not any("is unhealthy" in text for text in warnings):
+        # the engine says it of a server that answers
+        warnings += _unhealthy(around)
+    warnings += _warnings(settings, routes, store)
     warnings += _little_room(store, look.facts, coming)
     return InfoReport(
         root=str(settings.root),
@@ -244,13 +247,15 @@ def _little_room(store: StoreReport, facts: DatabaseFacts | None, coming: Foreca
 # -- warnings -------------------------------------------------------------------------
 
 
-def _warnings(
-    settings: Settings, around: Surroundings, routes: tuple[RouteReport, ...], store: StoreReport
-) -> list[str]:
+def _unhealthy(around: Surroundings) -> list[str]:
+    if around.container is None or around.container.health != "unhealthy":
+        return []
+    name = around.container.name
+    return [f"container {name} is unhealthy: docker logs {shlex.quote(name)}"]
+
+
+def _warnings(settings: Settings, routes: tuple[RouteReport, ...], store: StoreReport) -> list[str]:
     found = [f"{exposed.what}: {exposed.command}" for exposed in exposures(settings)]
-    if around.container and around.container.health == "unhealthy":
-        name = around.container.name
-        found.append(f"container {name} is unhealthy: docker logs {shlex.quote(name)}")
     found += _holes(settings, routes)
     older = [id_ for id_ in store.damaged if not (store.newest and store.newest.id == id_)]
     if older:

@@ -163,7 +163,7 @@ def _entry_error(exc: TargetUnreachable, database: str, user: str, where: str) -
     return TargetUnreachable(
         f"the server in {where} does not answer",
         details=said,
-        hint="docker logs shows what it does; give it time: --wait=30",
+        hint="give it time: --wait=30",
     )
 
 

@@ -15,8 +15,8 @@ import pytest
 from dbtasks.engines.routes import open_engine
 from dbtasks.settings import load_settings
 from tests.conftest import Project
-from tests.docker.test_container_route import FILL, left_inside, run
-from tests.fix_docker import Box
+from tests.docker.test_container_route import FILL, labels, left_inside, run
+from tests.fix_docker import PASSWORD, Box
 
 CANARY = "canary: \\ 'in' a/pässword@%41"
 """Of a role of its own: that of the image's variables is in every process' environment inside."""
@@ -96,7 +96,35 @@ def test_no_password_at_all_is_exit_3_and_says_where_it_belongs(asking: Any, gua
     ran = asking("db.backup", password="")
     assert ran.returncode == 3
     assert f"the server in container {guarded.name} asks for a password even there" in ran.stderr
-    assert "postgresql://USER:PASSWORD@HOST/DATABASE" in ran.stderr
+    assert f"give the url its password: postgresql://app:PASSWORD@{guarded.name}/shop" in ran.stderr
+
+
+def test_a_container_found_by_its_labels_that_asks_for_a_password_takes_that_of_the_projects_dotenv(
+    start_box: Callable[..., Box], project: Project
+):
+    project.mount()
+    box = start_box(publish=False, labels=labels(project), user="app")
+    box.sql("CREATE TABLE item (id int)")
+    hba = "local all all scram-sha-256\nhost all all all scram-sha-256\n"
+    write = f"cat > /var/lib/postgresql/data/pg_hba.conf <<'END'\n{hba}END"
+    assert box.container.exec_run(["sh", "-c", write]).exit_code == 0
+    box.sql("SELECT pg_reload_conf()")
+    assert eventually(
+        lambda: box.container.exec_run(["psql", "-XwU", "app", "-c", "", "shop"]).exit_code != 0
+    )
+    without = run(project, "db.backup")
+    assert without.returncode == 3
+    assert (
+        "set POSTGRES_PASSWORD (or POSTGRES_PASSWORD_FILE) in .env, or DATABASE_URL=postgresql://app:PASSWORD@db/shop"
+        in without.stderr
+    )
+    project.dotenv(f"POSTGRES_PASSWORD='{PASSWORD}'\n")
+    made = run(project, "db.backup", "--json")
+    assert made.returncode == 0, made.stderr
+    told = json.loads(run(project, "db.info", "--json").stdout)
+    shown = [(s["value"], s["source"]) for s in told["settings"] if s["name"] == "password"]
+    assert shown == [("***", "POSTGRES_PASSWORD in .env")]
+    assert left_inside(box) == []
 
 
 def test_a_server_that_takes_nobody_by_its_socket_is_asked_by_its_loopback(asking: Any, guarded: Box):

@@ -165,6 +165,14 @@ def test_a_second_mount_takes_the_projects_container_only_by_name(unpublished: B
     assert run(project, "db.backup", ANALYTICS_SERVICE="db").returncode == 0
 
 
+def test_the_route_says_whether_the_container_was_found_or_named(unpublished: Box, project: Project):
+    assert run(project, "db.backup").returncode == 0
+    asked = ("db.restore", "--file=latest", "--dry-run")
+    assert f"found by its labels: {unpublished.name}" in run(project, *asked).stdout
+    named = run(project, *asked, DBTASKS_CONTAINER=unpublished.name)
+    assert f"named by DBTASKS_CONTAINER in the environment: {unpublished.name}" in named.stdout
+
+
 @pytest.mark.parametrize(
     ("environment", "address"),
     [

@@ -181,9 +181,8 @@ class ContainerAccess:
                 details=exc.details,
                 hint=f"give it more time: --wait={max(30, round(wait * 2))}; docker logs {name} shows what it does",
             )
-        return TargetUnreachable(
-            exc.message + waited, details=exc.details, hint=exc.hint or f"docker logs {name}"
-        )
+        hint = "; ".join(filter(None, (exc.hint, f"docker logs {name} shows what it does")))
+        return TargetUnreachable(exc.message + waited, details=exc.details, hint=hint)
 
     # -- getting in -----------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from ..engines.route_reports import RouteReport, one_line, refused_route, report
 from ..engines.routes import open_engine, route_order
 from ..engines.survey import LOCK_SECONDS, Survey, facts_beside_locks, survey, what_is_wrong
 from ..errors import Busy, DbTasksError, SettingsError
-from ..events import Event, OnEvent, Warned, ignore
+from ..events import Event, OnEvent, RouteTaken, Warned, ignore
 from ..journal import read_log
 from ..models import DatabaseFacts, PostgresTarget, SqliteTarget, Target
 from ..plans import DumpPlan, DumpRequest, TargetState
@@ -83,7 +83,7 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
     def hear(event: Event) -> None:
         if isinstance(event, Warned):
             warnings.append(event.text)
-        else:
+        elif not isinstance(event, RouteTaken):  # told with all the others
             on_event(event)
 
     with ExitStack() as stack:

@@ -33,7 +33,8 @@ Without a `url` the database is found by the first of these families that is pre
 `DATABASE_PATH` (SQLite); `DB_TYPE` or `DB_ENGINE`, `DB_HOST`, `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`; `POSTGRES_HOST`, `POSTGRES_PORT`,
 `POSTGRES_DB`, `POSTGRES_USER`, `POSTGRES_PASSWORD`; `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGPASSWORD`. Inside a family the environment
 comes before `.env`, and every name has a `_FILE` form. In a mount with `env_prefix` all of them, `PG*` apart, are read behind that prefix only.
-Where none is present, the database in [this project's compose container](containers.md#without-a-url) is taken.
+Where none is present, the database in [this project's compose container](containers.md#without-a-url) is taken; where one names no host, that
+container is where it is looked for [first](containers.md#which-container).
 
 A key that is unknown, malformed or belongs to a later version is an error (exit 2), never ignored.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,10 +125,17 @@ def stopped_answering(exc: Exception) -> RouteUnavailable:
     if _timed_out(exc):
         return RouteUnavailable(
             f"Docker does not answer within {CALL_SECONDS} s, though it runs",
-            details=str(exc),
+            details=_short(exc),
             hint="try again when the machine is less busy; docker ps shows whether it answers",
         )
-    return RouteUnavailable(f"Docker stopped answering: {exc}", hint="docker ps shows whether it runs")
+    return RouteUnavailable(
+        f"Docker stopped answering: {_short(exc)}", hint="docker ps shows whether it runs"
+    )
+
+
+def _short(exc: Exception) -> str:
+    """Return what was said with every id as the command line shows it: nobody reads 64 digits."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", str(exc))
 
 
 def _timed_out(exc: Exception) -> bool:

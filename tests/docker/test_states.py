@@ -20,6 +20,7 @@ import pytest
 from dbtasks.errors import CommandFailed
 from dbtasks.runners import Command
 from dbtasks.runners.container import ContainerRunner
+from dbtasks.runners.docker_door import stopped_answering
 from tests.conftest import Project
 from tests.docker.test_container_route import left_inside, run
 from tests.docker.test_password_inside import eventually
@@ -87,6 +88,7 @@ def test_a_container_that_keeps_restarting_is_named_with_its_log(ask: Any, own: 
     assert ran.returncode == 3
     assert box.name in ran.stderr
     assert f"docker logs {box.name}" in ran.stderr
+    assert box.container.id not in ran.stderr
 
 
 def test_a_container_that_was_never_started_is_named_with_the_command_that_starts_it(
@@ -107,11 +109,11 @@ def test_a_container_that_was_never_started_is_named_with_the_command_that_start
 def test_a_container_that_stops_while_it_is_waited_for_is_named(own: Any, project: Project):
     project.mount()
     box = own(wait=False, command=ASLEEP)
-    waiting = project.start("db.backup", "--wait=10", DATABASE_URL=f"postgresql://postgres@{box.name}/shop")
-    assert eventually(lambda: [line for line in box.processes() if line != "sleep infinity"][1:])
+    waiting = project.start("db.backup", "--wait=3000", DATABASE_URL=f"postgresql://postgres@{box.name}/shop")
+    assert eventually(lambda: [line for line in box.processes() if "psql -X" in line])
     box.container.kill()
     _, told = waiting.communicate(timeout=60)
-    assert waiting.returncode == 3
+    assert waiting.returncode == 3, told
     assert f"container {box.name} has stopped (exited)" in told
     assert f"docker start {box.name}" in told
 
@@ -276,6 +278,16 @@ def test_an_engine_that_never_answers_is_given_up_soon_and_called_what_it_is(pro
         )
     assert ran.stdout.startswith(f"Docker at DOCKER_HOST={place} does not answer within 10 s | restart it")
     assert ran.stderr == ""
+
+
+def test_an_engine_that_is_slow_is_told_from_one_that_is_gone():
+    asked = f"/v1.41/containers/{'a' * 64}/json"
+    slow = stopped_answering(TimeoutError(f"{asked}: Read timed out. (read timeout=90)"))
+    assert slow.message == "Docker does not answer within 90 s, though it runs"
+    assert f"containers/{'a' * 12}/json" in slow.details
+    gone = stopped_answering(ConnectionRefusedError(f"{asked}: Connection refused"))
+    assert gone.message == f"Docker stopped answering: /v1.41/containers/{'a' * 12}/json: Connection refused"
+    assert "not running" not in slow.message + slow.hint
 
 
 class Between:

@@ -181,7 +181,9 @@ def error_lines(error: DbTasksError, spell: Callable[[str], str] = str) -> list[
     message = error.message.split("\n") if type(error) is SettingsError else [error.message]
     lines = [f"✗ {message[0]}", *message[1:]]
     # a server's one line is often the whole message already
-    details = [line for line in error.details.expandtabs(2).strip().splitlines() if not error.message.endswith(line)]
+    details = [
+        line for line in error.details.expandtabs(2).strip().splitlines() if not error.message.endswith(line)
+    ]
     lines += [f"  {line}" for line in details]
     if error.state:
         lines.append(f"  state: {spell(error.state)}")

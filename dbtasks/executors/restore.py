@@ -19,7 +19,7 @@ from ..errors import (
     Interrupted,
     NotFound,
 )
-from ..events import OnEvent, Phase, Warned, ignore
+from ..events import OnEvent, Phase, RouteTaken, Warned, ignore
 from ..guards import Consent, consent_needed
 from ..interrupts import held_back
 from ..journal import recorded, write_restore
@@ -172,7 +172,7 @@ def restore(
         with (
             writing_run(settings, "restore", plan.target) as run,
             ExitStack() as held,
-            open_engine(settings, plan.target, via=_as_planned(plan), on_event=on_event) as engine,
+            open_engine(settings, plan.target, via=_as_planned(plan), on_event=_shown(on_event)) as engine,
             engine.claimed(),
         ):
             run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
@@ -211,6 +211,11 @@ def restore(
 def _as_planned(plan: RestorePlan) -> str | None:
     """Return the route the plan was made by: what was shown and agreed to, and no other."""
     return None if plan.load.route is Route.FILE else str(plan.load.route)
+
+
+def _shown(on_event: OnEvent) -> OnEvent:
+    """Return the listener without the news of the route: the plan told it, and why it is not another."""
+    return lambda event: None if isinstance(event, RouteTaken) else on_event(event)
 
 
 def _archive(settings: Settings, job: RestoreJob) -> Archive:
@@ -282,7 +287,7 @@ def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: O
     )
     note = f"before restoring {plan.archive.path.name}"
     try:
-        with open_engine(whole, plan.target, via=_as_planned(plan), on_event=on_event) as engine:
+        with open_engine(whole, plan.target, via=_as_planned(plan), on_event=_shown(on_event)) as engine:
             job = BackupJob(type=Type.SAFETY, note=note)
             return make_backup(whole, engine, job, now=now, on_event=on_event)
     except DbTasksError as exc:

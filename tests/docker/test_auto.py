@@ -78,6 +78,73 @@ def test_docker_is_looked_for_where_the_projects_dotenv_says(project: Project, p
     assert "nothing answers at DOCKER_HOST=unix:///of/the/dotenv.sock" in ran.stderr
 
 
+# -- which way, and why ------------------------------------------------------------------
+
+
+def said(ran: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.split(maxsplit=1)[1] for line in ran.stderr.splitlines() if line.startswith("  route ")]
+
+
+def test_every_task_that_takes_a_way_to_the_database_says_which_and_why(
+    start_box: Callable[..., Box], project: Project, pg: Any
+) -> None:
+    box = start_box()
+    inside = {"DATABASE_URL": box.url()}
+    by_url = f"the url leads to it: {box.name}"
+    with pg.fresh() as database:
+        outside = by_host(pg) | {"DATABASE_URL": database.url}
+        not_inside = f"not by a container: no container is reached by {pg.host}:{pg.port}"
+        for environ, route, why in (
+            (inside, "container", by_url),
+            (inside | {"DBTASKS_CONTAINER": box.name}, "container", "named by"),
+            (outside, "host", not_inside),
+            (outside | {"DBTASKS_VIA": "host"}, "host", "asked for"),
+        ):
+            for arguments in (
+                ("db.backup",),
+                ("db.verify", "--file=latest"),
+                ("db.restore", "--file=latest", "--yes", "--drop-old"),
+            ):
+                ran = invoke(project, *arguments, "--json", **environ)
+                assert ran.returncode == 0, ran.stderr
+                document = json.loads(ran.stdout)
+                assert document["route"] == route
+                assert document["why"].startswith(why)
+                assert said(ran) == [f"{route}: {document['why']}"]
+    failed = invoke(project, "db.backup", "--table=nothing", "--json", **inside)
+    assert json.loads(failed.stdout)["error"]["code"] == "usage_error"
+    assert (json.loads(failed.stdout)["route"], json.loads(failed.stdout)["why"]) == ("container", by_url)
+
+
+def test_the_host_without_tools_gives_way_to_the_container_that_was_asked_for_too(
+    start_box: Callable[..., Box], project: Project
+) -> None:
+    box = start_box()
+    environ = {
+        "DATABASE_URL": box.url(),
+        "DBTASKS_PG_BIN": str(project.root),
+        "DBTASKS_VIA": "host,container",
+    }
+    ran = invoke(project, "db.backup", "--json", **environ)
+    assert ran.returncode == 0, ran.stderr
+    assert warnings(ran) == []
+    (way,) = said(ran)
+    assert way.startswith(f"container: the url leads to it: {box.name}; not by the host: pg_dump was not found in pg_bin")
+    read = invoke(project, "db.verify", "--file=latest", **environ)
+    assert said(read)[0].startswith(
+        f"container: the url leads to it: {box.name}; not by the host: pg_restore"
+    )
+    # a script needs no tool to be read
+    assert invoke(project, "db.backup", "--format=sql", **environ).returncode == 0
+    assert said(invoke(project, "db.verify", "--file=latest", **environ)) == ["host: asked for"]
+    nowhere = environ | {"DATABASE_URL": "postgresql://postgres@nowhere.invalid/shop"}
+    failed = invoke(project, "db.backup", **nowhere)
+    assert failed.returncode == 3
+    assert (
+        "no container is reached by nowhere.invalid:5432; nor by the host: pg_dump was not found in pg_bin" in failed.stderr
+    )
+
+
 # -- a container is meant, and is not there or does not run ----------------------------
 
 

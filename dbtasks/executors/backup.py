@@ -12,7 +12,7 @@ from ..catalog import archive_name, new_id
 from ..clock import Clock, utc_now
 from ..engines import Engine
 from ..engines.routes import open_engine
-from ..errors import AlreadyExists, ArchiveDamaged, Damaged, OperationFailed, UsageError
+from ..errors import AlreadyExists, ArchiveDamaged, Damaged, OperationFailed, RouteUnavailable, UsageError
 from ..events import OnEvent, Phase, Warned, ignore
 from ..journal import Run, recorded
 from ..lock import run_lock
@@ -25,6 +25,8 @@ from ..stores.local import LocalStore, OutputFolder, translated
 from .reading import hash_file, hashing
 
 __all__ = ["BackupJob", "BackupPlan", "backup", "make_backup", "plan_backup", "writing_run"]
+
+UNTOUCHED = "nothing was published; earlier backups are untouched"
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,13 @@ def _nothing_published() -> Iterator[None]:
     try:
         yield
     except (OperationFailed, Damaged) as exc:
-        exc.state = exc.state or "nothing was published; earlier backups are untouched"
+        exc.state = exc.state or UNTOUCHED
         raise
+    except RouteUnavailable as exc:
+        # it was there when the work began
+        raise OperationFailed(
+            f"the backup broke off: {exc.message}", details=exc.details, state=UNTOUCHED, hint=exc.hint
+        ) from exc
 
 
 def _place(settings: Settings, job: BackupJob) -> LocalStore:

@@ -21,6 +21,7 @@ from ...errors import (
     DbTasksError,
     DumpFailed,
     QueryFailed,
+    RouteUnavailable,
     StoreFull,
     TargetUnreachable,
 )
@@ -91,7 +92,7 @@ def dump(engine: PostgresEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent
             if not counting.done():
                 on_event(Phase("count", "rows in the dump's snapshot"))
             counts = counting.result()
-    except (CommandFailed, QueryFailed, TargetUnreachable) as exc:
+    except (CommandFailed, QueryFailed, TargetUnreachable, RouteUnavailable) as exc:
         # a tool that writes files itself meets the full disk before we do
         kind = StoreFull if isinstance(exc, CommandFailed) and disk_full(exc.details) else DumpFailed
         raise kind(

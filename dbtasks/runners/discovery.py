@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -198,7 +198,7 @@ def nearby(containers: Sequence[Container], wanted: Wanted) -> str:
     own = [c for c in _databases(containers) if of_project(c, wanted)]
     host = target.host.lower()
     meant = [c for c in own if host in LOOPBACK or host in names(c, wanted) or host in c.addresses]
-    return "; ".join(f"{c.told} of this project {_publishes(c)}" for c in meant)
+    return "; ".join(f"{c.told} of this project {_publishes(c, wanted)}" for c in meant)
 
 
 def _databases(containers: Sequence[Container]) -> list[Container]:
@@ -304,9 +304,19 @@ def require_reached(container: Container, wanted: Wanted) -> None:
     )
     raise RouteRefused(
         f"the url names {wanted.target.host or 'the local socket'}:{wanted.target.port},"
-        f" which does not lead to {what} ({_where(container)})",
-        hint="correct the url or the container's name: a backup of another database would be made",
+        f" which does not lead to {what} ({_where(container, wanted)})",
+        hint="correct the url or the container's name: a backup of another database would be made"
+        + _whose(container, wanted),
     )
+
+
+def _whose(container: Container, wanted: Wanted) -> str:
+    """Say how a service of another project is meant, where the url names one; else nothing."""
+    host = wanted.target.host.lower() if wanted.target else ""
+    others = names(container, replace(wanted, project=container.project or None)) - names(container, wanted)
+    if host not in others:
+        return ""
+    return f"; {host} is this project's only, set {wanted.prefix}COMPOSE_PROJECT={container.project} for the other's"
 
 
 def require_running(container: Container) -> None:
@@ -319,14 +329,18 @@ def require_running(container: Container) -> None:
         raise ContainerStopped(f"container {container.name} {container.condition}", hint=container.helps)
 
 
-def _where(container: Container) -> str:
+def _where(container: Container, wanted: Wanted) -> str:
     ports = ", ".join(f"{address or '*'}:{port}" for address, port in container.ports)
-    return f"published at {ports}" if ports else "no published port"
+    return f"published at {ports}{_machine(wanted)}" if ports else "no published port"
 
 
-def _publishes(container: Container) -> str:
+def _machine(wanted: Wanted) -> str:
+    return f" on {wanted.engine_host}" if wanted.engine_host else ""
+
+
+def _publishes(container: Container, wanted: Wanted) -> str:
     ports = ", ".join(dict.fromkeys(str(port) for _, port in container.ports))
-    return f"publishes {ports}" if ports else "publishes no port"
+    return f"publishes {ports}{_machine(wanted)}" if ports else "publishes no port"
 
 
 def describe(inspected: Mapping[str, Any]) -> Container:

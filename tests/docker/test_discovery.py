@@ -101,8 +101,22 @@ def test_another_projects_container_of_the_same_service_name_is_never_meant():
     assert choose([OTHER, DB], wanted("db", 5432, project="blog")) is OTHER
     stopped = replace(DB, status="exited")
     assert choose([OTHER, stopped], wanted("db", 5432)) is stopped
-    with pytest.raises(RouteUnavailable, match="db:5432, which does not lead to container blog-db-1"):
+    with pytest.raises(
+        RouteUnavailable, match="db:5432, which does not lead to container blog-db-1"
+    ) as caught:
         choose([OTHER, DB], wanted("db", 5432, container="blog-db-1"))
+    assert caught.value.hint.endswith("set DBTASKS_COMPOSE_PROJECT=blog for the other's")
+    assert choose([OTHER, DB], wanted("db", 5432, container="blog-db-1", project="blog")) is OTHER
+
+
+def test_the_ports_of_another_machines_engine_are_said_to_be_there():
+    far = replace(wanted(), engine_host="far.example")
+    assert choose([DB], far) is None
+    assert (
+        nearby([DB], far) == "container shop-db-1 (service db) of this project publishes 5433 on far.example"
+    )
+    there = replace(wanted("far.example"), engine_host="far.example")
+    assert choose([DB], there) is DB
 
 
 def test_another_project_that_took_the_port_of_this_ones_stopped_container_is_not_meant():

@@ -70,6 +70,15 @@ exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/v
 """
 
 
+PSQL = [
+    "env",
+    *(f"--unset={name}" for name in ("PGHOST", "PGDATABASE", "PGOPTIONS", "PGSSLMODE", "PGCLIENTENCODING")),
+    "psql",
+    "-XAtq",
+]
+"""A psql that nothing leads astray."""
+
+
 @dataclass(frozen=True)
 class Box:
     """A running database container."""
@@ -92,8 +101,7 @@ class Box:
         """Run SQL inside, as a user of the local socket."""
         code, (out, err) = self.container.exec_run(
             [
-                "psql",
-                "-XAtq",
+                *PSQL,
                 "-v",
                 "ON_ERROR_STOP=1",
                 "-U",
@@ -299,9 +307,11 @@ def start_box(docker_client: Any, pg_image: str) -> Iterator[Callable[..., Box]]
         database: str = "shop",
         wait: bool = True,
         image: str | None = None,
+        variables: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Box:
         environment = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": database}
+        environment.update(variables or {})
         container = docker_client.containers.run(
             image or pg_image,
             name=name or f"dbtasks-test-{secrets.token_hex(4)}",
@@ -330,9 +340,7 @@ def start_box(docker_client: Any, pg_image: str) -> Iterator[Callable[..., Box]]
 
 def _ready(box: Box) -> None:
     for _ in range(200):
-        code, _out = box.container.exec_run(
-            ["psql", "-XAtq", "-U", box.user, "-d", box.database, "-c", "SELECT 1"]
-        )
+        code, _out = box.container.exec_run([*PSQL, "-U", box.user, "-d", box.database, "-c", "SELECT 1"])
         if code == 0:
             return
         time.sleep(0.1)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ContainerStopped, OperationFailed, RouteUnavailable, StoreFull, ToolMissing
 from ..events import CommandStarted, OnEvent, ignore
@@ -29,6 +30,8 @@ from .watch import Watch
 
 __all__ = ["ContainerRunner"]
 
+T = TypeVar("T")
+
 # "$@" is the tool's argv: nothing of it is ever parsed by the shell.
 WATCHED = (
     'exec 3<&0; "$@" 3<&- </dev/null & tool=$!; '
@@ -39,6 +42,17 @@ WATCHED = (
 NAMED = 'echo "$$" >&2; exec "$@"'
 SIGNAL = 'kill "-$1" "$2"'
 CANCEL_SECONDS = 0.2
+LEAVING_SECONDS = 5
+"""How long an answer of Docker is waited for when a tool is to be ended: by the end of its input it ends anyway."""
+LIBPQ = (
+    "PGHOST PGHOSTADDR PGSERVICE PGSERVICEFILE PGSYSCONFDIR PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGOPTIONS"
+    " PGREQUIREAUTH PGCHANNELBINDING PGREQUIREPEER PGSSLMODE PGREQUIRESSL PGSSLNEGOTIATION PGSSLCOMPRESSION"
+    " PGSSLCERT PGSSLKEY PGSSLCERTMODE PGSSLROOTCERT PGSSLCRL PGSSLCRLDIR PGSSLSNI PGSSLMINPROTOCOLVERSION"
+    " PGSSLMAXPROTOCOLVERSION PGGSSENCMODE PGKRBSRVNAME PGGSSLIB PGGSSDELEGATION PGCONNECT_TIMEOUT"
+    " PGCLIENTENCODING PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS PGDATESTYLE PGTZ PGGEQO PGAPPNAME PG_COLOR"
+)
+"""What libpq reads; an image or a compose file may have set it for other purposes. PGPORT stays: the server
+inside, as the official images start it, listens where it says."""
 
 
 class ContainerRunner:
@@ -61,6 +75,8 @@ class ContainerRunner:
         self._versions: dict[str, ToolVersion] = {}
         self._kept = ExitStack()
         self._watch = Watch(self)
+        self.is_silent = False
+        """Docker gave no answer in the whole of its time; nothing more is asked of it."""
         self._copies: dict[tuple[str, int, int, int], str] = {}
 
     @property
@@ -126,7 +142,12 @@ class ContainerRunner:
 
     @contextmanager
     def _exec(
-        self, command: Command, wrapper: tuple[str, ...], *, named: bool = False, announce: bool = True
+        self,
+        command: Command,
+        wrapper: tuple[str, str, str, str],
+        *,
+        named: bool = False,
+        announce: bool = True,
     ) -> Iterator[Exec]:
         if announce:
             self._on_event(CommandStarted(redact(str(command), self._hidden(command)), self.where))
@@ -137,19 +158,24 @@ class ContainerRunner:
             exec_.end()
             self._watch.remove(exec_.pid)
 
-    def _start(self, command: Command, wrapper: tuple[str, ...]) -> tuple[str, Any]:
+    def _start(self, command: Command, wrapper: tuple[str, str, str, str]) -> tuple[str, Any]:
         from docker.errors import APIError, DockerException
 
         own = {n: v.reveal() if isinstance(v, Secret) else v for n, v in command.env.items()}
+        environment = {**self.environment, **own}
+        shell, option, script, name = wrapper
+        foreign = " ".join(variable for variable in LIBPQ.split() if variable not in environment)
         try:
-            created = self._api.exec_create(
+            create = partial(
+                self._api.exec_create,
                 self._container.id,
-                [*wrapper, command.tool, *command.arguments],
+                [shell, option, f"unset {foreign}; {script}", name, command.tool, *command.arguments],
                 stdin=True,
                 tty=False,
-                environment={**self.environment, **own},
+                environment=environment,
             )
-            return str(created["Id"]), self._api.exec_start(created["Id"], socket=True, tty=False)
+            id_ = str(self._asked(create)["Id"])
+            return id_, self._asked(partial(self._api.exec_start, id_, socket=True, tty=False))
         except APIError as exc:
             said = str(exc.explanation or exc).replace(self._container.id, str(self._container.name))
             raise self._takes_none(said) from exc
@@ -170,9 +196,30 @@ class ContainerRunner:
     def _hidden(self, command: Command) -> tuple[Secret, ...]:
         return (*self._secrets, *(value for value in command.env.values() if isinstance(value, Secret)))
 
+    def _asked(self, question: Callable[[], T]) -> T:
+        """Ask Docker; once it was silent for the whole of its time nothing more is asked on the way out."""
+        from requests.exceptions import Timeout
+
+        if self.is_silent:
+            raise Timeout("Docker does not answer")
+        try:
+            return question()
+        except Timeout:
+            self.is_silent = True
+            raise
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Wait for no answer of Docker as long as usual: somebody wants to leave."""
+        before, self._api.timeout = self._api.timeout, LEAVING_SECONDS
+        try:
+            yield
+        finally:
+            self._api.timeout = before
+
     def status(self, exec_id: str) -> int | None:
         """Return the exit status of an exec, None while it runs."""
-        code = self._api.exec_inspect(exec_id)["ExitCode"]
+        code = self._asked(partial(self._api.exec_inspect, exec_id))["ExitCode"]
         return None if code is None else int(code)
 
     def end_process(self, pid: str) -> None:
@@ -184,8 +231,9 @@ class ContainerRunner:
 
         with suppress(DockerException, OSError):
             for name in ("INT", "TERM"):
-                created = self._api.exec_create(self._container.id, ["sh", "-c", SIGNAL, "sh", name, pid])
-                self._api.exec_start(created["Id"])
+                signal = ["sh", "-c", SIGNAL, "sh", name, pid]
+                created = self._asked(partial(self._api.exec_create, self._container.id, signal))
+                self._asked(partial(self._api.exec_start, created["Id"]))
                 time.sleep(CANCEL_SECONDS)
 
     def put_tar(self, folder: str, tar: Iterator[bytes]) -> None:
@@ -205,7 +253,7 @@ class ContainerRunner:
         except (DockerException, OSError) as exc:
             raise OperationFailed(f"a file could not be copied into {self.where}: {exc}") from exc
 
-    def get_tar(self, path: str) -> Iterator[bytes]:
+    def get_tar(self, path: str) -> Generator[bytes]:
         """Return a path inside the container as a tar stream.
 
         Raises:
@@ -255,7 +303,7 @@ class ContainerRunner:
         from docker.errors import DockerException, NotFound
 
         try:
-            self._container.reload()
+            self._asked(self._container.reload)
         except NotFound:
             return "gone"
         except (DockerException, OSError):

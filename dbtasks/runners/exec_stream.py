@@ -27,6 +27,7 @@ FRAME = struct.Struct(">BxxxL")
 """Docker's own header: which stream, then the size of what follows."""
 STDERR = 2
 STOPPING_SECONDS = 2.0
+LOOK_SECONDS = 0.5
 SENDING_SECONDS = 1.0
 NOT_FOUND = (126, 127)
 UNKNOWN = "unknown"
@@ -173,22 +174,31 @@ class Exec:
             if self._closed:
                 return
             self._closed = True
-        if self.pid and self._runner.state() == "running":
-            self._runner.end_process(self.pid)
+        with self._runner.impatient():
+            if self.pid and self._runner.state() == "running":
+                self._runner.end_process(self.pid)
         # a watched tool is ended by the end of its input
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Make sure that it has ended; nothing to do after a clean end."""
-        if self.is_running():
-            self.kill()
-            self._code()
+        with self._runner.impatient():
+            if self.is_running():
+                self.kill()
+                self._code()
+        # a thread that still reads holds the lock that closing takes
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         # the response first: it closes what the SDK's stream has wrapped, and complains the other way round
         response = getattr(self._stream, "_response", None)
         for end in (self._frames, response, self._stream, self.socket):
             if end is not None:
                 end.close()
+
+    def is_given_up(self) -> bool:
+        """Whether Docker was silent for so long that no answer is waited for any more."""
+        return self._runner.is_silent
 
     def is_running(self) -> bool:
         """Ask Docker whether it has ended."""
@@ -324,7 +334,10 @@ class ContainerInput:
     def close(self) -> None:
         """Say that nothing more comes, and let the tool finish."""
         self._exec.close_input()
-        self._reader.join()
+        while self._reader.is_alive():
+            self._reader.join(LOOK_SECONDS)
+            if self._exec.is_given_up():
+                raise self._exec.failure()
 
     def _read(self) -> None:
         while (data := self._exec.frame()) is not None:

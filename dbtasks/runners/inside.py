@@ -15,7 +15,7 @@ import secrets
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
@@ -86,13 +86,17 @@ class Inside:
 
     def pack(self, sink: HasWrite) -> None:
         """Write the files of the folder `dump` inside as one flat tar, as Docker streams them out."""
-        blocks = self._runner.get_tar(f"{self.path}/dump")
-        try:
-            members = self._copied(chain([next(blocks)], blocks))
-        except OperationFailed as exc:
-            if not _is_unseen(exc):
-                raise
-            members = self._read()
+        # left open, Docker's answer would block every other question about this container for a minute
+        with closing(self._runner.get_tar(f"{self.path}/dump")) as blocks:
+            try:
+                members = self._copied(chain([next(blocks)], blocks))
+            except OperationFailed as exc:
+                if not _is_unseen(exc):
+                    raise
+                members = self._read()
+            self._write_flat(members, sink)
+
+    def _write_flat(self, members: Iterator[_Member], sink: HasWrite) -> None:
         with tarfile.open(fileobj=sink, mode="w|", bufsize=BLOCK_BYTES, format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for name, size, mtime, stream in members:
                 if not MEMBER.fullmatch(name):

@@ -14,6 +14,7 @@ from dbtasks.errors import Busy, DbTasksError, StoreFull
 from dbtasks.events import Event, Phase, Progress
 from dbtasks.models import Format
 from dbtasks.plans import DumpRequest, LoadRequest
+from dbtasks.runners.docker_door import docker_client
 from tests.disks import CAN_MOUNT, small_disk
 from tests.fix_docker import Box
 
@@ -84,6 +85,21 @@ if CAN_MOUNT:
         assert eventually(lambda: left_inside(full) == [])
         listed = dbtasks.list_backups(config)
         assert (listed.backups, listed.foreign) == ((), ())
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.SQL, Format.DIRECTORY])
+    def test_a04_a05_a_full_disk_here_ends_a_backup_from_a_container_and_blocks_nobody(
+        box: Box, tmp_path: Path, format_: Format
+    ) -> None:
+        box.sql("DROP TABLE IF EXISTS item; " + ROWS)
+        with small_disk(tmp_path / "store", "200k") as disk, docker_client() as other:
+            config = settings(tmp_path, box, backup_dir=str(disk))
+            with pytest.raises(StoreFull):
+                dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_, jobs=1)))
+            other.api.timeout = 15  # an answer left open held off every other question for 50 s
+            assert other.api.inspect_container(box.container.id)["State"]["Running"]
+            assert not list(disk.rglob("*.dump")) + list(disk.rglob("*.sql*")) + list(disk.rglob("*.tar"))
+        assert eventually(lambda: left_inside(box) == [])
 
     @pytest.mark.fault
     def test_a04_without_room_inside_the_container_no_restore_touches_the_live_database(

@@ -186,10 +186,19 @@ def reading_snapshot(
             session.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,))
         session.execute(f"SET LOCAL row_security = {'on' if row_security else 'off'}")
         yield
-    finally:
-        # the connection may be gone or cancelled by now: closing it ends the transaction as well
-        with suppress(DbTasksError):
-            session.execute("ROLLBACK")
+    except KeyboardInterrupt:
+        # whoever wants to leave waits for no answer: closing the connection ends the transaction as well
+        raise
+    except BaseException:
+        _roll_back(session)
+        raise
+    _roll_back(session)
+
+
+def _roll_back(session: Session) -> None:
+    # the connection may be gone or cancelled by now: closing it ends the transaction as well
+    with suppress(DbTasksError):
+        session.execute("ROLLBACK")
 
 
 def count_rows(session: Session, wanted: Iterable[Relation]) -> dict[Relation, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.events import Event, Note, Phase, Progress, Warned
+from dbtasks.events import Event, Note, Phase, Progress, RouteTaken, Warned
 from tests.conftest import REPOSITORY
 from tests.sqlite.databases import count, make, run, settings
 
@@ -101,7 +101,7 @@ def test_events_tell_what_is_being_done(tmp_path: Path) -> None:
     moved = [event for event in events if isinstance(event, Progress)]
     assert moved
     assert all(event.done_bytes > 0 for event in moved)
-    assert all(isinstance(event, Phase | Progress | Note | Warned) for event in events)
+    assert all(isinstance(event, Phase | Progress | Note | RouteTaken | Warned) for event in events)
 
 
 def test_a_callback_that_fails_stops_the_work_and_nothing_is_published(tmp_path: Path) -> None:

@@ -109,7 +109,10 @@ def labelled_lines(label: str, text: str, width: int | None, *, indent: int) -> 
             lines.append(word)
         else:
             lines[-1] = longer
-    return [f"{name:<{indent}}{line}".rstrip() for name, line in zip((label, *[""] * len(lines)), lines, strict=False)]
+    return [
+        f"{name:<{indent}}{line}".rstrip()
+        for name, line in zip((label, *[""] * len(lines)), lines, strict=False)
+    ]
 
 
 def _visible(text: str) -> str:

@@ -129,7 +129,9 @@ def test_the_host_without_tools_gives_way_to_the_container_that_was_asked_for_to
     assert ran.returncode == 0, ran.stderr
     assert warnings(ran) == []
     (way,) = said(ran)
-    assert way.startswith(f"container: the url leads to it: {box.name}; not by the host: pg_dump was not found in pg_bin")
+    assert way.startswith(
+        f"container: the url leads to it: {box.name}; not by the host: pg_dump was not found in pg_bin"
+    )
     read = invoke(project, "db.verify", "--file=latest", **environ)
     assert said(read)[0].startswith(
         f"container: the url leads to it: {box.name}; not by the host: pg_restore"
@@ -141,7 +143,8 @@ def test_the_host_without_tools_gives_way_to_the_container_that_was_asked_for_to
     failed = invoke(project, "db.backup", **nowhere)
     assert failed.returncode == 3
     assert (
-        "no container is reached by nowhere.invalid:5432; nor by the host: pg_dump was not found in pg_bin" in failed.stderr
+        "no container is reached by nowhere.invalid:5432; nor by the host: pg_dump was not found in pg_bin"
+        in failed.stderr
     )
 
 

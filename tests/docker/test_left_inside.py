@@ -17,6 +17,9 @@ from tests.docker.test_container_route import run
 from tests.docker.test_password_inside import eventually
 from tests.fix_docker import Box
 
+# a minute of kills and interrupts for each format
+pytestmark = pytest.mark.loop
+
 FILL = """
 CREATE FUNCTION public.slow(a int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT a FROM pg_catalog.pg_sleep(0.05)';
 CREATE TABLE public.item (id int PRIMARY KEY, name text);

@@ -129,7 +129,9 @@ def _table_of_contents(archive: Path) -> Iterator[Path]:
             with open_archive(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 member = next((m for m in tar if m.name.removeprefix("./") == "toc.dat" and m.isreg()), None)
                 if member and member.issparse():
-                    raise ArchiveDamaged(f"{archive.name} holds a sparse toc.dat, which no directory dump has")
+                    raise ArchiveDamaged(
+                        f"{archive.name} holds a sparse toc.dat, which no directory dump has"
+                    )
                 source = tar.extractfile(member) if member else None
                 if source is None:
                     raise ArchiveDamaged(f"{archive.name} holds no directory dump: toc.dat is missing")

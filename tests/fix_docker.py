@@ -134,7 +134,7 @@ def docker_client() -> Iterator[Any]:
 
     if sys.platform != "linux":
         pytest.skip("the image is made from this machine's own files, which must be Linux's")
-    if _answers(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")):
+    if _answers(configured_engine()):
         client = docker.from_env(timeout=60)
         yield client
         client.close()
@@ -153,6 +153,16 @@ def docker_client() -> Iterator[Any]:
             os.environ.pop("DOCKER_HOST")
             if before:
                 os.environ["DOCKER_HOST"] = before
+
+
+def configured_engine() -> str:
+    """Return where the library looks for Docker: DOCKER_HOST, the context of the docker command, or the usual socket."""
+    import docker
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    with contextlib.closing(docker.from_env(version=DEFAULT_DOCKER_API_VERSION)) as client:
+        path = getattr(client.api.get_adapter(client.api.base_url), "socket_path", None)
+        return f"unix://{path}" if path else str(client.api.base_url)
 
 
 def _answers(host: str) -> bool:

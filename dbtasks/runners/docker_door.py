@@ -43,18 +43,28 @@ def docker_client(environment: Mapping[str, str] | None = None) -> Iterator[Any]
         _knock(seen)
         # asks for its version
         client = docker.from_env(timeout=FIRST_ANSWER_SECONDS, environment=seen)
-    except (DockerException, OSError) as exc:
+    except (DockerException, OSError, ValueError) as exc:
         raise _no_docker(exc, seen.get("DOCKER_HOST", "")) from exc
     client.api.timeout = CALL_SECONDS
     try:
+        if str(client.api.base_url).startswith("https:"):
+            raise _over_tls(seen.get("DOCKER_HOST", ""))
         yield client
     finally:
         client.close()
 
 
 def engine_host(environment: Mapping[str, str] | None = None) -> str:
-    """Return the machine that engine runs on; empty for this one."""
-    return machine_of(_seen(environment).get("DOCKER_HOST", ""))
+    """Return the machine that engine runs on; empty for this one.
+
+    Raises:
+        RouteUnavailable: DOCKER_HOST is no address.
+    """
+    host = _seen(environment).get("DOCKER_HOST", "")
+    try:
+        return machine_of(host)
+    except ValueError as exc:
+        raise _no_docker(exc, host) from exc
 
 
 def _seen(environment: Mapping[str, str] | None) -> dict[str, str]:
@@ -95,7 +105,7 @@ def _connect(knocking: socket.socket, path: str) -> None:
 
 def _no_docker(exc: Exception, host: str) -> RouteUnavailable:
     """Say why Docker does not answer: not there, not for this user, or silent."""
-    text = str(exc)
+    text, host = _masked(str(exc)), _masked(host)
     if _timed_out(exc):
         at = f" at DOCKER_HOST={host}" if host else ""
         return RouteUnavailable(
@@ -109,6 +119,12 @@ def _no_docker(exc: Exception, host: str) -> RouteUnavailable:
             details=text,
             hint="add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
         )
+    if _was_not_tried(exc):
+        what = f"DOCKER_HOST={host}" if host else "the Docker that is configured"
+        return RouteUnavailable(
+            f"{what} cannot be used: {text}",
+            hint="correct DOCKER_HOST and its kin (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or use --via=host",
+        )
     if host:
         return RouteUnavailable(
             f"Docker is not running here: nothing answers at DOCKER_HOST={host}",
@@ -118,6 +134,26 @@ def _no_docker(exc: Exception, host: str) -> RouteUnavailable:
     return RouteUnavailable(
         "Docker is not running here", details=text, hint="start Docker, or use --via=host"
     )
+
+
+def _was_not_tried(exc: Exception) -> bool:
+    """Whether the library gave up before it connected: no address, no certificates, no package for ssh."""
+    from docker.errors import TLSParameterError
+
+    return isinstance(exc, (ValueError, TLSParameterError)) or "paramiko" in str(exc)
+
+
+def _over_tls(host: str) -> RouteUnavailable:
+    # Docker ends a tool's input by half a shutdown of the connection, which Python's TLS cannot do
+    return RouteUnavailable(
+        f"the Docker engine at DOCKER_HOST={_masked(host)} is reached over TLS, by which no tool's input can be ended",
+        hint="lead its socket here by ssh -L /tmp/docker.sock:/var/run/docker.sock HOST, or use --via=host",
+    )
+
+
+def _masked(text: str) -> str:
+    """Hide what stands before the @ of an address."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def stopped_answering(exc: Exception) -> RouteUnavailable:

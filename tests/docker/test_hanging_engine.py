@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.fix_docker import Box
+from tests.fix_docker import Box, configured_engine
 
 HANG_GUARD_SECONDS = 90
 """No measure of speed: before, such a run ended only when its engine went on."""
@@ -60,7 +59,7 @@ class Hanging:
 
 @pytest.fixture
 def hanging(box: Box) -> Iterator[Hanging]:
-    engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    engine = configured_engine()
     if not engine.startswith("unix://"):
         pytest.fail("the tests' engine has no socket to stand before")
     # its path has to be short

@@ -141,11 +141,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         without = [item for item in items if item.get_closest_marker("chinook")]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
-    if "loop" not in config.getoption("markexpr"):
-        # what takes minutes runs when it is asked for: python -m pytest -m loop
-        loops = [item for item in items if item.get_closest_marker("loop")]
-        config.hook.pytest_deselected(items=loops)
-        items[:] = [item for item in items if item not in loops]
+    for marker in ("loop", "long"):
+        if marker not in config.getoption("markexpr"):
+            # what takes minutes runs when it is asked for: python -m pytest -m "loop or long"
+            left = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,7 +23,7 @@ from dbtasks.console.info import info_lines
 from dbtasks.engines import survey as surveying
 from dbtasks.engines.survey import Survey, TableSize
 from dbtasks.errors import StoreFull, StoreUnusable, UsageError
-from dbtasks.events import Event, Phase
+from dbtasks.events import Event, Phase, RouteTaken
 from dbtasks.executors import exposure
 from dbtasks.executors.exposure import open_to_others
 from dbtasks.plans import TargetState
@@ -682,7 +682,7 @@ def test_output_onto_an_existing_file_is_refused_before_the_dump(tmp_path: Path)
         dbtasks.backup(settings(tmp_path), job, on_event=heard.append)
     with pytest.raises(UsageError, match="exists already"):
         dbtasks.plan_backup(settings(tmp_path), job)
-    assert heard == []
+    assert not [event for event in heard if not isinstance(event, RouteTaken)]
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 

@@ -13,6 +13,8 @@ from tests.conftest import Project
 from tests.docker.test_container_route import labels
 from tests.fix_docker import Box
 
+pytestmark = pytest.mark.long
+
 BY_HOST = "warning: by the host's client tools, not by a container: "
 
 

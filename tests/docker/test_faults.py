@@ -18,6 +18,8 @@ from dbtasks.runners.docker_door import docker_client
 from tests.disks import CAN_MOUNT, small_disk
 from tests.fix_docker import Box
 
+pytestmark = pytest.mark.long
+
 ROWS = """
 CREATE TABLE item (id int PRIMARY KEY, name text);
 INSERT INTO item SELECT g, (SELECT string_agg(md5(random()::text), '') FROM generate_series(g, g + 9))

@@ -12,6 +12,8 @@ from dbtasks.models import Format
 from dbtasks.plans import DumpRequest
 from tests.fix_docker import Box
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def misled(start_box: Callable[..., Box], box: Box) -> Box:

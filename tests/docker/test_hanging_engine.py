@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import Project
 from tests.fix_docker import Box, configured_engine
 
+pytestmark = pytest.mark.long
+
 HANG_GUARD_SECONDS = 90
 """No measure of speed: before, such a run ended only when its engine went on."""
 

@@ -21,6 +21,8 @@ from tests.fix_docker import PASSWORD, Box
 from tests.sqlite.databases import make
 from tests.test_json_documents import fields, info_fields
 
+pytestmark = pytest.mark.long
+
 TABLES = """
 CREATE TABLE public.large (id int PRIMARY KEY, body text);
 INSERT INTO public.large SELECT g, repeat('x', 200) FROM generate_series(1, 3000) g;

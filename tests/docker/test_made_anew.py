@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.conftest import Project
 from tests.docker.test_container_route import FILL, labels, run
 from tests.fix_docker import Box
+
+pytestmark = pytest.mark.long
 
 
 def test_a_container_made_anew_is_filled_while_empty_and_asks_for_the_name_once_it_holds_something(

@@ -18,6 +18,8 @@ from tests.conftest import Project
 from tests.docker.test_container_route import FILL, labels, left_inside, run
 from tests.fix_docker import PASSWORD, Box
 
+pytestmark = pytest.mark.long
+
 CANARY = "canary: \\ 'in' a/pässword@%41"
 """Of a role of its own: that of the image's variables is in every process' environment inside."""
 SCRAM = "local all postgres trust\nlocal all all scram-sha-256\nhost all all all scram-sha-256\n"

@@ -72,6 +72,16 @@ def test_a_custom_archive_is_sent_to_the_tool_and_not_laid_down(
     assert "pg_restore --format=custom --file=/dev/null" in started
 
 
+def test_a_tool_that_has_read_enough_before_everything_is_sent_has_read_it_well(
+    box: Box, archive: Path, tmp_path: Path
+) -> None:
+    # it is gone while we still send what follows the last part, as it may be with a small archive that ends there
+    archive.write_bytes(archive.read_bytes() + bytes(40_000_000))
+    with open_engine(settings(tmp_path, box)) as engine:
+        checked = engine.check(Archive(archive, Format.CUSTOM, Compression.NONE, None))
+    assert "read the archive to its end" in checked.how
+
+
 def test_an_archive_whose_tables_lie_in_another_order_is_read_all_the_same(
     box: Box, archive: Path, tmp_path: Path
 ) -> None:

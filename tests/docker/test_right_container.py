@@ -16,6 +16,8 @@ from tests.docker.test_container_route import labels, run
 from tests.docker.test_states import Between
 from tests.fix_docker import PASSWORD, Box
 
+pytestmark = pytest.mark.long
+
 BY_SERVICE = "postgresql://postgres@db/shop"
 WHO = "SELECT string_agg(name, ',') FROM public.who"
 

@@ -26,6 +26,8 @@ from tests.docker.test_container_route import left_inside, run
 from tests.docker.test_password_inside import eventually
 from tests.fix_docker import Box
 
+pytestmark = pytest.mark.long
+
 SECOND = 1_000_000_000
 ASLEEP = ["sleep", "infinity"]
 PGDATA = "/var/lib/postgresql/data"
@@ -238,9 +240,7 @@ def test_a_user_who_may_not_talk_to_docker_is_told_the_command_that_helps(projec
     assert ran.stderr == ""
 
 
-@pytest.mark.parametrize(
-    "place", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x", "ssh://nobody@127.0.0.1:1"]
-)
+@pytest.mark.parametrize("place", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x"])
 def test_a_docker_host_that_leads_nowhere_is_named(project: Project, place: str):
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", KNOCK],

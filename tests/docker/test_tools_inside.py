@@ -16,6 +16,8 @@ from tests.docker.test_container_route import FILL, left_inside, run
 from tests.docker.test_password_inside import eventually
 from tests.fix_docker import Box
 
+pytestmark = pytest.mark.long
+
 ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 LINES = "first\r\nsecond\nthird\r\n"
 

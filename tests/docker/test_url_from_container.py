@@ -17,6 +17,8 @@ from tests.conftest import TASKS_PY, Project
 from tests.docker.test_container_route import FILL, labels, run
 from tests.fix_docker import Box
 
+pytestmark = pytest.mark.long
+
 LOADED = """
 import sys, json
 import dbtasks

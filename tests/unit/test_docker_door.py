@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import ssl
 import subprocess
@@ -47,6 +48,11 @@ def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
     error = refusal(DOCKER_HOST="tcp://127.0.0.1:1", DOCKER_TLS_VERIFY="1", DOCKER_CERT_PATH=str(tmp_path))
     assert "certificate" in error.message
     assert "DOCKER_CERT_PATH" in error.hint
+
+
+@pytest.mark.skipif(importlib.util.find_spec("paramiko") is not None, reason="ssh can be used here")
+def test_the_package_that_ssh_needs_is_named() -> None:
+    assert "cannot be used: Install paramiko" in refusal(DOCKER_HOST="ssh://nobody@127.0.0.1:1").message
 
 
 def test_g04_a_password_in_docker_host_is_not_shown() -> None:

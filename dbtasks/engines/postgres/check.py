@@ -107,7 +107,9 @@ def _read_from_stdin(runner: Runner, path: Path) -> bool:
     except CommandFailed as exc:
         if "non-seekable" in exc.details:
             return False
-        raise
+        # it ends by itself once it has read the last part, maybe before we have said that nothing more comes
+        if exc.returncode != 0:
+            raise
     return True
 
 

@@ -7,6 +7,7 @@ says what a run has left behind outside of the backup folder.
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,7 +91,7 @@ class SqlitePlace:
         return []
 
 
-class _PostgresPlace:
+class _PostgresPlace(ABC):
     """What the two ways to a server have in common; a subclass knows how to connect."""
 
     into = PROOF
@@ -104,8 +105,9 @@ class _PostgresPlace:
 
     project: Project
 
+    @abstractmethod
     def _connect(self, database: str = "") -> Any:
-        raise NotImplementedError
+        """Return an open connection of psycopg2."""
 
     def _run(self, *statements: str, database: str = "") -> list[tuple[Any, ...]]:
         with closing(self._connect(database)) as connection:

@@ -41,6 +41,8 @@ WATCHED = (
 # A tool that reads from us is named by its process, so that it can be ended while it is busy.
 NAMED = 'echo "$$" >&2; exec "$@"'
 SIGNAL = 'kill "-$1" "$2"'
+CONFLICT = 409
+"""Docker's status for a container that is stopped, paused or just being started anew."""
 CANCEL_SECONDS = 0.2
 LEAVING_SECONDS = 5
 """How long an answer of Docker is waited for when a tool is to be ended: by the end of its input it ends anyway."""
@@ -178,12 +180,15 @@ class ContainerRunner:
             return id_, self._asked(partial(self._api.exec_start, id_, socket=True, tty=False))
         except APIError as exc:
             said = str(exc.explanation or exc).replace(self._container.id, str(self._container.name))
-            raise self._takes_none(said) from exc
+            raise self._takes_none(said, was_down=exc.status_code == CONFLICT) from exc
         except (DockerException, OSError) as exc:
             raise stopped_answering(exc) from exc
 
-    def _takes_none(self, said: str) -> RouteUnavailable:
-        """Say why no command can be run inside, by the state the container is in."""
+    def _takes_none(self, said: str, *, was_down: bool) -> RouteUnavailable:
+        """Say why no command can be run inside, by the state the container is in.
+
+        `was_down`: it did not run when it was asked, whatever it does by now.
+        """
         seen = look(self._container.client, self._container.id)
         if seen is None:
             return ContainerStopped(f"{self.where} does not take commands: it is gone", details=said)
@@ -191,7 +196,8 @@ class ContainerRunner:
             return ContainerStopped(
                 f"{self.where} does not take commands: it {seen.condition}", details=said, hint=seen.helps
             )
-        return RouteUnavailable(f"{self.where} does not take commands: {said}", hint=seen.helps)
+        kind = ContainerStopped if was_down else RouteUnavailable
+        return kind(f"{self.where} does not take commands: {said}", hint=seen.helps)
 
     def _hidden(self, command: Command) -> tuple[Secret, ...]:
         return (*self._secrets, *(value for value in command.env.values() if isinstance(value, Secret)))

@@ -118,9 +118,7 @@ class Exec:
     def _missing(self) -> ToolMissing | None:
         """Say that the tool never started: the shell said so, or Docker, whose words come as the tool's output."""
         shell = "not found" in self.said or "ermission denied" in self.said
-        docker = (
-            self._first.startswith(b"OCI runtime exec failed") and NO_FILE.search(self._first) is not None
-        )
+        docker = self._not_started() and NO_FILE.search(self._first) is not None
         if not (shell or docker):
             return None
         return ToolMissing(
@@ -128,6 +126,9 @@ class Exec:
             details=self.said if shell else self._first.decode(errors="replace").strip(),
             hint="use an image that has PostgreSQL's client tools and a shell, or --via=host",
         )
+
+    def _not_started(self) -> bool:
+        return self._first.startswith(b"OCI runtime exec failed")
 
     def _code(self) -> int:
         from docker.errors import DockerException
@@ -145,10 +146,14 @@ class Exec:
     def failure(self, code: int | None = None) -> CommandFailed | ToolMissing:
         """Describe how it ended; a container that stopped is the cause worth naming."""
         code = self._code() if code is None else code
-        if code in NOT_FOUND and (missing := self._missing()):
+        missing = self._missing() if code in NOT_FOUND else None
+        # in the shell's own words there is no doubt; Docker has the same ones for a container that dies just now
+        if missing is not None and not self._not_started():
             return missing
         error = CommandFailed(self._tool, self._runner.where, code, self.said)
         state = self._state_after(code)
+        if missing is not None and state == "running":
+            return missing
         if state == UNKNOWN:
             error.message = f"{self._tool} broke off: Docker stopped answering"
         elif state != "running":

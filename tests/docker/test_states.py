@@ -111,8 +111,17 @@ def test_a_container_that_was_never_started_is_named_with_the_command_that_start
 def test_a_container_that_stops_while_it_is_waited_for_is_named(own: Any, project: Project):
     project.mount()
     box = own(wait=False, command=ASLEEP)
+    since = int(time.time())
     waiting = project.start("db.backup", "--wait=3000", DATABASE_URL=f"postgresql://postgres@{box.name}/shop")
-    assert eventually(lambda: [line for line in box.processes() if "psql -X" in line])
+    # a psql that finds no server is gone too soon to be seen among the processes
+    its_own = {"container": box.container.id, "type": "container"}
+    events = box.container.client.events(decode=True, since=since, filters=its_own)
+    with contextlib.closing(events):
+        assert next(
+            event
+            for event in events
+            if event["status"].startswith("exec_start: ") and "psql -X" in event["status"]
+        )
     box.container.kill()
     _, told = waiting.communicate(timeout=60)
     assert waiting.returncode == 3, told

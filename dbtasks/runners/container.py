@@ -180,11 +180,11 @@ class ContainerRunner:
             return id_, self._asked(partial(self._api.exec_start, id_, socket=True, tty=False))
         except APIError as exc:
             said = str(exc.explanation or exc).replace(self._container.id, str(self._container.name))
-            raise self._takes_none(said, was_down=exc.status_code == CONFLICT) from exc
+            raise self.takes_none(said, was_down=exc.status_code == CONFLICT) from exc
         except (DockerException, OSError) as exc:
             raise stopped_answering(exc) from exc
 
-    def _takes_none(self, said: str, *, was_down: bool) -> RouteUnavailable:
+    def takes_none(self, said: str, *, was_down: bool) -> RouteUnavailable:
         """Say why no command can be run inside, by the state the container is in.
 
         `was_down`: it did not run when it was asked, whatever it does by now.

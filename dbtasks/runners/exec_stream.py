@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CommandFailed, ToolMissing
+from ..errors import CommandFailed, RouteUnavailable, ToolMissing
 from ..secrets import Secret, redact
 from . import Command
 from .host import TAIL_BYTES
@@ -33,6 +33,7 @@ NOT_FOUND = (126, 127)
 UNKNOWN = "unknown"
 """The state of a container Docker does not tell."""
 FIRST_BYTES = 512
+UNSTARTED = b"OCI runtime exec failed"
 NO_FILE = re.compile(rb"executable file not found|no such file or directory")
 
 
@@ -118,7 +119,7 @@ class Exec:
     def _missing(self) -> ToolMissing | None:
         """Say that the tool never started: the shell said so, or Docker, whose words come as the tool's output."""
         shell = "not found" in self.said or "ermission denied" in self.said
-        docker = self._not_started() and NO_FILE.search(self._first) is not None
+        docker = self._first.startswith(UNSTARTED) and NO_FILE.search(self._first) is not None
         if not (shell or docker):
             return None
         return ToolMissing(
@@ -126,9 +127,6 @@ class Exec:
             details=self.said if shell else self._first.decode(errors="replace").strip(),
             hint="use an image that has PostgreSQL's client tools and a shell, or --via=host",
         )
-
-    def _not_started(self) -> bool:
-        return self._first.startswith(b"OCI runtime exec failed")
 
     def _code(self) -> int:
         from docker.errors import DockerException
@@ -143,17 +141,20 @@ class Exec:
             time.sleep(0.05)
         return -1
 
-    def failure(self, code: int | None = None) -> CommandFailed | ToolMissing:
+    def failure(self, code: int | None = None) -> CommandFailed | ToolMissing | RouteUnavailable:
         """Describe how it ended; a container that stopped is the cause worth naming."""
         code = self._code() if code is None else code
         missing = self._missing() if code in NOT_FOUND else None
+        unstarted = code in NOT_FOUND and self._first.startswith(UNSTARTED)
         # in the shell's own words there is no doubt; Docker has the same ones for a container that dies just now
-        if missing is not None and not self._not_started():
+        if missing is not None and not unstarted:
+            return missing
+        state = self._state_after(code)
+        if unstarted and state != "running":
+            return self._runner.takes_none(self._first.decode(errors="replace").strip(), was_down=True)
+        if missing is not None:
             return missing
         error = CommandFailed(self._tool, self._runner.where, code, self.said)
-        state = self._state_after(code)
-        if missing is not None and state == "running":
-            return missing
         if state == UNKNOWN:
             error.message = f"{self._tool} broke off: Docker stopped answering"
         elif state != "running":

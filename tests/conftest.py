@@ -130,6 +130,7 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
     yield project
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark by fixture what needs more than a wheel, and leave out what has nothing to run on."""
     for item in items:
@@ -137,6 +138,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name, marker in (("chinook", "chinook"), ("docker_client", "docker")):
             if name in fixtures:
                 item.add_marker(marker)
+        if item.get_closest_marker("docker"):
+            # one worker has all of them: it starts one engine where there is none
+            item.add_marker(pytest.mark.xdist_group("docker"))
     if "DBTASKS_TEST_CHINOOK" not in os.environ:
         without = [item for item in items if item.get_closest_marker("chinook")]
         config.hook.pytest_deselected(items=without)

@@ -15,12 +15,12 @@ import secrets
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
-from ..errors import ArchiveDamaged, CommandFailed, OperationFailed, StoreFull
+from ..errors import ArchiveDamaged, CommandFailed, DbTasksError, OperationFailed, StoreFull
 from ..streams import BLOCK_BYTES, HashingReader, HasWrite, pump
 from . import Command
 
@@ -34,10 +34,13 @@ __all__ = ["Inside", "kept_folder"]
 KEEPER = (
     'umask 077; own=$1; for old in "$2"-*; do case $old in "$3"-*) ;;'
     ' *) [ -d "$old" ] && rm -rf "$old" 2>/dev/null ;; esac; done;'
-    ' mkdir "$own" && echo "$(id -u) $(id -g)" && cat >/dev/null;'
-    # a tool that was told to end at the same moment may still put files there: once is not enough
-    ' for try in 1 2 3 4 5 6 7 8; do rm -rf "$own"; [ -e "$own" ] || exit 0; sleep 1; done; exit 1'
+    ' mkdir "$own" && echo "$(id -u) $(id -g)" && read -r word;'
+    # a tool that was told to end at the same moment may still put files there: once is not enough. And where
+    # nobody says that all is over, Docker may be unpacking into it, and makes the folder anew for what comes next
+    ' for try in 1 2 3 4 5 6 7 8; do rm -rf "$own"; [ "$word" = over ] || [ "$try" -gt 3 ] && [ ! -e "$own" ] && exit 0;'
+    " sleep 1; done; exit 1"
 )
+OVER = b"over\n"
 # private from its first byte, and never over anything that is there
 TAKE = 'umask 077; set -C; cat >"$1"'
 PLACE = "/tmp/dbtasks"  # noqa: S108 - inside the container; made with a random name and 0700
@@ -54,6 +57,8 @@ class Inside:
         self.path = path
         self._runner = runner
         self._owner = owner
+        self.is_unpacking = False
+        """A copy was broken off: Docker may not have noticed yet."""
 
     def put(self, path: Path) -> str:
         """Copy a file, or a folder of files, in; returns where it lies inside.
@@ -64,8 +69,11 @@ class Inside:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         sums: dict[str, str] = {}
         try:
+            self.is_unpacking = True
             self._runner.put_tar(self.path, self._tar(path, files, sums))
+            self.is_unpacking = False
         except OperationFailed as exc:
+            self.is_unpacking = False
             if not _is_unseen(exc):
                 raise
             sums = self._sent(path, files)
@@ -205,9 +213,13 @@ def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
         line = keeper.read_line().split()
         if len(line) != 2:
             raise OperationFailed(f"no private folder could be made in {runner.where}", details=keeper.said)
+        inside = Inside(runner, path, (int(line[0]), int(line[1])))
         try:
-            yield Inside(runner, path, (int(line[0]), int(line[1])))
+            yield inside
         finally:
+            if not inside.is_unpacking:
+                with suppress(DbTasksError):
+                    keeper.write(OVER)
             # the end of its input is the word to remove the folder; a keeper that is killed instead leaves it
             keeper.close()
 

@@ -147,6 +147,7 @@ def test_a11_a_container_that_stops_is_named_as_the_cause(start_box: Callable[..
     box = start_box(publish=False)
     runner = ContainerRunner(box.container)
     with pytest.raises(CommandFailed, match="stopped"), runner.reading(Command("sleep", ("600",))) as source:
+        assert eventually(lambda: running(box, "600"))
         box.container.kill()
         source.read()
     with pytest.raises(RouteUnavailable, match="does not take commands"):

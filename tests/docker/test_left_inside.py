@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +149,36 @@ def test_a12_a_restore_that_ends_early_leaves_nothing_inside(
     unfinished = "SELECT count(*) FROM pg_database WHERE datname LIKE 'shop\\_\\_new%'"
     assert shop.sql(unfinished) == "0"
     shop.sql("DROP INDEX public.slow; DELETE FROM public.item WHERE id > 5")
+
+
+KEEPING = """
+import sys, time
+import docker
+from dbtasks.runners.container import ContainerRunner
+from dbtasks.runners.inside import kept_folder
+with kept_folder(ContainerRunner(docker.from_env().containers.get(sys.argv[1]))) as inside:
+    print(inside.path, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.fault
+def test_a12_what_docker_still_unpacks_for_a_killed_run_goes_too(shop: Box, project: Project):
+    keeping = subprocess.Popen(
+        [sys.executable, "-c", KEEPING, shop.container.id],
+        env=project.environ(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert keeping.stdout is not None
+    path = keeping.stdout.readline().strip()
+    assert Path(path).name in "".join(files(shop))
+    keeping.kill()
+    keeping.communicate()
+    assert eventually(lambda: Path(path).name not in "".join(files(shop)))
+    # what Docker's unpacking does for the next file whose folder is not there
+    shop.container.exec_run(["mkdir", "-p", f"{path}/archive"])
+    assert eventually(lambda: Path(path).name not in "".join(files(shop)))
 
 
 def test_a_backup_and_a_restore_that_end_well_leave_nothing_inside(shop: Box, project: Project):

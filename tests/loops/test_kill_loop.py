@@ -48,25 +48,29 @@ def shop(project: Project) -> Project:
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a08_h12_killed_at_random_moments_on_sqlite_only_whole_backups_are_listed(
-    shop: Project, journal: str, seed: int, report: list[str]
+    shop: Project, journal: str, seed: int, report: Callable[[str], None]
 ) -> None:
     with closing(SqlitePlace(shop, journal)) as place:
         loop(place, f"SQLite, {journal}", KILLS // 5, seed, report)
 
 
 def test_a08_a09_h06_h07_h12_killed_at_random_moments_on_the_host_only_whole_backups_are_listed(
-    shop: Project, pg_db: PgDatabase, seed: int, report: list[str]
+    shop: Project, pg_db: PgDatabase, seed: int, report: Callable[[str], None]
 ) -> None:
     loop(HostPlace(shop, pg_db), "PostgreSQL, host", KILLS * 3 // 10, seed, report)
 
 
 def test_a08_a12_h12_killed_at_random_moments_by_a_container_only_whole_backups_are_listed(
-    shop: Project, docker_client: object, start_box: Callable[..., Box], seed: int, report: list[str]
+    shop: Project,
+    docker_client: object,
+    start_box: Callable[..., Box],
+    seed: int,
+    report: Callable[[str], None],
 ) -> None:
     loop(ContainerPlace(shop, start_box()), "PostgreSQL, container", KILLS * 3 // 10, seed, report)
 
 
-def loop(place: Place, name: str, kills: int, seed: int, report: list[str]) -> None:
+def loop(place: Place, name: str, kills: int, seed: int, report: Callable[[str], None]) -> None:
     """Kill runs until that many are dead, look after each, read everything now and then and at the end."""
     dice = random.Random(f"{seed} {name}")
     tmpdir = place.project.root.parent / "tmp"
@@ -79,7 +83,7 @@ def loop(place: Place, name: str, kills: int, seed: int, report: list[str]) -> N
     except BaseException as exc:
         exc.add_note(f"{name}: DBTASKS_TEST_SEED={seed}; {keeper.history}")
         raise
-    report.append(f"{name}: {dead} runs killed; {keeper.tally()}; seed {seed}")
+    report(f"{name}: {dead} runs killed; {keeper.tally()}; seed {seed}")
 
 
 def _kill(place: Place, keeper: Keeper, kills: int, dice: random.Random) -> int:

@@ -157,8 +157,9 @@ class ContainerRunner:
         try:
             yield exec_
         finally:
-            exec_.end()
-            self._watch.remove(exec_.pid)
+            # one that may be running, with Docker out of reach, stays on the list: the watch ends it
+            if exec_.end():
+                self._watch.remove(exec_.pid)
 
     def _start(self, command: Command, wrapper: tuple[str, str, str, str]) -> tuple[str, Any]:
         from docker.errors import APIError, DockerException

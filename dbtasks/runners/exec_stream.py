@@ -187,10 +187,11 @@ class Exec:
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
-    def end(self) -> None:
-        """Make sure that it has ended; nothing to do after a clean end."""
+    def end(self) -> bool:
+        """Make sure that it has ended; nothing to do after a clean end. Returns whether Docker said so."""
         with self._runner.impatient():
-            if self.is_running():
+            running = self._runs()
+            if running:
                 self.kill()
                 self._code()
         # a thread that still reads holds the lock that closing takes
@@ -201,19 +202,23 @@ class Exec:
         for end in (self._frames, response, self._stream, self.socket):
             if end is not None:
                 end.close()
+        return running is not None
 
     def is_given_up(self) -> bool:
         """Whether Docker was silent for so long that no answer is waited for any more."""
         return self._runner.is_silent
 
     def is_running(self) -> bool:
-        """Ask Docker whether it has ended."""
+        """Ask Docker whether it has ended; as it has where the container is gone, with everything in it."""
+        return self._runs() or False
+
+    def _runs(self) -> bool | None:
         from docker.errors import DockerException
 
         try:
             return self._runner.status(self._id) is None
         except (DockerException, OSError):
-            return False  # the container is gone, and everything in it
+            return None
 
 
 def _early(stream: Any) -> bytes:

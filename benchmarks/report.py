@@ -7,6 +7,7 @@ import platform
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .cases import Figure
 from .figures import Result
@@ -21,6 +22,8 @@ BY_SIZE = (Figure.RATIO, Figure.SIZE, Figure.PEAK, Figure.FLAT)
 """Their aims are those of about 1 GB."""
 BY_TIME = (Figure.RATIO, Figure.MORE_SECONDS, Figure.MORE_CPU, Figure.SECONDS)
 LONGEST_BAR = 4.0
+NOT_REACHED = Path(__file__).with_name("not_reached.md")
+"""Written by hand: where the time goes in the rows that miss their aim."""
 BUSY = 1.0
 NUMBERS = {
     Figure.RATIO: "{:.2f}",
@@ -83,7 +86,8 @@ def page(run: Run, results: Sequence[Result], samples: Sequence[Sample], picture
     """Return RESULTS.md."""
     lines = [_row(result, judged=_judged(run, result.row.figure)) for result in results]
     header = HEADER.format(conditions=_conditions(run), picture=picture_name)
-    return "\n".join([header.rstrip("\n"), *lines, NOTES.rstrip("\n"), *_commands(samples), ""])
+    tables = [header.rstrip("\n"), *lines, NOTES.rstrip("\n"), *_commands(samples), ""]
+    return "\n".join([*tables, NOT_REACHED.read_text(encoding="utf-8")])
 
 
 def picture(results: Sequence[Result]) -> str:

@@ -18,6 +18,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ from .private import passfile, private_folder, write_private
 
 __all__ = ["TAIL_BYTES", "VERSION", "HostRunner", "Reading", "Writing", "login_environment"]
 
+PIPE_BYTES = 1 << 20
+"""As much as Linux allows every user for one pipe."""
 NEEDED = (
     "PATH",
     "HOME",
@@ -197,7 +200,7 @@ class HostRunner:
             for name, value in command.env.items()
         }
         try:
-            return subprocess.Popen(
+            started = subprocess.Popen(
                 [str(path), *command.arguments],
                 stdin=stdin,
                 stdout=stdout,
@@ -212,6 +215,8 @@ class HostRunner:
             raise ToolMissing(f"{path} may not be run by this user") from exc
         except OSError as exc:
             raise OperationFailed(f"{path} could not be started: {exc.strerror}") from exc
+        _widen(started.stdout)
+        return started
 
     def _hidden(self, command: Command) -> tuple[Secret, ...]:
         return (*self._secrets, *(value for value in command.env.values() if isinstance(value, Secret)))
@@ -357,6 +362,15 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
         raise ValueError("this end of the tool was not asked for")
     return stream
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a tool write on while we hash what it has written; where the kernel does not, it waits for us more often."""
+    if pipe is not None and sys.platform == "linux":
+        import fcntl
+
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _neutral() -> dict[str, str]:

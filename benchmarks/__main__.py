@@ -30,7 +30,7 @@ PICTURE = "results.svg"
 QUICK_SCALE, QUICK_ROUNDS = 0.05, 2
 FULL_ROUNDS = 3
 """A page of fewer, or of less data, is not published."""
-MORE_ROUNDS = {"list": 7, "small": 3}
+MORE_ROUNDS = {"list": 7, "small": 3, "sqlite": 3}
 """Short commands vary more, and cost little to repeat."""
 ONE_ROUND = ("memory",)
 

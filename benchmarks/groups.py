@@ -184,19 +184,17 @@ CP = ("cp", "--reflink=never") if sys.platform == "linux" else ("cp",)
 
 
 def _sqlite(site: Site, missing: Missing) -> list[Contender]:
-    del missing
     source, copy = site.file("shop"), site.folder / "copy.db"
     project = site.project(f"sqlite:///{source}")
     site.versions["SQLite"] = sqlite3.sqlite_version
     gone = _remover(copy)
+    racing = [("cp", [*CP, str(source), str(copy)])]
     if shutil.which("sqlite3"):
-        theirs = ["sqlite3", str(source), f".backup '{copy}'"]
+        racing.append(("sqlite3 .backup", ["sqlite3", str(source), f".backup '{copy}'"]))
     else:
-        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))"
-        theirs = [sys.executable, "-c", script, str(source), str(copy)]
+        missing["sqlite3 .backup"] = "sqlite3 is not installed here"
     return [
-        Contender(name, Job(argv, clean_environment()), before=gone, after=gone)
-        for name, argv in (("cp", [*CP, str(source), str(copy)]), ("sqlite3 .backup", theirs))
+        Contender(name, Job(argv, clean_environment()), before=gone, after=gone) for name, argv in racing
     ] + _both("SQLite backup", project)
 
 

@@ -55,14 +55,12 @@ def dump_seconds(settings: Settings, engine: Engine) -> float:
 
 
 def copy_seconds(settings: Settings, source: Path) -> float:
-    """Copy a SQLite database by the backup API; nothing is synced or counted."""
-    from dbtasks.engines.sqlite.dump import copy_database
-    from dbtasks.engines.sqlite.files import reading
+    """Copy a SQLite database; nothing is synced or counted."""
+    from dbtasks.engines.sqlite.dump import copy_live
 
     with LocalStore(settings.backup_dir).draft(Type.MANUAL) as draft:
         started = time.perf_counter()
-        with reading(source, settings.lock_timeout) as connection:
-            copy_database(connection, draft.path, settings.lock_timeout, blocked=source)
+        copy_live(source, draft.path, settings.lock_timeout)
         return time.perf_counter() - started
 
 

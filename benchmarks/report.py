@@ -87,7 +87,9 @@ def page(run: Run, results: Sequence[Result], samples: Sequence[Sample], picture
     lines = [_row(result, judged=_judged(run, result.row.figure)) for result in results]
     header = HEADER.format(conditions=_conditions(run), picture=picture_name)
     tables = [header.rstrip("\n"), *lines, NOTES.rstrip("\n"), *_commands(samples), ""]
-    return "\n".join([*tables, NOT_REACHED.read_text(encoding="utf-8")])
+    # its figures are those of a full run
+    more = [NOT_REACHED.read_text(encoding="utf-8")] if run.scale >= FULL_SCALE else []
+    return "\n".join([*tables, *more])
 
 
 def picture(results: Sequence[Result]) -> str:

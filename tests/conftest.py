@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.disks import CAN_MOUNT
+
 FIXTURES = sorted(path.stem for path in Path(__file__).parent.glob("fix_*.py"))
 pytest_plugins = [f"tests.{name}" for name in FIXTURES]
 
@@ -189,6 +191,8 @@ def pytest_report_header() -> list[str]:
         f"dbtasks: as {who} on {platform.platform(terse=True)}, SQLite {sqlite3.sqlite_version}, "
         + ", ".join(f"{name} {version(name)}" for name in packages),
     ]
+    if not CAN_MOUNT:
+        lines.append("without the tests on small disks: only root may mount one, and not everywhere")
     if REQUIRE:
         lines.append(f"DBTASKS_REQUIRE={REQUIRE}: a skip is a failure")
     return lines

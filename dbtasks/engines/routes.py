@@ -53,9 +53,9 @@ class _Asked:
             return
         if isinstance(exc, RouteRefused) or self.settings.found_in:
             raise exc
-        if "host" in self.wanted:
-            return
-        if "auto" not in self.wanted or self.settings.container or self.settings.service:
+        # a list says which ways will do, a name says which container is meant
+        listed = "auto" in self.wanted or "host" in self.wanted
+        if not listed or self.settings.container or self.settings.service:
             raise exc
         if self.restoring and isinstance(exc, ContainerStopped):
             raise ContainerStopped(

@@ -193,7 +193,8 @@ class Exec:
             running = self._runs()
             if running:
                 self.kill()
-                self._code()
+                # silent from here on, Docker leaves it open whether the tool heard of it
+                running = self._code() == -1
         # a thread that still reads holds the lock that closing takes
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
@@ -202,7 +203,7 @@ class Exec:
         for end in (self._frames, response, self._stream, self.socket):
             if end is not None:
                 end.close()
-        return running is not None
+        return running is False
 
     def is_given_up(self) -> bool:
         """Whether Docker was silent for so long that no answer is waited for any more."""

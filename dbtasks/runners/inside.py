@@ -66,6 +66,8 @@ class Inside:
         Raises:
             ArchiveDamaged: what arrived is not what was sent. StoreFull, OperationFailed: it did not arrive.
         """
+        from docker.errors import APIError
+
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         sums: dict[str, str] = {}
         try:
@@ -73,7 +75,8 @@ class Inside:
             self._runner.put_tar(self.path, self._tar(path, files, sums))
             self.is_unpacking = False
         except OperationFailed as exc:
-            self.is_unpacking = False
+            # only Docker's own answer says that it is done with it
+            self.is_unpacking = not isinstance(exc.__cause__, APIError)
             if not _is_unseen(exc):
                 raise
             sums = self._sent(path, files)

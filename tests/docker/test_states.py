@@ -460,6 +460,18 @@ def test_a_backup_that_loses_docker_fails_and_lists_nothing(
     assert eventually(lambda: not [line for line in box.processes() if "psql -X" in line])
 
 
+def test_a12_a_tool_that_docker_falls_silent_over_while_it_is_ended_is_ended_with_us(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+):
+    runner = ContainerRunner(box.container)
+    monkeypatch.setattr(runner, "end_process", lambda pid: setattr(runner, "is_silent", True))
+    with pytest.raises(KeyError), runner.writing(Command("sleep", ("693",))):
+        assert eventually(lambda: [line for line in box.processes() if "sleep 693" in line])
+        raise KeyError
+    runner.close()
+    assert eventually(lambda: not [line for line in box.processes() if "sleep 693" in line])
+
+
 @contextlib.contextmanager
 def holding(box: Box, table: str) -> Iterator[None]:
     """Lock a table so that a dump has to wait for it."""

@@ -1,4 +1,4 @@
-"""The dump: the online backup API in one step, out of a read-only source.
+"""The dump: the file's bytes under a read lock, or the online backup API in one step.
 
 One step (`pages=-1`) because smaller ones start over whenever another process
 commits and never finish under a steady writer. Under WAL the writer goes on
@@ -24,11 +24,12 @@ from ...stores import Draft
 from ...stores.files import sync, translated
 from ...streams import HashingWriter, compressing, pump
 from . import facts, files
+from .at_rest import copy_at_rest
 
 if TYPE_CHECKING:
     from . import SqliteEngine
 
-__all__ = ["copy_database", "copy_pages", "dump", "plan_dump"]
+__all__ = ["copy_database", "copy_live", "copy_pages", "dump", "plan_dump"]
 
 SUFFIXES = {Compression.NONE: ".sqlite3", Compression.GZIP: ".sqlite3.gz", Compression.ZSTD: ".sqlite3.zst"}
 
@@ -81,10 +82,9 @@ def _refuse_foreign_flags(request: DumpRequest, *, globals_: bool) -> None:
 
 def dump(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) -> Dumped:
     """See `Engine.dump`."""
-    on_event(Phase("dump", f"{engine.target.name} by SQLite's backup API"))
+    on_event(Phase("dump", engine.target.name))
     plain = draft.path if plan.compression is Compression.NONE else draft.folder / "plain"
-    with files.reading(engine.path, engine.settings.lock_timeout) as source:
-        copy_database(source, plain, engine.settings.lock_timeout, blocked=engine.path)
+    copy_live(engine.path, plain, engine.settings.lock_timeout)
     with ThreadPoolExecutor(1, "dbtasks-sync") as pool:
         # the disk writes while the tables are read
         synced = pool.submit(_sync, plain)
@@ -96,8 +96,19 @@ def dump(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) 
     return Dumped(tables, raw_size_bytes=raw_size_bytes, sha256=sha256, warnings=warnings)
 
 
+def copy_live(path: Path, copy: Path, timeout: float) -> None:
+    """Copy a database others may be using into a new file of its own: 0600, one file, not synced yet.
+
+    Raises:
+        Busy: it stayed locked for `timeout` seconds.
+    """
+    if not copy_at_rest(path, copy, timeout):
+        with files.reading(path, timeout) as source:
+            copy_database(source, copy, timeout, blocked=path)
+
+
 def copy_database(source: sqlite3.Connection, copy: Path, timeout: float, *, blocked: Path) -> None:
-    """Copy a database into a new file of its own: 0600, one file, not synced yet.
+    """Copy a database by the backup API into a new file of its own: 0600, one file, not synced yet.
 
     Raises:
         Busy: the source stayed locked for `timeout` seconds.

@@ -115,31 +115,23 @@ def patiently(act: Callable[[], T], timeout: float) -> T:
 
 def _mode(path: Path, timeout: float) -> str:
     """Open read-only wherever that can work and leaves nothing behind."""
-    if _rests_in_wal_mode(path):
-        # a read-only connection could not remove the -wal and -shm it has to create
-        return "rw"
+    alone = not any(sidecar(path, suffix).exists() for suffix in SIDECARS)
     try:
         with opened(path, "ro") as connection:
             patiently(lambda: _look(connection), timeout)
+            ((mode,),) = connection.execute("PRAGMA journal_mode")
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorname not in RECOVERABLE:
             raise
         # a crash left a journal: SQLite itself rolls it back when the file is opened for writing,
         # as the application's next start would
         return "rw"
-    return "ro"
+    # a WAL database that was closed cleanly: a read-only connection cannot remove the -wal and -shm it has to create
+    return "rw" if alone and mode == "wal" and _is_writable(path) else "ro"
 
 
-def _rests_in_wal_mode(path: Path) -> bool:
-    """Whether it is a WAL database that was closed cleanly and could be opened for writing."""
-    if any(sidecar(path, suffix).exists() for suffix in SIDECARS):
-        return False
-    try:
-        with path.open("rb") as stream:
-            versions = stream.read(20)[18:]
-    except OSError:
-        return False
-    return versions == b"\2\2" and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+def _is_writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 @contextmanager

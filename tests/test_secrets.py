@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+import dbtasks
 from tests.conftest import TASKS_PY, Project
 from tests.fix_postgres import PgDatabase, PgServer
 
@@ -147,23 +148,35 @@ def test_g04_g06_a_password_given_in_any_way_stays_out_of_everything_a_backup_an
     assert_no_trace(project.root, "secret")
 
 
+EVERY_TASK = (
+    ("db.backup",),
+    ("db.backup", "--format=sql"),
+    ("db.backup", "--format=directory", "--jobs=2"),
+    ("db.backup", "--globals"),
+    ("db.list",),
+    ("db.show", "--file=latest"),
+    ("db.info",),
+    ("db.log",),
+    ("db.verify", "--all"),
+    ("db.restore", "--file=latest", "--yes"),
+    ("db.restore", "--file=latest", "--in-place", "--yes"),
+    ("db.cleanup", "--keep=1", "--yes"),
+)
+
+
 def test_g04_g05_no_command_line_and_no_tools_environment_holds_the_password_during_any_task(
     project: Project, shop: PgDatabase
 ) -> None:
+    assert {arguments[0] for arguments in EVERY_TASK} == {f"db.{name}" for name in dbtasks.ns.task_names}
     project.mount()
     environ = {"DATABASE_URL": url(shop), "DBTASKS_PG_BIN": str(shop.server.bin)}
     with watched_processes() as seen:
-        for arguments in (
-            ("db.backup",),
-            ("db.backup", "--format=sql"),
-            ("db.backup", "--format=directory", "--jobs=2"),
-            ("db.backup", "--globals"),
-            ("db.verify", "--all"),
-            ("db.restore", "--file=latest", "--yes"),
-            ("db.restore", "--file=latest", "--in-place", "--yes"),
-        ):
-            assert project.invoke(*arguments, **environ).returncode == 0
+        for arguments in EVERY_TASK:
+            ran = project.invoke(*arguments, **environ)
+            assert ran.returncode == 0, (arguments, ran.stderr)
     commands = "\n".join(seen)
+    for arguments in EVERY_TASK:
+        assert f"invoke {' '.join(arguments)}" in commands
     assert "pg_dump" in commands
     assert "pg_restore" in commands
     assert "PGPASSFILE=" in commands

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import socket
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +20,7 @@ import pytest
 from tests.conftest import Project
 from tests.docker.test_container_route import labels
 from tests.fix_docker import Box
+from tests.rights import bound_by_modes
 
 pytestmark = pytest.mark.long
 
@@ -78,6 +87,69 @@ def test_docker_is_looked_for_where_the_projects_dotenv_says(project: Project, p
     environ = by_host(pg) | {"DOCKER_HOST": ""}
     ran = invoke(project, "db.backup", **environ)
     assert "nothing answers at DOCKER_HOST=unix:///of/the/dotenv.sock" in ran.stderr
+
+
+@contextmanager
+def engine(mode: int) -> Iterator[str]:
+    """A socket of this mode in the place of Docker's, at which nobody ever says a word."""
+    # its path has to be short
+    with (
+        tempfile.TemporaryDirectory(prefix="dbtasks-sock-") as folder,
+        socket.socket(socket.AF_UNIX) as listening,
+    ):
+        place = Path(folder) / "docker.sock"
+        listening.bind(str(place))
+        listening.listen()
+        place.chmod(mode)
+        yield f"unix://{place}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "why", "helps"),
+    [
+        pytest.param(
+            0,
+            "this user may not talk to Docker",
+            "add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
+            id="no permission",
+        ),
+        pytest.param(
+            0o600,
+            "Docker at DOCKER_HOST={} does not answer within 10 s",
+            "restart it (sudo systemctl restart docker, or Docker Desktop), or use --via=host",
+            id="no answer",
+        ),
+    ],
+)
+def test_auto_goes_to_the_host_where_docker_lets_nobody_in(
+    project: Project, pg: Any, mode: int, why: str, helps: str
+) -> None:
+    project.mount()
+    with engine(mode) as place, pg.fresh() as database:
+
+        def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
+            environ = by_host(pg) | {"DATABASE_URL": database.url, "DOCKER_HOST": place}
+            return subprocess.run(
+                [sys.executable, "-m", "invoke", *arguments],
+                cwd=project.root,
+                env=project.environ(**environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+                **bound_by_modes(),
+            )
+
+        why = why.format(place)
+        for arguments in (("db.backup",), ("db.restore", "--file=latest", "--dry-run")):
+            ran = asked(*arguments)
+            assert ran.returncode == 0, ran.stderr
+            assert warnings(ran) == [f"{BY_HOST}{why}"]
+        by_name = asked("db.backup", "--via=container", "--json")
+    assert by_name.returncode == 3
+    error = json.loads(by_name.stdout)["error"]
+    assert (error["code"], error["message"], error["hint"]) == ("route_unavailable", why, helps)
 
 
 # -- which way, and why ------------------------------------------------------------------
@@ -162,6 +234,111 @@ def test_auto_goes_to_the_host_past_a_stopped_container_and_names_the_command_th
     assert warnings(ran) == [
         f"{BY_HOST}container {container.name} is created but was never started (docker start {container.name})"
     ]
+
+
+class Beside:
+    """An address of this machine's loopback at which the host's server answers, and a container of that name."""
+
+    def __init__(self, pg: Any, held: ExitStack) -> None:
+        self.host = f"127.{'.'.join(str(random.randint(2, 250)) for _ in range(3))}"
+        self._pg, self._held = pg, held
+        listening = held.enter_context(socket.create_server((self.host, 5432)))
+        # a thread in accept() is not woken by close()
+        held.callback(listening.shutdown, socket.SHUT_RDWR)
+        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
+
+    def url(self, database: Any) -> str:
+        return str(database.url).replace(f"@{self._pg.host}:{self._pg.port}/", f"@{self.host}:5432/")
+
+    def _accept(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                far = socket.create_connection((self._pg.host, self._pg.port))
+                for end in (near, far):
+                    self._held.callback(end.close)
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _carry(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def throw_away(container: Any) -> None:
+    with suppress(Exception):
+        container.unpause()
+    container.remove(force=True, v=True)
+
+
+def pause(container: Any) -> None:
+    container.pause()
+
+
+def stop(container: Any) -> None:
+    container.kill()
+    container.wait()
+
+
+def keep_failing(container: Any) -> None:
+    """Wait until Docker lets so much time pass before it tries again that a few tasks run meanwhile."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        container.reload()
+        if container.attrs["RestartCount"] >= 8 and container.status == "restarting":
+            return
+        time.sleep(0.1)
+    raise AssertionError(container.attrs["State"])
+
+
+FAILING = {"command": ["sh", "-c", "exit 1"], "restart_policy": {"Name": "always"}}
+ASLEEP = {"command": ["sleep", "infinity"]}
+
+
+@pytest.mark.parametrize(
+    ("bring", "options", "condition", "helps"),
+    [
+        pytest.param(pause, ASLEEP, "is paused", "docker unpause", id="paused"),
+        pytest.param(stop, ASLEEP, "has stopped (exited)", "docker start", id="exited"),
+        pytest.param(keep_failing, FAILING, "is restarting", "docker logs", id="restarting"),
+    ],
+)
+def test_auto_goes_past_a_container_that_takes_no_commands_with_a_backup_and_not_with_a_restore(
+    start_box: Callable[..., Box],
+    project: Project,
+    pg: Any,
+    bring: Callable[[Any], None],
+    options: dict[str, Any],
+    condition: str,
+    helps: str,
+) -> None:
+    with ExitStack() as held, pg.fresh() as database:
+        beside = Beside(pg, held)
+        name = beside.host
+        environ = by_host(pg) | {"DATABASE_URL": beside.url(database)}
+        box = start_box(name=name, publish=False, wait=False, **options)
+        held.callback(throw_away, box.container)
+        bring(box.container)
+        ran = invoke(project, "db.backup", **environ)
+        assert ran.returncode == 0, ran.stderr
+        assert warnings(ran) == [f"{BY_HOST}container {name} {condition} ({helps} {name})"]
+        refused = invoke(project, "db.restore", "--file=latest", "--yes", "--json", **environ)
+        by_name = invoke(project, "db.backup", "--via=container", "--json", **environ)
+    for refusal, message, hint in (
+        (
+            refused,
+            f"container {name} {condition}, and a restore goes no other way by itself",
+            f"{helps} {name}; or --via=host, if the server that answers at {name}:5432 is meant",
+        ),
+        (by_name, f"container {name} {condition}", f"{helps} {name}"),
+    ):
+        assert refusal.returncode == 3
+        error = json.loads(refusal.stdout)["error"]
+        assert (error["code"], error["message"], error["hint"]) == ("container_stopped", message, hint)
+        assert warnings(refusal) == []
 
 
 def test_a_restore_does_not_go_past_a_stopped_container_by_itself(

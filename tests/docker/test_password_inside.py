@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -22,11 +24,17 @@ pytestmark = pytest.mark.long
 
 CANARY = "canary: \\ 'in' a/pässword@%41"
 """Of a role of its own: that of the image's variables is in every process' environment inside."""
+PIECES = ("ssword@%41", quote("ssword@%41", safe=""))
+"""The end of it, as it stands in a text whatever was done to quotes, backslashes and letters with dots."""
 SCRAM = "local all postgres trust\nlocal all all scram-sha-256\nhost all all all scram-sha-256\n"
 PEER = "local all postgres trust\nlocal all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n"
 SPY = (
     "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; echo; ls -lnd /tmp/dbtasks-*; ls -ln /tmp/dbtasks-*; true"
 )
+
+
+def holds_it(text: str) -> bool:
+    return any(piece in text for piece in PIECES)
 
 
 def rule(box: Box, hba: str) -> None:
@@ -60,7 +68,7 @@ def asking(guarded: Box, project: Project) -> Iterator[Callable[..., subprocess.
         login = f"app:{quote(password, safe='')}" if password else "app"
         url = f"postgresql://{login}@{guarded.name}/shop"
         ran = run(project, *arguments, DATABASE_URL=url, **environ)
-        assert CANARY not in ran.stdout + ran.stderr
+        assert not holds_it(ran.stdout + ran.stderr)
         return ran
 
     yield ask
@@ -149,14 +157,78 @@ def test_g04_g10_the_password_is_a_0600_file_and_in_no_argv_environment_or_inspe
         guarded.container.reload()
         execs = guarded.container.attrs["ExecIDs"]
         assert execs
-        told = str(guarded.container.attrs) + str([api.exec_inspect(id_) for id_ in execs])
+        told = json.dumps([guarded.container.attrs, *(api.exec_inspect(id_) for id_ in execs)])
         seen = guarded.container.exec_run(["sh", "-c", SPY]).output.decode(errors="replace")
-        assert CANARY not in told + seen
+        assert not holds_it(told + seen)
         assert "PGPASSFILE=/tmp/dbtasks-" in seen
         (folder,) = [line for line in seen.splitlines() if line.startswith("drwx")]
         (file,) = [line for line in seen.splitlines() if line.endswith(" passfile")]
         assert (folder[:10], file[:10]) == ("drwx------", "-rw-------")
     assert left_inside(guarded) == []
+
+
+class Spied:
+    """What can be seen of everything that runs in a container while the block runs."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work) for work in (self._watch, self._ask, self._listen)]
+        self.argvs: set[str] = set()
+        """Of processes, by looking at them as fast as Docker lets us."""
+        self.environs: set[str] = set()
+        self.execs: set[str] = set()
+        """What Docker tells of an exec that goes on."""
+        self.created: list[str] = []
+        """What Docker announces of each exec, none left out."""
+
+    def __enter__(self) -> Spied:
+        self._events = self._box.container.client.events(
+            decode=True, filters={"container": self._box.container.id, "event": "exec_create"}
+        )
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._events.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            self.argvs.update(self._box.processes())
+
+    def _ask(self) -> None:
+        from docker.errors import NotFound
+
+        api = self._box.container.client.api
+        while not self._over.is_set():
+            for id_ in api.inspect_container(self._box.container.id)["ExecIDs"] or ():
+                with suppress(NotFound):
+                    self.execs.add(json.dumps(api.exec_inspect(id_)["ProcessConfig"], ensure_ascii=False))
+            seen = self._box.container.exec_run(["sh", "-c", SPY]).output.decode(errors="replace")
+            self.environs.update(seen.split("\0"))
+
+    def _listen(self) -> None:
+        self.created += (event["Action"] for event in self._events)
+
+
+def test_g04_g10_while_a_backup_and_a_restore_run_nothing_in_there_tells_the_password(
+    asking: Any, guarded: Box
+):
+    with Spied(guarded) as spied:
+        for arguments in (("db.backup",), ("db.restore", "--file=latest", "--yes", "--drop-old")):
+            ran = asking(*arguments)
+            assert ran.returncode == 0, ran.stderr
+    # the looks fell where tools were at work and the password lay in its file, and no tool was left out
+    assert any("psql" in line for line in spied.argvs)
+    assert any("psql" in line for line in spied.execs)
+    assert any(variable.startswith("PGPASSFILE=/tmp/dbtasks-") for variable in spied.environs)
+    assert {"pg_dump", "pg_restore", "psql"} <= {word for line in spied.created for word in line.split()}
+    told = [*spied.argvs, *spied.environs, *spied.execs, *spied.created]
+    assert [line for line in told if holds_it(line)] == []
 
 
 def test_no_password_enters_a_container_that_trusts_its_socket(box: Box, project: Project):

@@ -32,13 +32,16 @@ from .bank import BALANCED, BOOKS, TABLES
 from .killing import Ended, processes_of
 from .places import Place
 
-__all__ = ["KEEP", "Keeper", "Run", "Watched"]
+__all__ = ["AIMS", "KEEP", "Keeper", "Run", "Watched"]
 
 MANIFEST = ".manifest.json"
 KEEP = 3
 """What the retention keeps of a type where nothing is said."""
 PILE = 2
 """How many more than that there are before a cleanup."""
+DRAFT, TOMBSTONE, HALF = "with a draft", "with a tombstone", "half published or half removed"
+AIMS = (DRAFT, HALF)
+"""What a loop that is long enough has met: else it has shown little."""
 BUSY = 7
 PATIENCE_SECONDS = 30
 
@@ -77,6 +80,10 @@ class Keeper:
     def tally(self) -> str:
         """Say what lay in the folder after the kills."""
         return ", ".join(f"{count} {what}" for what, count in sorted(self._left.items()))
+
+    def missed(self) -> list[str]:
+        """Return what none of the kills has met."""
+        return [what for what in AIMS if not self._left[what]]
 
     # -- before a run ------------------------------------------------------------
 
@@ -164,11 +171,11 @@ class Keeper:
     def _note_left(self) -> None:
         """Count what kinds of leavings the kills meet, so that the report can tell where they fell."""
         hidden = [path.name for path in self.folder.glob("*/.*")]
-        found = {"with a draft": any(name.endswith(".draft") for name in hidden)}
-        found["with a tombstone"] = any(name.endswith(".removing") for name in hidden)
+        found = {DRAFT: any(name.endswith(".draft") for name in hidden)}
+        found[TOMBSTONE] = any(name.endswith(".removing") for name in hidden)
         names = {path.name for type_ in Type for path in (self.folder / type_).glob("[!.]*")}
         archives = {name for name in names if not name.endswith((MANIFEST, ".globals.sql"))}
-        found["half published or half removed"] = any(f"{name}{MANIFEST}" not in names for name in archives)
+        found[HALF] = any(f"{name}{MANIFEST}" not in names for name in archives)
         self._left.update(what for what, there in found.items() if there)
         self._left.update(["leaving nothing"] if not any(found.values()) else [])
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import Project
+from dbtasks.models import Type
+from tests.conftest import REPOSITORY, Project
 
-__all__ = ["STEPS", "Ended", "Pace", "kill_some_time", "pace_of", "processes_of"]
+__all__ = ["STEPS", "Ended", "Pace", "kill_some_time", "pace_of", "processes_of", "slow_disk"]
 
 PHASES = ("dump", "pack", "verify", "publish", "remove")
 """What a run says on stderr as it goes, at the beginning of a line."""
@@ -23,8 +24,25 @@ STEPS = {
     "publish": {"archive linked": ("{}", True), "manifest linked": ("{}.manifest.json", True)},
     "remove": {"manifest gone": ("{}.manifest.json", False), "archive gone": ("{}", False)},
 }
-"""What can be seen in the folder while these phases go on: a file, and whether it comes or goes."""
-STEP_SECONDS = 0.5
+"""What can be seen in the folder while these phases go on: a file, and whether it comes or goes.
+
+After the first step of each the folder holds half a backup, after the second a whole one or none.
+"""
+FIRST_STEPS = (3, 1)
+"""How much more often a blow is aimed at the first of them."""
+SLOW_DISK = """\
+import os, time
+
+fsync = os.fsync
+
+
+def slow(descriptor):
+    fsync(descriptor)
+    time.sleep(0.01)
+
+
+os.fsync = slow
+"""
 PATIENCE_SECONDS = 120
 
 
@@ -66,35 +84,57 @@ def pace_of(project: Project, arguments: tuple[str, ...], environ: dict[str, str
     return Pace(ended - started, phases)
 
 
+def slow_disk(folder: Path) -> dict[str, str]:
+    """Return the variables of a run whose disk takes its time, as one that turns does, so that its steps lie apart."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(SLOW_DISK)
+    return {"PYTHONPATH": os.pathsep.join((str(folder), str(REPOSITORY)))}
+
+
 def kill_some_time(
     project: Project, arguments: tuple[str, ...], environ: dict[str, str], pace: Pace, dice: random.Random
 ) -> Ended:
     """Start a run and kill it: at any moment of its time, some time into one of its phases, or at a step.
 
-    What matters most takes a thousandth of the time: half of the blows are
-    aimed at a phase, and half of those that hit the folder wait for a file to
-    come or go.
+    What matters most takes a thousandth of the time: a third of the blows are
+    aimed at a phase, and a third, on a slow disk, wait for a file to come or go.
     """
-    place = dice.randrange(len(pace.phases)) if dice.random() < 0.5 else None
+    aim = dice.choice(("any moment", "phase", "step"))
+    if aim == "step":
+        return _kill_at_a_step(project, arguments, environ, pace, dice)
+    place = dice.randrange(len(pace.phases)) if aim == "phase" else None
     phase, seconds = ("any moment", pace.seconds) if place is None else pace.phases[place]
     if place is not None:
         # what ends with the process ends early in its last phase
         seconds = min(seconds, dice.choice((0.002, 0.01, seconds)))
     delay = dice.uniform(0, seconds)
-    step = dice.choice([*STEPS[phase]]) if phase in STEPS and dice.random() < 0.5 else None
-    how = dice.choices(("process", "group", "tree"), (6, 2, 2))[0]
     said: list[str] = []
     with project.start(*arguments, **environ) as process, _bounded(process):
         if place is not None:
             _read_until(process, place, said)
-        if step is None:
-            time.sleep(delay)
-        elif said:
-            _wait_for(project.root / "backups", said[-1].split()[-1], STEPS[phase][step])
-        _kill(process, how)
-        said += process.stderr or ()
-    when = f"{phase}, {step}" if step else f"{phase} + {delay * 1000:.1f} ms"
-    return Ended(process.returncode == -signal.SIGKILL, process.returncode, when, how, "".join(said))
+        time.sleep(delay)
+        return _struck(process, f"{phase} + {delay * 1000:.1f} ms", said, dice)
+
+
+def _kill_at_a_step(
+    project: Project, arguments: tuple[str, ...], environ: dict[str, str], pace: Pace, dice: random.Random
+) -> Ended:
+    place, phase = dice.choice([(n, phase) for n, (phase, _) in enumerate(pace.phases) if phase in STEPS])
+    step = dice.choices([*STEPS[phase]], FIRST_STEPS)[0]
+    slow = slow_disk(project.root.parent / "slow-disk")
+    said: list[str] = []
+    with project.start(*arguments, **environ, **slow) as process, _bounded(process):
+        if archive := _read_until(process, place, said):
+            _wait_for(process, project.root / "backups", archive, STEPS[phase][step])
+        return _struck(process, f"{phase}, {step}", said, dice)
+
+
+def _struck(process: subprocess.Popen[str], when: str, said: list[str], dice: random.Random) -> Ended:
+    how = dice.choices(("process", "group", "tree"), (6, 2, 2))[0]
+    _kill(process, how)
+    said += process.stderr or ()
+    code = process.wait()
+    return Ended(code == -signal.SIGKILL, code, when, how, "".join(said))
 
 
 @contextmanager
@@ -113,23 +153,24 @@ def _phase(line: str) -> str | None:
     return word[0] if line.startswith("  ") and word and word[0] in PHASES else None
 
 
-def _read_until(process: subprocess.Popen[str], place: int, said: list[str]) -> None:
-    """Read on until the phase of that number begins, or the run is over."""
+def _read_until(process: subprocess.Popen[str], place: int, said: list[str]) -> str:
+    """Read on until the phase of that number begins and return what it is about; nothing where the run is over."""
     for line in process.stderr or ():
         said.append(line)
         if _phase(line) is not None:
             if place == 0:
-                return
+                return line.split()[-1]
             place -= 1
+    return ""
 
 
-def _wait_for(folder: Path, archive: str, step: tuple[str, bool]) -> None:
-    """Wait until that step can be seen in the folder, not long."""
+def _wait_for(process: subprocess.Popen[str], folder: Path, archive: str, step: tuple[str, bool]) -> None:
+    """Wait until that step can be seen in the folder, or the run is over."""
     name, comes = step
-    paths = [home / name.format(archive) for home in folder.iterdir() if home.is_dir()]
-    deadline = time.monotonic() + STEP_SECONDS
-    # without a pause: the next step is a fraction of a millisecond away
-    while any(path.exists() for path in paths) is not comes and time.monotonic() < deadline:
+    # of every type: the run may make the folder itself
+    paths = [str(folder / type_ / name.format(archive)) for type_ in Type]
+    # without a pause: the next step may be a fraction of a millisecond away
+    while any(map(os.path.exists, paths)) is not comes and process.poll() is None:
         pass
 
 
@@ -140,6 +181,9 @@ def _kill(process: subprocess.Popen[str], how: str) -> None:
     if how == "group":
         os.killpg(process.pid, signal.SIGKILL)
         return
+    if how == "tree":
+        # it goes no step further while its children are looked for
+        process.send_signal(signal.SIGSTOP)
     below = _descendants(process.pid) if how == "tree" else []
     for pid in (process.pid, *below):
         try:

@@ -29,6 +29,8 @@ pytestmark = [
 ]
 
 KILLS = int(os.environ.get("DBTASKS_TEST_KILLS", "200"))
+ENOUGH = 200
+"""So many kills meet every kind of leavings in each place, but for one time in ten thousand."""
 FULL_LOOK = 20
 """Kills between two full reads of everything."""
 CLEANUP = ("--yes",)
@@ -80,6 +82,7 @@ def loop(place: Place, name: str, kills: int, seed: int, report: Callable[[str],
         with changing(place.transaction, seed):
             dead = _kill(place, keeper, kills, dice)
         keeper.look_at_everything(quiet=True)
+        assert KILLS < ENOUGH or not keeper.missed(), f"no blow fell where it matters: {keeper.tally()}"
     except BaseException as exc:
         exc.add_note(f"{name}: DBTASKS_TEST_SEED={seed}; {keeper.history}")
         raise

@@ -1,4 +1,4 @@
-"""SQLite: backup by the online backup API, restore by the same API into the live file.
+"""SQLite: backup by the file's bytes under a read lock or by the online backup API, restore by that API into the live file.
 
 Reading order: `files` (opening, journals, who has the file open), `dump`,
 `check`, `load`. A database file is never copied as a file while it may be
@@ -62,7 +62,7 @@ class SqliteEngine:
         return dump.plan_dump(self, request, globals_=globals_)
 
     def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
-        """Copy by the backup API, switch the copy to a single file, count its rows."""
+        """Copy into a single file, count its rows."""
         return dump.dump(self, plan, draft, on_event)
 
     def check(self, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:

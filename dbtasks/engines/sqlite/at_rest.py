@@ -12,12 +12,14 @@ application's own connections with them.
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, cast
 
 from ...interrupts import is_waiting
 from . import files
@@ -25,6 +27,7 @@ from . import files
 __all__ = ["copy_at_rest"]
 
 LOOK_SECONDS = 0.1
+BLOCK = 4096
 
 
 def copy_at_rest(path: Path, copy: Path, timeout: float) -> bool:
@@ -82,23 +85,30 @@ def _run(argv: list[str]) -> bool:
     Should this process be killed, it writes on in a draft that may be swept at the same time: into a file
     without a name, and nobody waits for it.
     """
-    process: subprocess.Popen[bytes] = subprocess.Popen(
+    process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env={},
         start_new_session=True,
         # a limit on a file's size is an error of its own then, and no signal with a core file
         restore_signals=False,
     )
-    try:
-        while process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(LOOK_SECONDS)
-            if is_waiting():
-                raise KeyboardInterrupt
-        return process.returncode == 0
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            _until_closed(cast(IO[bytes], process.stderr))
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode == 0
+
+
+def _until_closed(stream: IO[bytes]) -> None:
+    """Wait until a child has closed its stderr.
+
+    Ctrl-C in the middle of Popen.wait() may leave a lock of its own taken, on which the next wait() hangs.
+    """
+    while not select.select((stream,), (), (), LOOK_SECONDS)[0] or os.read(stream.fileno(), BLOCK):
+        if is_waiting():
+            raise KeyboardInterrupt

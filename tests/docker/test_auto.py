@@ -493,3 +493,19 @@ def test_a_wrong_port_is_answered_with_the_one_the_projects_database_publishes(
     near = f"container {container.name} (service db) of this project publishes 2"
     assert f"no container is reached by 127.0.0.1:1; {near}" in ran.stderr
     assert "postgresql:///shop" in ran.stderr
+
+
+def test_a_list_of_ways_goes_past_a_stopped_container_with_a_backup_and_not_with_a_restore_or_a_name(
+    bound: Callable[..., Any], project: Project, pg: Any
+) -> None:
+    container = bound(pg.port)
+    listed = "--via=container,host"
+    ran = invoke(project, "db.backup", listed, **by_host(pg))
+    assert ran.returncode == 0, ran.stderr
+    assert warnings(ran) == []
+    ran = invoke(project, "db.restore", listed, "--file=latest", "--yes", **by_host(pg))
+    assert ran.returncode == 3
+    assert "and a restore goes no other way by itself" in ran.stderr
+    ran = invoke(project, "db.backup", listed, DBTASKS_CONTAINER=container.name, **by_host(pg))
+    assert ran.returncode == 3
+    assert f"docker start {container.name}" in ran.stderr

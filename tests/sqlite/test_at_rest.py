@@ -156,6 +156,13 @@ def test_another_file_that_comes_in_the_places_of_the_first_is_not_copied_withou
     assert not copy.exists()
 
 
+def test_f12_a_file_of_no_bytes_is_left_to_the_backup_api(tmp_path: Path):
+    empty = tmp_path / "app.db"
+    empty.touch()
+    assert not copy_at_rest(empty, tmp_path / "copy", 1.0)
+    assert not (tmp_path / "copy").exists()
+
+
 def test_without_cp_the_backup_api_copies(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not copy_at_rest(path, tmp_path / "copy", 1.0)

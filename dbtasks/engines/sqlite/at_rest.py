@@ -73,10 +73,11 @@ def _read_locked(source: sqlite3.Connection, timeout: float) -> Iterator[None]:
 
 
 def _is_at_rest(source: sqlite3.Connection, path: Path) -> bool:
+    """Whether nothing but the file's own pages make the database; a file of no bytes is none yet."""
     ((mode,),) = source.execute("PRAGMA journal_mode")
     ((pages,),) = source.execute("PRAGMA page_count")
     ((page_bytes,),) = source.execute("PRAGMA page_size")
-    return bool(mode != "wal" and path.stat().st_size == pages * page_bytes)
+    return bool(mode != "wal" and pages and path.stat().st_size == pages * page_bytes)
 
 
 def _run(argv: list[str]) -> bool:

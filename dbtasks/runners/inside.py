@@ -32,6 +32,8 @@ __all__ = ["Inside", "kept_folder"]
 # The path is an argument, never part of the script. What an earlier life of the container left goes first:
 # its keepers were killed with it.
 KEEPER = (
+    # nobody may be there any more to be told, and that must not end it before it has removed what it made
+    "trap '' PIPE; "
     'umask 077; own=$1; for old in "$2"-*; do case $old in "$3"-*) ;;'
     ' *) [ -d "$old" ] && rm -rf "$old" 2>/dev/null ;; esac; done;'
     ' mkdir "$own" && echo "$(id -u) $(id -g)" && read -r word;'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +14,7 @@ import pytest
 from dbtasks.errors import ArchiveDamaged
 from dbtasks.runners import Command
 from dbtasks.runners.container import ContainerRunner
-from dbtasks.runners.inside import kept_folder
+from dbtasks.runners.inside import KEEPER, kept_folder
 from tests.docker.test_container_route import left_inside
 from tests.fix_docker import Box
 
@@ -115,3 +117,24 @@ def test_c01_a_byte_that_is_altered_on_its_way_inside_is_damage_and_nothing_stay
         assert runner.run(Command("cat", (file,))).encode() == DATA
     runner.close()
     assert left_inside(box) == []
+
+
+def test_a12_a_keeper_whose_run_is_gone_before_it_could_answer_removes_its_folder_all_the_same(
+    tmp_path: Path,
+):
+    own = tmp_path / "dbtasks-life-1-own"
+    reading, answer = os.pipe()
+    os.close(reading)
+    try:
+        keeper = subprocess.run(
+            ["sh", "-c", KEEPER, "sh", own, tmp_path / "dbtasks-life", tmp_path / "dbtasks-life-1"],
+            stdin=subprocess.DEVNULL,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(answer)
+    assert keeper.returncode == 0
+    assert not own.exists()

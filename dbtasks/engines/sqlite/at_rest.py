@@ -66,7 +66,8 @@ def _read_locked(source: sqlite3.Connection, timeout: float) -> Iterator[None]:
     source.execute("PRAGMA busy_timeout=0")
     source.execute("BEGIN")
     try:
-        files.patiently(lambda: source.execute("SELECT count(*) FROM sqlite_master").fetchone(), timeout)
+        look = "SELECT count(*) FROM sqlite_master"
+        files.patiently(lambda: source.execute(look).fetchone(), timeout, passing=files.COMMITTING)
         yield
     finally:
         source.execute("ROLLBACK")

@@ -15,6 +15,7 @@ from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, Store
 from ...interrupts import is_waiting
 
 __all__ = [
+    "COMMITTING",
     "HEADER",
     "SIDECARS",
     "connect",
@@ -34,6 +35,8 @@ SIDECARS = ("-wal", "-shm", "-journal")
 """What belongs to a database file: moved with it as one unit, never left beside another file."""
 POLL_SECONDS = 0.02
 RECOVERABLE = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
+COMMITTING = ("SQLITE_READONLY_ROLLBACK",)
+"""A commit between its two last steps looks like a crash to who may only read, when the journal stays as a file."""
 T = TypeVar("T")
 
 
@@ -69,7 +72,7 @@ def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
         )
     with translated(path), opened(path, _mode(path, timeout)) as connection:
         connection.execute("PRAGMA query_only=ON")
-        patiently(lambda: _look(connection), timeout)
+        patiently(lambda: _look(connection), timeout, passing=COMMITTING)
         connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
         yield connection
 
@@ -95,8 +98,8 @@ def _look(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-def patiently(act: Callable[[], T], timeout: float) -> T:
-    """Repeat what a lock turns down, for so many seconds.
+def patiently(act: Callable[[], T], timeout: float, *, passing: tuple[str, ...] = ()) -> T:
+    """Repeat what a lock turns down, or an error that passes by itself, for so many seconds.
 
     SQLite's own waiting happens out of Python's sight: Ctrl-C would not be heard until it ends.
     """
@@ -105,7 +108,7 @@ def patiently(act: Callable[[], T], timeout: float) -> T:
         try:
             return act()
         except sqlite3.OperationalError as exc:
-            busy = exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+            busy = exc.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", *passing))
             if not busy or time.monotonic() > end:
                 raise
         if is_waiting():

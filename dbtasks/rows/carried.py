@@ -1,0 +1,173 @@
+"""What of a SQLite schema goes to PostgreSQL around its columns: references, plain indexes, the numbers of rows.
+
+Pure. What cannot go is told as a loss; the restore across engines and the
+migration, which choose the types of columns each by its own rule, share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..schemas import table_name
+from .losses import Loss
+from .postgres_named import names_of_keys
+from .postgres_spelling import LIMIT_BYTES
+from .schema import ForeignKey, Index, PortableSchema, Table
+from .schema import Sequence as Numbers
+from .sqlite_references import whens_of
+from .sqlite_words import counts_itself, index_parts, plain_items
+
+__all__ = ["SCHEMA", "Carried", "quoted_list"]
+
+SCHEMA = "public"
+TypeOf = Callable[[Table, str], str]
+"""The type of a column there, without its length; empty where it has none."""
+Condition = Callable[[Table, Sequence[str]], str | None]
+"""What a condition of SQLite's is in PostgreSQL's words; None where it is nothing there."""
+WIDER = {
+    *(("character varying", "text"), ("text", "character varying")),
+    *(("bigint", "numeric"), ("bigint", "double precision")),
+}
+"""A column of the first type may refer to one of the second, as well as any to its own."""
+WHOLE = frozenset(("smallint", "integer", "bigint"))
+"""Any of them to any."""
+SYSTEM = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
+"""Columns that every table there has already."""
+
+
+class Carried:
+    """The schema around the columns; `losses` gathers what stays behind."""
+
+    def __init__(
+        self,
+        schema: PortableSchema,
+        names: Mapping[str, str],
+        type_of: TypeOf,
+        losses: list[Loss],
+        condition: Condition = lambda table, said: None,  # noqa: ARG005 - nothing is carried unless it is said how
+    ) -> None:
+        self._schema = schema
+        self._names = names
+        self._type_of = type_of
+        self._losses = losses
+        self._condition = condition
+        self._by_case = {table.name.lower(): table for table in schema.tables}
+        self._taken = {table.name for table in schema.tables}
+        # made in front of the indexes, by names of the server's
+        self._taken.update(name for table in schema.tables for name in names_of_keys(table))
+
+    def prove_name(self, what: str, name: str) -> None:
+        """Tell a name that the server would not have."""
+        if not 0 < len(name.encode("utf-8", "replace")) <= LIMIT_BYTES:
+            self._losses.append(
+                Loss(f"the {what} {name[:LIMIT_BYTES]}", "has a name that PostgreSQL cuts", True)
+            )
+        elif what != "table" and name in SYSTEM:
+            self._losses.append(
+                Loss(f"the {what} {name}", "has a name that PostgreSQL keeps for itself", True)
+            )
+
+    def references(self, table: Table) -> tuple[ForeignKey, ...]:
+        """Return the foreign keys of a table."""
+        pairs = zip(table.foreign_keys, whens_of(table), strict=True)
+        return tuple(filter(None, (self._reference(table, one, when) for one, when in pairs)))
+
+    def referenced(self, one: ForeignKey) -> tuple[Table, tuple[str, ...]] | None:
+        """Return what a foreign key refers to; None where that is not there."""
+        other = self._by_case.get(one.references.lower())
+        key = other.primary_key.columns if other and other.primary_key else ()
+        names = one.referenced or key
+        if other is None or len(names) != len(one.columns):
+            return None
+        by_case = {column.name.lower(): column.name for column in other.columns}
+        return other, tuple(by_case.get(name.lower(), name) for name in names)
+
+    def _reference(self, table: Table, one: ForeignKey, when: str) -> ForeignKey | None:
+        what = f"the foreign key of {table.name} ({', '.join(one.columns)}) to {one.references}"
+        found = self.referenced(one)
+        if found is None:
+            self._losses.append(Loss(what, "refers to what does not come along"))
+            return None
+        other, referenced = found
+        if set(referenced) not in _keys_of(other):
+            self._losses.append(Loss(what, "refers to columns that are no key"))
+            return None
+        for mine, theirs in zip(one.columns, referenced, strict=True):
+            types = self._type_of(table, mine), self._type_of(other, theirs)
+            if types[0] != types[1] and types not in WIDER and not WHOLE.issuperset(types):
+                self._losses.append(Loss(what, "compares columns of different types"))
+                return None
+        text = (
+            f"FOREIGN KEY ({quoted_list(one.columns)}) REFERENCES {_quoted(SCHEMA)}.{_quoted(other.name)}({quoted_list(referenced)})"
+            f" {one.definition}"
+        )
+        return ForeignKey(one.columns, self._names[other.name], referenced, "", text.rstrip() + when)
+
+    def indexes(self, table: Table) -> tuple[Index, ...]:
+        """Return the indexes of a table that are over columns."""
+        return tuple(filter(None, (self._index(table, one) for one in table.indexes)))
+
+    def _index(self, table: Table, one: Index) -> Index | None:
+        is_unique, over, where = index_parts(one.definition)
+        items = plain_items(over, table)
+        condition = self._condition(table, where) if where else ""
+        if items is None or condition is None:
+            self._losses.append(Loss(f"the index {one.name}", "is over more than columns, and not carried"))
+            return None
+        name = self._free(one.name)
+        if name != one.name:
+            self._losses.append(Loss(f"the index {one.name}", f"is called {name} there: its name is taken"))
+        columns = ", ".join(_quoted(column) + (" DESC" if down else "") for column, down in items)
+        on = f"{_quoted(SCHEMA)}.{_quoted(table.name)}"
+        only = f" WHERE ({condition})" if condition else ""
+        unique = "UNIQUE " if is_unique else ""
+        return Index(name, f"CREATE {unique}INDEX {_quoted(name)} ON {on} USING btree ({columns}){only}")
+
+    def _free(self, name: str) -> str:
+        number, wanted = 1, name
+        while wanted in self._taken or len(wanted.encode("utf-8", "replace")) > LIMIT_BYTES:
+            number += 1
+            wanted = f"{name[:20]}_{number}"
+        self._taken.add(wanted)
+        return wanted
+
+    def numbers(self, table: Table, largest: int) -> Numbers | None:
+        """Let the numbers of a table go on behind every one that was ever given; `largest` is the one that is there."""
+        column = counts_itself(table)
+        if column is None:
+            return None
+        recorded = max(
+            (one.last_value for one in self._schema.sequences if one.table == table.name), default=0
+        )
+        last = max(recorded, largest)
+        return Numbers(
+            table_name(SCHEMA, self._free(f"{table.name}_{column}_seq")),
+            max(last, 1),
+            last > 0,
+            "bigint",
+            minimum=1,
+            maximum=2**63 - 1,
+            table=self._names[table.name],
+            column=column,
+        )
+
+
+def _keys_of(table: Table) -> list[set[str]]:
+    """Return what no two rows have alike: of columns, whether it was said as a key or by an index that comes along."""
+    keys = [*([table.primary_key] if table.primary_key else ()), *table.unique]
+    found = [set(key.columns) for key in keys]
+    for one in table.indexes:
+        is_unique, over, where = index_parts(one.definition)
+        items = plain_items(over, table)
+        if is_unique and items and not where:
+            found.append({column for column, _ in items})
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_list(names: Sequence[str]) -> str:
+    """Return names as SQL."""
+    return ", ".join(map(_quoted, names))

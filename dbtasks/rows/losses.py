@@ -1,0 +1,50 @@
+"""What of a schema cannot be made somewhere: found before anything is touched, and told whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import Refused
+
+__all__ = ["CHANGE_FIRST", "KEY_BROKEN", "MAKE_FIRST", "UNTOUCHED", "Loss", "prove_losses"]
+
+UNTOUCHED = "nothing was touched"
+MAKE_FIRST = "make what is missing there first: a rows backup holds no functions, operators and extensions"
+
+CHANGE_FIRST = (
+    "change it where the backup was made and back up again, or leave the table out: db.backup --format=rows"
+    " --exclude-table=NAME"
+)
+"""On the way to another engine, where nothing could be made that would take it."""
+KEY_BROKEN = "a row breaks a foreign key"
+"""How a backup of SQLite warns of rows that refer to none."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Something that would be missing, and why."""
+
+    what: str
+    why: str
+    holds_up: bool = False
+    """Without it no rows can be loaded."""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.why}"
+
+
+def prove_losses(losses: Iterable[Loss], *, accepted: bool = False, hint: str = MAKE_FIRST) -> None:
+    """See that nothing is lost, or only what was accepted and holds nothing up.
+
+    Raises:
+        Refused: something is; lists all of it.
+    """
+    stops = [loss for loss in losses if loss.holds_up or not accepted]
+    if stops:
+        raise Refused(
+            f"the schema cannot be made here as it was: {stops[0]}",
+            details="\n".join(map(str, stops)),
+            state=UNTOUCHED,
+            hint=hint,
+        )

@@ -1,0 +1,69 @@
+"""What a plain JSON value of an older file means in a column of SQLite: decided by its declared type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from .older import NotJson, Number, Unending, json_of
+from .older_to_postgres import NUMBER, WHOLE, NotTaken, bytes_of, kind_of
+
+__all__ = ["sqlite_reader_for"]
+
+SMALLEST, LARGEST = -(1 << 63), (1 << 63) - 1
+DIGITS = 19
+LONGEST_NUMBER = 400
+
+
+def sqlite_reader_for(declared: str, affinity: str) -> Callable[[Any], Any]:
+    """Return what reads the values of a column: `declared` as it was, `affinity` as SQLite derives it."""
+    name = declared.upper()
+
+    def read(value: Any) -> Any:
+        if isinstance(value, bool):
+            if "BOOL" not in name:
+                raise NotTaken("true or false, in a column that is not declared as BOOLEAN")
+            return int(value)
+        if isinstance(value, Number | Unending):
+            return _number(value, affinity)
+        if isinstance(value, list):
+            return _json(value, name)
+        if "BLOB" in name:
+            return bytes_of(value)
+        if affinity in ("INTEGER", "REAL", "NUMERIC") and NUMBER.fullmatch(value.strip()):
+            raise NotTaken("a text that is a number: SQLite would make one of it")
+        return value
+
+    return read
+
+
+def _number(value: Any, affinity: str) -> Any:
+    if affinity == "TEXT":
+        raise NotTaken("a number, of which SQLite would make a text here")
+    if isinstance(value, Unending):
+        if value == "NaN":
+            raise NotTaken("NaN, of which SQLite makes NULL")
+        return float(value)
+    if WHOLE.fullmatch(value) and len(value.lstrip("-")) <= DIGITS and SMALLEST <= int(value) <= LARGEST:
+        return int(value)
+    try:
+        number = float(value)
+        kept = len(value) <= LONGEST_NUMBER and Decimal(repr(number)) == Decimal(value)
+    except ArithmeticError:
+        # an exponent that nobody writes
+        kept = False
+    if not kept:
+        raise NotTaken("a number of more digits than SQLite keeps")
+    return number
+
+
+def _json(value: Any, name: str) -> str:
+    if "JSON" not in name:
+        raise NotTaken(f"{kind_of(value)}, in a column that is not declared as JSON")
+    try:
+        return json_of(value)
+    except RecursionError as exc:
+        raise NotTaken("nested deeper than anybody writes") from exc
+    except NotJson as exc:
+        raise NotTaken("NaN or infinity, which JSON does not know") from exc

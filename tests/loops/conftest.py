@@ -1,12 +1,28 @@
-"""The loops say at the end what they hit."""
+"""What the loops share: their seed, their length, their project; and they say at the end what they hit."""
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable
 
 import pytest
 
+from tests.conftest import Project
+
 HIT = "loop"
+KILLS = int(os.environ.get("DBTASKS_TEST_KILLS", "200"))
+
+
+@pytest.fixture
+def seed() -> int:
+    return int(os.environ.get("DBTASKS_TEST_SEED") or random.SystemRandom().randrange(1_000_000))
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.mount()
+    return project
 
 
 @pytest.fixture

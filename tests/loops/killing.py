@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,22 @@ from pathlib import Path
 from dbtasks.models import Type
 from tests.conftest import REPOSITORY, Project
 
-__all__ = ["STEPS", "Ended", "Pace", "kill_some_time", "pace_of", "processes_of", "slow_disk"]
+__all__ = [
+    "STEPS",
+    "Ended",
+    "Pace",
+    "kill_in_a_phase",
+    "kill_some_time",
+    "kill_when",
+    "pace_of",
+    "processes_of",
+    "slow_disk",
+]
 
-PHASES = ("dump", "pack", "verify", "publish", "remove")
+PHASES = (
+    *("dump", "pack", "verify", "publish", "remove"),
+    *("safety", "create", "drop", "load", "analyze", "check", "swap"),
+)
 """What a run says on stderr as it goes, at the beginning of a line."""
 STEPS = {
     "publish": {"archive linked": ("{}", True), "manifest linked": ("{}.manifest.json", True)},
@@ -99,7 +112,8 @@ def kill_some_time(
     What matters most takes a thousandth of the time: a third of the blows are
     aimed at a phase, and a third, on a slow disk, wait for a file to come or go.
     """
-    aim = dice.choice(("any moment", "phase", "step"))
+    steps = ("step",) if any(phase in STEPS for phase, _ in pace.phases) else ()
+    aim = dice.choice(("any moment", "phase", *steps))
     if aim == "step":
         return _kill_at_a_step(project, arguments, environ, pace, dice)
     place = dice.randrange(len(pace.phases)) if aim == "phase" else None
@@ -116,6 +130,44 @@ def kill_some_time(
         return _struck(process, f"{phase} + {delay * 1000:.1f} ms", said, dice)
 
 
+def kill_in_a_phase(
+    project: Project,
+    arguments: tuple[str, ...],
+    environ: dict[str, str],
+    pace: Pace,
+    phases: tuple[str, ...],
+    dice: random.Random,
+) -> Ended:
+    """Start a run and kill it some time into one of these phases, as long as it takes when nobody disturbs it."""
+    place, phase, seconds = dice.choice(
+        [(n, phase, seconds) for n, (phase, seconds) in enumerate(pace.phases) if phase in phases]
+    )
+    delay = dice.uniform(0, seconds)
+    said: list[str] = []
+    with project.start(*arguments, **environ) as process, _bounded(process):
+        _read_until(process, place, said)
+        time.sleep(delay)
+        return _struck(process, f"{phase} + {delay * 1000:.1f} ms", said, dice)
+
+
+def kill_when(
+    project: Project,
+    arguments: tuple[str, ...],
+    environ: dict[str, str],
+    when: str,
+    seen: Callable[[Callable[[], bool]], object],
+    dice: random.Random,
+) -> Ended:
+    """Start a run on a slow disk and kill it as soon as `seen` returns; it is told how to ask whether the run goes on."""
+    slow = slow_disk(project.root.parent / "slow-disk")
+    said: list[str] = []
+    with project.start(*arguments, **environ, **slow) as process, _bounded(process):
+        reader = threading.Thread(target=lambda: said.extend(process.stderr or ()))
+        reader.start()
+        seen(lambda: process.poll() is None)
+        return _struck(process, when, said, dice, drain=reader.join)
+
+
 def _kill_at_a_step(
     project: Project, arguments: tuple[str, ...], environ: dict[str, str], pace: Pace, dice: random.Random
 ) -> Ended:
@@ -129,10 +181,20 @@ def _kill_at_a_step(
         return _struck(process, f"{phase}, {step}", said, dice)
 
 
-def _struck(process: subprocess.Popen[str], when: str, said: list[str], dice: random.Random) -> Ended:
+def _struck(
+    process: subprocess.Popen[str],
+    when: str,
+    said: list[str],
+    dice: random.Random,
+    *,
+    drain: Callable[[], object] | None = None,
+) -> Ended:
     how = dice.choices(("process", "group", "tree"), (6, 2, 2))[0]
     _kill(process, how)
-    said += process.stderr or ()
+    if drain:
+        drain()
+    else:
+        said += process.stderr or ()
     code = process.wait()
     return Ended(code == -signal.SIGKILL, code, when, how, "".join(said))
 

@@ -6,7 +6,6 @@ draws the same moments again, DBTASKS_TEST_KILLS=N changes how many they are.
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from tests.fix_docker import Box
 from tests.fix_postgres import PgDatabase
 
 from .bank import changing
+from .conftest import KILLS
 from .keeper import KEEP, Keeper, Run
 from .killing import STEPS, kill_some_time, pace_of
 from .places import ContainerPlace, HostPlace, Place, SqlitePlace
@@ -28,24 +28,12 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds orphans in /proc"),
 ]
 
-KILLS = int(os.environ.get("DBTASKS_TEST_KILLS", "200"))
 ENOUGH = 200
 """So many kills meet every kind of leavings in each place, but for one time in ten thousand."""
 FULL_LOOK = 20
 """Kills between two full reads of everything."""
 CLEANUP = ("--yes",)
 TYPES = ("manual", "manual", "daily", "weekly", "monthly")
-
-
-@pytest.fixture
-def seed() -> int:
-    return int(os.environ.get("DBTASKS_TEST_SEED") or random.SystemRandom().randrange(1_000_000))
-
-
-@pytest.fixture
-def shop(project: Project) -> Project:
-    project.mount()
-    return project
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])

@@ -10,7 +10,7 @@ import pytest
 import dbtasks
 from dbtasks.engines.postgres.holes import HOLES, MENDED, holes_of, known_holes
 from dbtasks.engines.postgres.load import plan_load
-from dbtasks.errors import Refused
+from dbtasks.errors import Refused, RightMissing, VersionMismatch
 from dbtasks.models import Archive, Format
 from dbtasks.plans import LoadRequest
 from dbtasks.runners import ToolVersion
@@ -69,6 +69,10 @@ def test_an_ordinary_role_loads_it_and_hears_of_the_holes_of_its_tools(pg: PgSer
             plan, _, _ = restore(engine, archive, LoadRequest(unverified=True))
             version = engine.runner.version("pg_restore")
         assert count(mine) == {"public.t": 1}
+    assert any(
+        f"has no manifest of dbtasks: it is loaded as {role.user}, a role that can neither" in w
+        for w in plan.warnings
+    )
     assert [text for text in plan.warnings if "security holes" in text] == [
         f"pg_restore {hole}" for hole in known_holes(version)
     ]
@@ -154,3 +158,29 @@ def test_the_page_of_db_info_names_every_hole_its_tools_and_the_releases_that_me
         _, _, tools, releases, _ = (cell.strip() for cell in row.split("|"))
         assert tuple(tools.split(", ")) == hole.tools
         assert releases == ", ".join(f"{major}.{minor}" for major, minor in hole.mended.items())
+
+
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY, Format.SQL])
+def test_e02_extensions_that_a_file_without_a_manifest_creates_are_named_before_anything_is_touched(
+    pg17: PgServer, pg18: PgServer, format_: Format, tmp_path: Path
+) -> None:
+    """The server of 18 comes without the contrib packages."""
+    with pg17.fresh() as source:
+        source.run('CREATE SCHEMA "Ext"; CREATE EXTENSION hstore SCHEMA "Ext"; CREATE EXTENSION dblink')
+        source.run(
+            "CREATE TABLE t (a \"Ext\".hstore, b text); INSERT INTO t (b) VALUES ('CREATE EXTENSION nosuch;')"
+        )
+        archive = foreign(source, tmp_path, format_)
+    here, there = pg18.create_role(ORDINARY), pg17.create_role(ORDINARY)
+    request = LoadRequest(unverified=True, no_owner=True)
+    with pg18.fresh(f"OWNER {here.user}") as database, engine_on(database.seen_by(here)) as engine:
+        with pytest.raises(VersionMismatch, match="not installed on this server: dblink, hstore") as refused:
+            plan_load(engine, archive, request)
+        assert "nosuch" not in refused.value.message
+        assert refused.value.state == "nothing was touched"
+    with (
+        pg17.fresh(f"OWNER {there.user}") as database,
+        engine_on(database.seen_by(there)) as engine,
+        pytest.raises(RightMissing, match="only a superuser may create the extensions dblink,"),
+    ):
+        plan_load(engine, archive, request)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+import dbtasks
 from dbtasks.engines.postgres.last_words import way_left
 from dbtasks.engines.postgres.load import loading, plan_load
 from dbtasks.errors import LoadFailed, UsageError
-from dbtasks.models import Format
+from dbtasks.models import Archive, Compression, Format
 from dbtasks.plans import DumpRequest, LoadRequest
-from tests.fix_postgres import PgDatabase
+from tests.conftest import Project
+from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.dumping import engine_of
+from tests.postgres.projects import configured
 from tests.postgres.restoring import engine_on
 from tests.postgres.rich import archive_of, fingerprint
 
@@ -74,8 +78,35 @@ def test_a_key_is_known_in_any_language_and_nothing_else_is_taken_for_one() -> N
         "FEHLER:  Einf\u00fcgen oder Aktualisieren verletzt Fremdschl\u00fcssel\n"
         "ALTER TABLE ONLY public.o\n ADD CONSTRAINT k FOREIGN KEY (c) REFERENCES public.c(id);"
     )
-    assert "foreign key" in way_left(german)
+    archive = Archive(Path("/srv/theirs.sql"), Format.SQL, Compression.NONE, None)
+    assert "foreign key" in way_left(german, archive)
     assert (
         way_left("could not extend file: No space left on device") == "free some space on the server's disk"
     )
     assert way_left("ERROR:  syntax error\nCREATE TABLE public.foreign_key (a int);") == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ours", [True, False])
+def test_e05_the_way_that_is_left_is_a_command_that_works(project: Project, pg: PgServer, ours: bool) -> None:
+    """A file without a manifest has no page of its own: it is adopted first."""
+    owner = pg.create_role("LOGIN CREATEDB")
+    with pg.fresh(f"OWNER {owner.user}") as database:
+        mine = database.seen_by(owner)
+        mine.run("CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE o (c int REFERENCES c)")
+        database.run("SET session_replication_role = replica; INSERT INTO o VALUES (7)")
+        config = configured(project.root, mine, format="sql", compression="none")
+        made = dbtasks.backup(config)
+        theirs = project.root / "their dump.sql"
+        theirs.write_bytes(made.path.read_bytes())
+        project.mount()
+        environ = {"DATABASE_URL": mine.url, "DBTASKS_VIA": "host", "DBTASKS_PG_BIN": str(pg.bin)}
+        flags = (f"--file={made.id}",) if ours else ("--file=their dump.sql", "--unverified")
+        ran = project.invoke("db.restore", *flags, "--yes", **environ)
+        assert ran.returncode == 9, ran.stderr
+        hint = ran.stderr.partition("  hint: ")[2].partition("\n")[0]
+        command = shlex.split(hint.partition(" makes " if not ours else " prints ")[0])
+        assert command[:2] == ["invoke", "db.show" if ours else "db.adopt"]
+        shown = project.invoke(*command[1:], **environ)
+        assert shown.returncode == 0, (command, shown.stderr)
+        assert "By hand, without dbtasks:" in (shown if ours else project.invoke("db.show", **environ)).stdout

@@ -1,0 +1,77 @@
+"""The tables that a restore of single ones names: found among those of a backup, or told with the nearest names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ...errors import Refused, TargetUnreachable, UsageError
+from ...plans import TargetState
+from .facts import table_name
+from .in_the_way import UNTOUCHED
+from .statements import Name
+from .tables import split_name
+
+if TYPE_CHECKING:
+    from . import PostgresEngine
+
+__all__ = ["find_among", "prove_database", "unknown"]
+
+LISTED = 10
+
+
+def prove_database(engine: PostgresEngine) -> TargetState:
+    """See that there is a database to bring tables into; returns its state.
+
+    Raises:
+        TargetUnreachable: there is none. Refused: it is damaged.
+    """
+    state, target = engine.state(), engine.target.database
+    whole = "restore all of it: db.restore without --table"
+    if state is TargetState.MISSING:
+        raise TargetUnreachable(
+            f"{target} does not exist: there is no database to bring a table into", hint=whole
+        )
+    if state is TargetState.DAMAGED:
+        raise Refused(f"{target} is damaged: no table is brought into it", state=UNTOUCHED, hint=whole)
+    return state
+
+
+def find_among(name: str, tables: Collection[Name]) -> Name | None:
+    """Return the one table that is meant; None where there is none.
+
+    Raises:
+        UsageError: there are several.
+    """
+    schema, table = split_name(name)
+    matches = [n for n in tables if (n[1] == table and schema in (None, n[0])) or n[1] == name]
+    if len(matches) > 1:
+        raise UsageError(
+            f"--table={name}: the name exists in several schemas",
+            hint=f"say which one: {', '.join(table_name(*n) for n in matches)}",
+        )
+    return matches[0] if matches else None
+
+
+def unknown(name: str, tables: Collection[Name]) -> UsageError:
+    """Return what is said of a table that the backup does not hold."""
+    hint = _nearest(name, split_name(name)[1], tables)
+    return UsageError(f"--table={name}: the backup holds no such table", hint=hint)
+
+
+def _nearest(name: str, table: str, tables: Collection[Name]) -> str:
+    known = {table_name(*n): n for n in tables}
+    by_case = [text for text, n in known.items() if n[1].lower() == table.lower()]
+    near = by_case or [
+        text
+        for text, n in known.items()
+        if n[1] in difflib.get_close_matches(table, [k[1] for k in known.values()], 3)
+    ]
+    near = near or difflib.get_close_matches(name, list(known), 3)
+    if near:
+        return f"did you mean {' or '.join(near[:3])}?" + (
+            " Schema, upper and lower case count" if by_case else ""
+        )
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"it holds {', '.join(sorted(known)[:LISTED])}{more}" if known else "it holds no tables"

@@ -1,0 +1,185 @@
+"""Single tables into the live file: one transaction, triggers asleep, foreign keys compared before COMMIT."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ...errors import ArchiveDamaged, Busy, LoadFailed, OperationFailed, Refused, StoreFull
+from ...events import OnEvent, Phase
+from ...models import Archive, Format
+from ...plans import PartPlan, PartWay, Swapped
+from ...stores.drafts import open_draft, sweep_drafts
+from .. import OnKeep
+from . import check, facts, files
+from .foreign_keys import dangling, prove_keys
+from .load import stage
+from .part import Brought, attached, bring
+from .rows_stage import stage_tables
+
+if TYPE_CHECKING:
+    from . import SqliteEngine
+
+__all__ = ["LoadedPart", "loading_part", "rolled_back", "told_as_load", "triggers_of"]
+
+BREATH = 200_000
+"""Steps of SQLite's machine between two looks for Ctrl-C."""
+
+
+class LoadedPart:
+    """Tables brought in inside the open transaction; see `engines.LoadedPart`."""
+
+    def __init__(self, engine: SqliteEngine, live: sqlite3.Connection, brought: tuple[Brought, ...]) -> None:
+        self._engine = engine
+        self._live = live
+        self._brought = brought
+
+    def counts(self) -> dict[str, int]:
+        """Count the tables that were brought in."""
+        return {table.target: facts.count_table(self._live, table.target) or 0 for table in self._brought}
+
+    def problems(self) -> tuple[str, ...]:
+        """Name nothing: keys were compared when the rows were in."""
+        return ()
+
+    def commit(self, on_keep: OnKeep | None = None) -> Swapped:
+        """Commit: at once and whole; no former state is kept."""
+        del on_keep
+        with told_as_load(self._engine):
+            files.patiently(lambda: self._live.execute("COMMIT"), self._engine.settings.lock_timeout)
+        return Swapped(None)
+
+
+@contextmanager
+def loading_part(
+    engine: SqliteEngine, plan: PartPlan, archive: Archive, on_event: OnEvent
+) -> Iterator[LoadedPart]:
+    """See `Engine.load_part`."""
+    path, timeout = engine.path, engine.settings.lock_timeout
+    on_event(Phase("load", f"{', '.join(table.name for table in plan.tables)} into {path.name}"))
+    with ExitStack() as stack:
+        sweep_drafts(path.parent)
+        staged = stack.enter_context(open_draft(path.parent)).path
+        if archive.format is Format.ROWS:
+            stage_tables(archive, plan.request.tables, staged, on_event)
+        else:
+            stage(archive, staged, on_event)
+        check.check_file(staged)
+        stack.enter_context(told_as_load(engine))
+        live = stack.enter_context(files.writing(path))
+        live.execute("PRAGMA foreign_keys=OFF")
+        # ATTACH reads the live file's own definitions as well, where they are not known yet
+        files.patiently(lambda: live.execute("SELECT count(*) FROM sqlite_master").fetchone(), timeout)
+        stack.enter_context(attached(live, staged))
+        files.patiently(lambda: live.execute("BEGIN IMMEDIATE"), timeout)
+        stack.enter_context(rolled_back(live))
+        brought, _ = bring(live, plan.request)
+        if brought != plan.selection:
+            raise Refused(
+                f"{path.name} or its tables were changed since this was planned",
+                hint="look again: --dry-run",
+                state=f"{path.name} is as it was",
+            )
+        _load(live, brought)
+        yield LoadedPart(engine, live, brought)
+
+
+def _breathe() -> int:
+    """Let Python look for signals while SQLite is at work; a Ctrl-C that is met here ends the statement."""
+    return 0
+
+
+@contextmanager
+def rolled_back(live: sqlite3.Connection) -> Iterator[None]:
+    """Roll the transaction back that is open when the block ends; meanwhile a Ctrl-C is heard."""
+    live.set_progress_handler(_breathe, BREATH)
+    try:
+        yield
+    finally:
+        live.set_progress_handler(None, 0)
+        # closing the connection ends what a broken one cannot roll back any more
+        with suppress(sqlite3.Error):
+            if live.in_transaction:
+                live.execute("ROLLBACK")
+
+
+@contextmanager
+def told_as_load(engine: SqliteEngine) -> Iterator[None]:
+    """Say of every failure that the live file is as it was; what SQLite turned down is a failed load."""
+    name = engine.path.name
+    state = f"{name} is as it was"
+    try:
+        with files.translated(engine.path):
+            yield
+    except (Busy, Refused, StoreFull) as exc:
+        exc.state = exc.state or state
+        raise
+    except (ArchiveDamaged, OperationFailed) as exc:
+        cause = exc.__cause__
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            # the handler that looks for Ctrl-C was ended by it
+            raise KeyboardInterrupt from exc
+        if isinstance(exc, ArchiveDamaged) and not isinstance(cause, sqlite3.Error):
+            # it is about what is loaded, not about the live file
+            exc.state = exc.state or state
+            raise
+        raise LoadFailed(
+            f"the load into {name} broke off: {exc.message}", details=exc.details, state=state
+        ) from exc
+
+
+def _load(live: sqlite3.Connection, brought: tuple[Brought, ...]) -> None:
+    replaced = [table.target for table in brought if table.way is PartWay.REPLACE]
+    before = dangling(live, [table.target for table in brought])
+    sleeping = [trigger for table in replaced for trigger in triggers_of(live, table)]
+    for name, _ in sleeping:
+        live.execute(f"DROP TRIGGER main.{files.identifier(name)}")
+    for table in brought:
+        _bring_in(live, table)
+    for _, sql in sleeping:
+        live.execute(sql)
+    for table in brought:
+        for sql in table.after:
+            live.execute(sql)
+        _raise_sequence(live, table)
+    prove_keys(live, brought, before)
+
+
+def triggers_of(live: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+    """Return the triggers of a table, with the words that make them again, in their order."""
+    query = "SELECT name, sql FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY rowid"
+    return [(str(name), str(sql)) for name, sql in live.execute(query, (table,))]
+
+
+def _bring_in(live: sqlite3.Connection, table: Brought) -> None:
+    target, source = files.identifier(table.target), files.identifier(table.source)
+    if table.way is PartWay.REPLACE:
+        live.execute(f"DELETE FROM main.{target}")  # noqa: S608 - quoted
+    else:
+        live.execute(table.create)
+    names = [files.identifier(column) for column in table.columns]
+    columns = ", ".join([*([table.rowid] if table.rowid else []), *names])
+    live.execute(f"INSERT INTO main.{target} ({columns}) SELECT {columns} FROM backup.{source}")  # noqa: S608 - quoted
+
+
+def _raise_sequence(live: sqlite3.Connection, table: Brought) -> None:
+    """Let the next number be no lower than the backup's; SQLite itself minds the rows and what it gave out here."""
+    for schema, name in (("backup", table.source), ("main", table.target)):
+        query = f"SELECT sql FROM {schema}.sqlite_master WHERE type = 'table' AND name = ?"  # noqa: S608 - constants
+        found = live.execute(query, (name,)).fetchone()
+        if found is None or "AUTOINCREMENT" not in str(found[0]).upper():
+            return
+    recorded = live.execute(
+        "SELECT seq FROM backup.sqlite_sequence WHERE name = ?", (table.source,)
+    ).fetchone()
+    if recorded is None:
+        return
+    now = live.execute("SELECT seq FROM main.sqlite_sequence WHERE name = ?", (table.target,)).fetchone()
+    if now is None:
+        live.execute(
+            "INSERT INTO main.sqlite_sequence (name, seq) VALUES (?, ?)", (table.target, recorded[0])
+        )
+    elif (now[0] or 0) < recorded[0]:
+        live.execute("UPDATE main.sqlite_sequence SET seq = ? WHERE name = ?", (recorded[0], table.target))

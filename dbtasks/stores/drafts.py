@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,16 @@ from ..interrupts import held_back
 from ..lock import try_lock
 from .files import NOFOLLOW, create_new, translated, unusable
 
-__all__ = ["LocalDraft", "claim_draft", "discard_draft", "drafts_in", "open_draft", "sweep_drafts"]
+__all__ = [
+    "LOCK",
+    "LocalDraft",
+    "claim_draft",
+    "dead_drafts",
+    "discard_draft",
+    "drafts_in",
+    "open_draft",
+    "sweep_drafts",
+]
 
 SUFFIX = ".draft"
 NAME = re.compile(r"\.[0-9a-f]{16}\.draft")
@@ -80,6 +90,25 @@ def drafts_in(home: Path) -> list[Path]:
     return sorted(path for path in home.glob(f".*{SUFFIX}") if NAME.fullmatch(path.name))
 
 
+def dead_drafts(home: Path) -> list[Path]:
+    """Return the drafts in a folder that no run holds; nothing is changed."""
+    return [folder for folder in drafts_in(home) if not folder.is_symlink() and _is_dead(folder)]
+
+
+def _is_dead(folder: Path) -> bool:
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | NOFOLLOW)
+    except FileNotFoundError:
+        # its run died before it made the lock, or is about to make it
+        return True
+    except OSError:
+        return False
+    try:
+        return try_lock(lock)
+    finally:
+        os.close(lock)
+
+
 def claim_draft(folder: Path) -> int | None:
     """Take the lock of a draft whose run is dead; None where it lives or is no draft of ours."""
     if folder.is_symlink():
@@ -110,11 +139,19 @@ def discard_draft(folder: Path, lock: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             _quietly(path.unlink)
-    # Windows removes no file that is open
+    whole = not any(path.exists() for path in inside)
+    # while the lock is held: let go first, who has just made this draft could take the lock, and lose the folder
+    if whole and sys.platform != "win32":
+        _remove_empty(folder)
     os.close(lock)
-    if not any(path.exists() for path in inside):
-        _quietly((folder / LOCK).unlink)
-        _quietly(folder.rmdir)
+    if whole and sys.platform == "win32":
+        # it removes no file that is open
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    _quietly((folder / LOCK).unlink)
+    _quietly(folder.rmdir)
 
 
 def sweep_drafts(home: Path) -> None:

@@ -99,6 +99,16 @@ def unusable(path: Path, exc: OSError) -> DbTasksError:
     """Say why nothing can be written to a folder."""
     if exc.errno in FULL:
         return StoreFull(f"cannot create {path}: no space left", hint="free some space, or move backup_dir")
+    if exc.errno in (errno.EEXIST, errno.ENOTDIR):
+        return StoreUnusable(
+            f"the backup folder {path} is a file, or lies in one", hint="set backup_dir to a folder"
+        )
+    if exc.errno == errno.ENOENT:
+        # not for a missing parent: those are made
+        return StoreUnusable(
+            f"the backup folder {path} cannot be made: nothing can be created there",
+            hint="set backup_dir to another folder",
+        )
     return StoreUnusable(
         f"cannot write to the backup folder {path}: {exc.strerror}",
         hint="make it writable for this user, or set backup_dir to a folder that is",

@@ -28,12 +28,13 @@ from ..errors import (
 from ..manifest import SUFFIX, dump_manifest, load_manifest
 from ..models import Backup, ForeignFile, Manifest, Proof, Type
 from . import Draft
-from .drafts import LocalDraft, claim_draft, discard_draft, drafts_in, open_draft
+from .drafts import LOCK, LocalDraft, claim_draft, dead_drafts, discard_draft, drafts_in, open_draft
 from .files import is_plain_file, open_archive, sync, translated, unusable, write_new
 
-__all__ = ["LocalDraft", "LocalStore", "OutputFolder", "open_archive", "translated"]
+__all__ = ["MANIFEST_LIMIT", "LocalDraft", "LocalStore", "OutputFolder", "open_archive", "translated"]
 
 TOMB = ".removing"
+UNREADABLE = "its manifest cannot be read"
 OURS = {".gitignore", ".locks", "log.jsonl", "restores", "reports"}
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 MANIFEST_LIMIT = 256 << 20
@@ -152,6 +153,18 @@ class LocalStore:
             sync(tomb.parent)
             self._bury(tomb, backup.manifest)
 
+    def unfinished(self) -> tuple[Path, ...]:
+        """Name the drafts of dead runs, which `sweep` removes; nothing is changed.
+
+        Raises:
+            OperationFailed: this user may not look into the folder.
+        """
+        homes = (self.root / type_ for type_ in Type)
+        with translated(f"cannot look for unfinished backups in {self.root}"):
+            found = (draft for home in homes if not home.is_symlink() for draft in dead_drafts(home))
+            # without its lock it was never begun, or is none of ours
+            return tuple(draft for draft in found if is_plain_file(draft / LOCK))
+
     def sweep(self) -> list[Path]:
         """Take back half publications, remove dead drafts, finish removals.
 
@@ -211,6 +224,7 @@ class LocalStore:
         except OSError:
             return
         claimed: set[str] = set()
+        unreadable: set[str] = set()
         for name in names:
             if name.endswith(SUFFIX) and not name.startswith("."):
                 claimed.add(name)
@@ -219,6 +233,8 @@ class LocalStore:
                     claimed.update({entry.path.name, entry.manifest.globals or ""})
                 elif entry:
                     claimed.add(entry.path.name)
+                    if entry.why == UNREADABLE:
+                        unreadable.add(name.removesuffix(SUFFIX))
                 if entry:
                     yield entry
         rest = [name for name in names if name not in claimed and not name.startswith(".")]
@@ -229,9 +245,9 @@ class LocalStore:
             whole = f"{name.removesuffix('.globals.sql')}{SUFFIX}"
             if name in in_motion or (whole not in names and (home / whole).exists()):
                 continue  # half-way, or published while we looked: the next look lists it
-            entry = _foreign(home / name, "no manifest of ours")
+            entry = _foreign(home / name, UNREADABLE if name in unreadable else "no manifest of ours")
             if entry:
-                yield entry
+                yield replace(entry, unreadable=name in unreadable)
 
     def _in_motion(self, home: Path) -> set[str]:
         """Name what a run is publishing or removing, or died at: no backups, and not somebody's files."""
@@ -251,14 +267,19 @@ class LocalStore:
         path = home / name
         try:
             with open_archive(path) as stream:
-                manifest = load_manifest(stream.read(MANIFEST_LIMIT))
+                data = stream.read(MANIFEST_LIMIT)
         except DbTasksError as exc:
             return _foreign(path, exc.message)
+        try:
+            manifest = load_manifest(data)
+        except ArchiveDamaged:
+            return _foreign(path, UNREADABLE)
         if f"{manifest.archive}{SUFFIX}" != name or (home != self.root and manifest.type != home.name):
             return _foreign(path, f"its manifest belongs to {manifest.type}/{manifest.archive}")
         archive = home / manifest.archive
         if not is_plain_file(archive):
-            return _foreign(path, f"its archive {manifest.archive} is missing")
+            entry = _foreign(path, f"its archive {manifest.archive} is missing")
+            return replace(entry, lost=manifest) if entry else None
         size_bytes = archive.lstat().st_size
         if size_bytes != manifest.size_bytes and not manifest.damage:
             # cut or grown since: seen at every look, so that it is nobody's latest even before db.verify

@@ -1,0 +1,41 @@
+"""Materialized views over tables whose rows changed: found, and filled anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...events import OnEvent, Phase
+from ...sessions import Session
+
+__all__ = ["matviews_over", "refresh"]
+
+# those that have rows, in an order in which each is behind those it reads
+MATVIEWS = """
+    WITH RECURSIVE readers (oid, depth) AS (
+        SELECT o, 0 FROM pg_catalog.unnest(%s::oid[]) o
+        UNION
+        SELECT w.ev_class, r.depth + 1 FROM readers r JOIN pg_catalog.pg_depend d ON d.refobjid = r.oid
+            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1' AND w.ev_class <> r.oid
+        WHERE r.depth < 64)
+    SELECT n.nspname::text AS schema, c.relname::text AS name,
+           CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN '' ELSE pg_catalog.pg_get_userbyid(c.relowner)::text END
+    FROM readers r JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relkind = 'm' AND c.relispopulated
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace GROUP BY c.oid, 1, 2, 3 ORDER BY max(r.depth), 1, 2
+"""
+
+
+def matviews_over(session: Session, oids: Sequence[int]) -> tuple[tuple[str, str, str], ...]:
+    """Return those that read these tables, in order: schema, name, and whose they are where they are not ours."""
+    return tuple((schema, name, owner) for schema, name, owner in session.rows(MATVIEWS, (list(oids),)))
+
+
+def refresh(session: Session, found: Iterable[tuple[str, str, str]], on_event: OnEvent) -> None:
+    """Fill those that are ours, in the caller's transaction, with names looked up as in the application's sessions."""
+    from psycopg2 import sql
+
+    for schema, name, owner in found:
+        if not owner:
+            on_event(Phase("refresh", name))
+            session.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, name)))

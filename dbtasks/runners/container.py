@@ -9,6 +9,7 @@ when it ends, however it ends, the tool inside is told to.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import ContainerStopped, OperationFailed, RouteUnavailable, StoreFull, ToolMissing
-from ..events import CommandStarted, OnEvent, ignore
+from ..errors import ContainerStopped, DbTasksError, OperationFailed, RouteUnavailable, ToolMissing
+from ..events import CommandStarted, OnEvent, Warned, ignore
 from ..secrets import Secret, redact
 from ..streams import BLOCK_BYTES
 from . import Command, ToolFolder, ToolVersion
@@ -25,7 +26,7 @@ from .docker import look
 from .docker_door import stopped_answering
 from .exec_stream import UNKNOWN, ContainerInput, ContainerOutput, Exec
 from .host import VERSION
-from .inside import kept_folder
+from .inside import kept_folder, readable
 from .watch import Watch
 
 __all__ = ["ContainerRunner"]
@@ -33,10 +34,12 @@ __all__ = ["ContainerRunner"]
 T = TypeVar("T")
 
 # "$@" is the tool's argv: nothing of it is ever parsed by the shell.
+# The shell waits for whatever it has ended. An orphan goes to the container's first process, and that is the server
+# itself where no init was asked for: a child that died by a signal makes it end every session and start anew.
 WATCHED = (
     'exec 3<&0; "$@" 3<&- </dev/null & tool=$!; '
-    "{ cat <&3 >/dev/null; kill -TERM $tool; } >/dev/null 2>&1 & watch=$!; exec 3<&-; "
-    "wait $tool; status=$?; kill $watch 2>/dev/null; exit $status"
+    "{ read -r word <&3; kill -TERM $tool; } >/dev/null 2>&1 & watch=$!; exec 3<&-; "
+    "wait $tool; status=$?; kill $watch 2>/dev/null; wait $watch 2>/dev/null; exit $status"
 )
 # A tool that reads from us is named by its process, so that it can be ended while it is busy.
 NAMED = 'echo "$$" >&2; exec "$@"'
@@ -77,8 +80,12 @@ class ContainerRunner:
         self._versions: dict[str, ToolVersion] = {}
         self._kept = ExitStack()
         self._watch = Watch(self)
+        self._patience = self._api.timeout
+        self._leaving = threading.Lock()
+        self._leavers = 0
         self.is_silent = False
         """Docker gave no answer in the whole of its time; nothing more is asked of it."""
+        self._is_leaving = False
         self._copies: dict[tuple[str, int, int, int], str] = {}
 
     @property
@@ -117,6 +124,7 @@ class ContainerRunner:
         """Run a tool and yield its stdout; leaving before its end ends the tool and is a failure."""
         with self._exec(command, ("sh", "-c", WATCHED, "sh")) as exec_:
             yield ContainerOutput(exec_)
+            exec_.leave()
             exec_.expect_success()
 
     @contextmanager
@@ -156,6 +164,9 @@ class ContainerRunner:
         exec_ = Exec(self, command, self._start(command, wrapper), self._hidden(command), named=named)
         try:
             yield exec_
+        except BaseException:
+            self._is_leaving = True
+            raise
         finally:
             # one that may be running, with Docker out of reach, stays on the list: the watch ends it
             if exec_.end():
@@ -165,7 +176,8 @@ class ContainerRunner:
         from docker.errors import APIError, DockerException
 
         own = {n: v.reveal() if isinstance(v, Secret) else v for n, v in command.env.items()}
-        environment = {**self.environment, **own}
+        # what tools say is read: an image may have set another language
+        environment = {"LC_ALL": "C", **self.environment, **own}
         shell, option, script, name = wrapper
         foreign = " ".join(variable for variable in LIBPQ.split() if variable not in environment)
         try:
@@ -218,11 +230,17 @@ class ContainerRunner:
     @contextmanager
     def impatient(self) -> Iterator[None]:
         """Wait for no answer of Docker as long as usual: somebody wants to leave."""
-        before, self._api.timeout = self._api.timeout, LEAVING_SECONDS
+        with self._leaving:
+            self._leavers += 1
+            self._api.timeout = LEAVING_SECONDS
         try:
             yield
         finally:
-            self._api.timeout = before
+            # a watchdog may end one tool while another ends by itself: the last one out restores it
+            with self._leaving:
+                self._leavers -= 1
+                if not self._leavers:
+                    self._api.timeout = self._patience
 
     def status(self, exec_id: str) -> int | None:
         """Return the exit status of an exec, None while it runs."""
@@ -242,23 +260,6 @@ class ContainerRunner:
                 created = self._asked(partial(self._api.exec_create, self._container.id, signal))
                 self._asked(partial(self._api.exec_start, created["Id"]))
                 time.sleep(CANCEL_SECONDS)
-
-    def put_tar(self, folder: str, tar: Iterator[bytes]) -> None:
-        """Unpack a tar stream inside a folder of the container.
-
-        Raises:
-            StoreFull: no space left inside. OperationFailed: Docker did not take it.
-        """
-        from docker.errors import APIError, DockerException
-
-        try:
-            self._api.put_archive(self._container.id, folder, tar)
-        except APIError as exc:
-            text = str(exc.explanation or exc)
-            kind = StoreFull if "no space left" in text else OperationFailed
-            raise kind(f"a file could not be copied into {self.where}", details=text) from exc
-        except (DockerException, OSError) as exc:
-            raise OperationFailed(f"a file could not be copied into {self.where}: {exc}") from exc
 
     def get_tar(self, path: str) -> Generator[bytes]:
         """Return a path inside the container as a tar stream.
@@ -284,19 +285,43 @@ class ContainerRunner:
             with kept_folder(self) as inside:
                 yield inside.put(path)
             return
-        facts = path.stat()
+        with readable(path):
+            facts = path.stat()
         key = (str(path), facts.st_ino, facts.st_mtime_ns, facts.st_size)
         if key not in self._copies:
             self._copies[key] = self._kept.enter_context(kept_folder(self)).put(path)
         yield self._copies[key]
+
+    def gives_up(self) -> bool:
+        """Whether no end of a tool is waited for: Docker is silent, or nothing moves inside and somebody wants to leave."""
+        return self.is_silent or (self._is_leaving and self.state() == "paused")
+
+    def warn(self, text: str) -> None:
+        """Tell what went wrong beside the work, which stands."""
+        self._on_event(Warned(text))
+
+    def helps(self) -> str:
+        """Return the command that brings the container back; empty where it runs, is not there, or is not known."""
+        with suppress(RouteUnavailable):
+            seen = look(self._container.client, self._container.id)
+            return seen.helps if seen and not seen.is_running else ""
+        return ""
 
     def close(self) -> None:
         """Remove what was copied in."""
         self._copies.clear()
         try:
             self._kept.close()
+        except DbTasksError as exc:
+            # what the work came to stands already, and its own error is the news
+            if not self._is_leaving:
+                self._on_event(
+                    Warned(f"a private folder in {self.where} is not known to be removed: {exc.message}")
+                )
         finally:
             self._watch.close()
+            if self._is_leaving and self.state() == "paused":
+                self._on_event(Warned(f"{self.where} is paused: what runs in there ends when it goes on"))
 
     @contextmanager
     def folder(self, beside: Path) -> Iterator[ToolFolder]:

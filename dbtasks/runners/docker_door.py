@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RouteUnavailable
@@ -17,11 +20,24 @@ if TYPE_CHECKING:
 
 __all__ = ["CALL_SECONDS", "docker_client", "engine_host", "stopped_answering"]
 
+DEFAULT_CONTEXT = "default"
 CALL_SECONDS = 90
 """An engine that has answered is there: under load it may take its time."""
 FIRST_ANSWER_SECONDS = 10
 """An engine that works says its version soon, however busy it is."""
 RETRY_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the engine is, and what says so."""
+
+    url: str
+    """Such as `tcp://192.0.2.1:2375`; empty: wherever Docker is on this machine."""
+    said: str
+    """For messages: `DOCKER_HOST=tcp://…`, `tcp://… (Docker context prod)`; empty where nothing says so."""
+    correct: str = "correct DOCKER_HOST"
+    """What to do when nobody answers there."""
 
 
 @contextmanager
@@ -39,16 +55,17 @@ def docker_client(environment: Mapping[str, str] | None = None) -> Iterator[Any]
     from docker.errors import DockerException
 
     seen = _seen(environment)
+    place = _place(seen)
     try:
         _knock(seen)
         # asks for its version
         client = docker.from_env(timeout=FIRST_ANSWER_SECONDS, environment=seen)
     except (DockerException, OSError, ValueError) as exc:
-        raise _no_docker(exc, seen.get("DOCKER_HOST", "")) from exc
+        raise _no_docker(exc, place) from exc
     client.api.timeout = CALL_SECONDS
     try:
         if str(client.api.base_url).startswith("https:"):
-            raise _over_tls(seen.get("DOCKER_HOST", ""))
+            raise _over_tls(place)
         yield client
     finally:
         client.close()
@@ -58,13 +75,34 @@ def engine_host(environment: Mapping[str, str] | None = None) -> str:
     """Return the machine that engine runs on; empty for this one.
 
     Raises:
-        RouteUnavailable: DOCKER_HOST is no address.
+        RouteUnavailable: DOCKER_HOST is no address, or there is no such context.
     """
-    host = _seen(environment).get("DOCKER_HOST", "")
+    place = _place(_seen(environment))
     try:
-        return machine_of(host)
+        return machine_of(place.url)
     except ValueError as exc:
-        raise _no_docker(exc, host) from exc
+        raise _no_docker(exc, place) from exc
+
+
+def _place(environment: Mapping[str, str]) -> _Place:
+    """Find the engine as the command line does: DOCKER_HOST, DOCKER_CONTEXT, the context in use, this machine's."""
+    from docker.context.config import get_current_context_name, get_meta_file
+
+    host = environment.get("DOCKER_HOST", "")
+    if host:
+        return _Place(host, f"DOCKER_HOST={_masked(host)}")
+    name = environment.get("DOCKER_CONTEXT") or get_current_context_name() or DEFAULT_CONTEXT
+    if name == DEFAULT_CONTEXT:
+        return _Place("", "")
+    leave = "docker context ls shows them; docker context use default leaves it"
+    try:
+        host = str(json.loads(Path(get_meta_file(name)).read_text("utf-8"))["Endpoints"]["docker"]["Host"])
+    except FileNotFoundError as exc:
+        # the library would go to this machine's engine instead
+        raise RouteUnavailable(f"there is no Docker context {name}", hint=leave) from exc
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise RouteUnavailable(f"the Docker context {name} cannot be read: {exc}", hint=leave) from exc
+    return _Place(host, f"{_masked(host)} (Docker context {name})", "docker context use default")
 
 
 def _seen(environment: Mapping[str, str] | None) -> dict[str, str]:
@@ -103,11 +141,11 @@ def _connect(knocking: socket.socket, path: str) -> None:
         time.sleep(RETRY_SECONDS)
 
 
-def _no_docker(exc: Exception, host: str) -> RouteUnavailable:
+def _no_docker(exc: Exception, place: _Place) -> RouteUnavailable:
     """Say why Docker does not answer: not there, not for this user, or silent."""
-    text, host = _masked(str(exc)), _masked(host)
+    text = _masked(str(exc))
     if _timed_out(exc):
-        at = f" at DOCKER_HOST={host}" if host else ""
+        at = f" at {place.said}" if place.said else ""
         return RouteUnavailable(
             f"Docker{at} does not answer within {FIRST_ANSWER_SECONDS} s",
             details=text,
@@ -120,16 +158,15 @@ def _no_docker(exc: Exception, host: str) -> RouteUnavailable:
             hint="add the user to the group docker (sudo usermod -aG docker $USER), or use --via=host",
         )
     if _was_not_tried(exc):
-        what = f"DOCKER_HOST={host}" if host else "the Docker that is configured"
         return RouteUnavailable(
-            f"{what} cannot be used: {text}",
-            hint="correct DOCKER_HOST and its kin (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or use --via=host",
+            f"{place.said or 'the Docker that is configured'} cannot be used: {text}",
+            hint=f"{place.correct} and its kin (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or use --via=host",
         )
-    if host:
+    if place.said:
         return RouteUnavailable(
-            f"Docker is not running here: nothing answers at DOCKER_HOST={host}",
+            f"Docker is not running here: nothing answers at {place.said}",
             details=text,
-            hint="correct DOCKER_HOST, start that engine, or use --via=host",
+            hint=f"{place.correct}, start that engine, or use --via=host",
         )
     return RouteUnavailable(
         "Docker is not running here", details=text, hint="start Docker, or use --via=host"
@@ -143,10 +180,10 @@ def _was_not_tried(exc: Exception) -> bool:
     return isinstance(exc, (ValueError, TLSParameterError)) or "paramiko" in str(exc)
 
 
-def _over_tls(host: str) -> RouteUnavailable:
+def _over_tls(place: _Place) -> RouteUnavailable:
     # Docker ends a tool's input by half a shutdown of the connection, which Python's TLS cannot do
     return RouteUnavailable(
-        f"the Docker engine at DOCKER_HOST={_masked(host)} is reached over TLS, by which no tool's input can be ended",
+        f"the Docker engine at {place.said} is reached over TLS, by which no tool's input can be ended",
         hint="lead its socket here by ssh -L /tmp/docker.sock:/var/run/docker.sock HOST, or use --via=host",
     )
 

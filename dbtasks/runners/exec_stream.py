@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandFailed, RouteUnavailable, ToolMissing
+from ..row_values import without_rows
 from ..secrets import Secret, redact
 from . import Command
 from .host import TAIL_BYTES
@@ -26,13 +27,17 @@ __all__ = ["UNKNOWN", "ContainerInput", "ContainerOutput", "Exec"]
 FRAME = struct.Struct(">BxxxL")
 """Docker's own header: which stream, then the size of what follows."""
 STDERR = 2
-STOPPING_SECONDS = 2.0
+STOPPING_SECONDS = 5.0
+SERVER_GONE = ("unexpected postmaster exit", "server closed the connection", "connection to server was lost")
+"""What a tool says whose server ended before it did."""
 LOOK_SECONDS = 0.5
 SENDING_SECONDS = 1.0
 NOT_FOUND = (126, 127)
 UNKNOWN = "unknown"
 """The state of a container Docker does not tell."""
 FIRST_BYTES = 512
+LEFT_BYTES = 1 << 20
+"""What a tool that was about to end may still have to say."""
 UNSTARTED = b"OCI runtime exec failed"
 NO_FILE = re.compile(rb"executable file not found|no such file or directory")
 
@@ -80,8 +85,10 @@ class Exec:
 
     @property
     def said(self) -> str:
-        """The last of its stderr, redacted."""
-        return redact(self._tail.decode(errors="replace").strip(), self._secrets)
+        """The last of its stderr, redacted and without values of rows."""
+        said = redact(self._tail.decode(errors="replace").strip(), self._secrets)
+        is_cut = len(self._tail) >= TAIL_BYTES and self._tool.startswith(("pg_", "psql"))
+        return without_rows(said, is_cut=is_cut)
 
     def frame(self) -> bytes | None:
         """Return the next piece of stdout (empty when the piece was stderr's), None at the end."""
@@ -116,6 +123,15 @@ class Exec:
             error.args = (error.message,)
             raise error
 
+    def leave(self) -> None:
+        """Take what is on its way and end a tool that would write on: nobody reads it any more."""
+        left = LEFT_BYTES
+        while (data := self.frame()) is not None:
+            left -= len(data)
+            if left < 0:
+                self.kill()
+                return
+
     def _missing(self) -> ToolMissing | None:
         """Say that the tool never started: the shell said so, or Docker, whose words come as the tool's output."""
         shell = "not found" in self.said or "ermission denied" in self.said
@@ -138,6 +154,8 @@ class Exec:
                 break
             if code is not None:
                 return code
+            if self._runner.gives_up():
+                break
             time.sleep(0.05)
         return -1
 
@@ -159,12 +177,18 @@ class Exec:
             error.message = f"{self._tool} broke off: Docker stopped answering"
         elif state != "running":
             error.message = f"{self._tool} broke off: {self._runner.where} stopped ({state})"
+            error.hint = self._runner.helps()
         error.args = (error.message,)
         return error
 
+    def is_in_running_container(self) -> bool:
+        """Whether the container outlived this tool."""
+        return self._state_after(self._code()) == "running"
+
     def _state_after(self, code: int) -> str:
-        """Look at the container; after a tool was killed Docker may take a moment to say that it stopped."""
-        deadline = time.monotonic() + (STOPPING_SECONDS if code in (-1, 126, 137) else 0)
+        """Look at the container; after a tool or its server was killed Docker may take a moment to say that it stopped."""
+        dying = code in (-1, 126, 137) or any(sign in self.said for sign in SERVER_GONE)
+        deadline = time.monotonic() + (STOPPING_SECONDS if dying else 0)
         while (state := self._runner.state()) == "running" and time.monotonic() < deadline:
             time.sleep(0.05)
         return state
@@ -206,8 +230,8 @@ class Exec:
         return running is False
 
     def is_given_up(self) -> bool:
-        """Whether Docker was silent for so long that no answer is waited for any more."""
-        return self._runner.is_silent
+        """Whether its end is waited for no longer; see `ContainerRunner.gives_up`."""
+        return self._runner.gives_up()
 
     def is_running(self) -> bool:
         """Ask Docker whether it has ended; as it has where the container is gone, with everything in it."""
@@ -309,6 +333,10 @@ class ContainerInput:
     def kill(self) -> None:
         """End the tool now, from any thread."""
         self._exec.kill()
+
+    def is_in_running_container(self) -> bool:
+        """Whether the container outlived the tool, which has ended."""
+        return self._exec.is_in_running_container()
 
     def write(self, data: bytes) -> int:
         """Send all bytes; raises CommandFailed when the tool has already ended."""

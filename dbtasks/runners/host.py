@@ -28,6 +28,7 @@ from typing import IO
 from ..errors import CommandFailed, OperationFailed, ToolMissing, UsageError
 from ..events import CommandStarted, OnEvent, ignore
 from ..models import PostgresTarget
+from ..row_values import without_rows
 from ..secrets import Secret, redact
 from ..streams.flat_tar import pack
 from . import Command, ToolFolder, ToolVersion
@@ -244,8 +245,10 @@ class _Child:
 
     @property
     def said(self) -> str:
-        """The last of its stderr, redacted; complete once the tool has ended."""
-        return redact(self._tail.decode(errors="replace").strip(), self._secrets)
+        """The last of its stderr, redacted and without values of rows; complete once the tool has ended."""
+        said = redact(self._tail.decode(errors="replace").strip(), self._secrets)
+        is_cut = len(self._tail) >= TAIL_BYTES and self._tool.startswith(("pg_", "psql"))
+        return without_rows(said, is_cut=is_cut)
 
     def expect_success(self) -> None:
         """Wait for the end; raises CommandFailed unless it is a good one."""

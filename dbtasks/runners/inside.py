@@ -2,12 +2,16 @@
 
 A keeper holds the folder: a shell inside that waits for the end of its input
 and then removes it. Its input ends with our block, and with this process,
-however that ends.
+however that ends. So does the input of whatever puts something into it, and
+nothing that does ever makes the folder itself: once gone it stays gone.
+Docker's own copying is no such thing. It makes a folder that is not there, as
+root and open to all, and where the image's user is another its keeper could
+not remove that.
 """
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import io
 import os
 import re
@@ -18,16 +22,25 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from ..errors import ArchiveDamaged, CommandFailed, DbTasksError, OperationFailed, StoreFull
+from ..errors import (
+    ArchiveDamaged,
+    CommandFailed,
+    DbTasksError,
+    NotFound,
+    OperationFailed,
+    StoreFull,
+    StoreUnusable,
+    ToolMissing,
+)
 from ..streams import BLOCK_BYTES, HashingReader, HasWrite, pump
 from . import Command
 
 if TYPE_CHECKING:
     from .container import ContainerRunner
 
-__all__ = ["Inside", "kept_folder"]
+__all__ = ["Inside", "kept_folder", "readable"]
 
 # The path is an argument, never part of the script. What an earlier life of the container left goes first:
 # its keepers were killed with it.
@@ -36,17 +49,21 @@ KEEPER = (
     "trap '' PIPE; "
     'umask 077; own=$1; for old in "$2"-*; do case $old in "$3"-*) ;;'
     ' *) [ -d "$old" ] && rm -rf "$old" 2>/dev/null ;; esac; done;'
-    ' mkdir "$own" && echo "$(id -u) $(id -g)" && read -r word;'
-    # a tool that was told to end at the same moment may still put files there: once is not enough. And where
-    # nobody says that all is over, Docker may be unpacking into it, and makes the folder anew for what comes next
-    ' for try in 1 2 3 4 5 6 7 8; do rm -rf "$own"; [ "$word" = over ] || [ "$try" -gt 3 ] && [ ! -e "$own" ] && exit 0;'
-    " sleep 1; done; exit 1"
+    ' mkdir "$own" || exit 1; echo made && read -r word;'
+    # a tool that was told to end at the same moment may still put files there: once is not always enough
+    ' tries=0; while rm -rf "$own" 2>/dev/null; [ -e "$own" ]; do tries=$((tries + 1));'
+    ' [ "$tries" -lt 30 ] || { rm -rf "$own"; echo stays; exit 0; }; sleep 1; done; echo gone || exit 0'
 )
-OVER = b"over\n"
+MADE = b"made\n"
+STAYS = b"stays\n"
 # private from its first byte, and never over anything that is there
-TAKE = 'umask 077; set -C; cat >"$1"'
+TAKE = 'umask 077; set -C; exec cat >"$1"'
+# what a header says of owner and time is nothing; both the usual tar and the small images' know these letters
+UNPACK = "-xomf"
 PLACE = "/tmp/dbtasks"  # noqa: S108 - inside the container; made with a random name and 0700
 BLOCK = 512
+FULL = ("No space left", "Wrote only")
+"""What `cat` and `tar` say of a disk that is full."""
 _Member: TypeAlias = tuple[str, int, int, IO[bytes]]
 """Name, size in bytes, time, and the bytes themselves."""
 MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
@@ -55,12 +72,9 @@ MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 class Inside:
     """A private folder inside the container."""
 
-    def __init__(self, runner: ContainerRunner, path: str, owner: tuple[int, int]) -> None:
+    def __init__(self, runner: ContainerRunner, path: str) -> None:
         self.path = path
         self._runner = runner
-        self._owner = owner
-        self.is_unpacking = False
-        """A copy was broken off: Docker may not have noticed yet."""
 
     def put(self, path: Path) -> str:
         """Copy a file, or a folder of files, in; returns where it lies inside.
@@ -68,22 +82,18 @@ class Inside:
         Raises:
             ArchiveDamaged: what arrived is not what was sent. StoreFull, OperationFailed: it did not arrive.
         """
-        from docker.errors import APIError
-
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        sums: dict[str, str] = {}
+        name = path.name if path.is_dir() else _plain(path.name)
         try:
-            self.is_unpacking = True
-            self._runner.put_tar(self.path, self._tar(path, files, sums))
-            self.is_unpacking = False
-        except OperationFailed as exc:
-            # only Docker's own answer says that it is done with it
-            self.is_unpacking = not isinstance(exc.__cause__, APIError)
-            if not _is_unseen(exc):
-                raise
-            sums = self._sent(path, files)
+            sums = self._put_folder(path) if path.is_dir() else {name: self._put_file(path, name)}
+        except CommandFailed as exc:
+            kind = StoreFull if any(sign in exc.details for sign in FULL) else OperationFailed
+            raise kind(
+                f"a file could not be copied into {self._runner.where}: {exc.message}",
+                details=exc.details,
+                hint=exc.hint,
+            ) from exc
         self._check(sums)
-        return f"{self.path}/{path.name if path.is_dir() else _plain(path.name)}"
+        return f"{self.path}/{name}"
 
     def write(self, name: str, data: bytes) -> str:
         """Lay down a new file, 0600 from its first byte, by a tool's input; returns where it lies.
@@ -91,11 +101,9 @@ class Inside:
         Raises:
             OperationFailed: it did not arrive.
         """
-        path = f"{self.path}/{name}"
-        command = Command("sh", ("-c", TAKE, "sh", path))
-        with self._runner.writing(command, announce=False, watched=False) as file:
-            file.write(data)
-        return path
+        with self._taking(name) as taker:
+            taker.write(data)
+        return f"{self.path}/{name}"
 
     def pack(self, sink: HasWrite) -> None:
         """Write the files of the folder `dump` inside as one flat tar, as Docker streams them out."""
@@ -134,58 +142,58 @@ class Inside:
             with self._runner.reading(Command("cat", (f"{folder}/{words[-1]}",))) as stream:
                 yield words[-1], int(words[4]), int(time.time()), cast(IO[bytes], stream)
 
-    def _sent(self, path: Path, files: list[Path]) -> dict[str, str]:
-        """Send the files one by one through `cat`; returns the sha256 of each."""
-        prefix, sums = "", {}
+    def _put_file(self, path: Path, name: str) -> str:
+        """Send a file through `cat`; returns its sha256."""
+        with _opened(path) as plain, self._taking(name) as taker:
+            source = HashingReader(plain)
+            pump(source, taker)
+        return source.sha256
+
+    def _put_folder(self, path: Path) -> dict[str, str]:
+        """Send the files of a folder, in one stream where there is a tar; returns the sha256 of each."""
+        files = {f"{path.name}/{_plain(file.name)}": file for file in sorted(path.iterdir())}
         try:
-            if path.is_dir():
-                prefix = f"{path.name}/"
-                self._runner.run(Command("mkdir", ("-m", "700", f"{self.path}/{path.name}")), announce=False)
-            for file in files:
-                name = f"{prefix}{_plain(file.name)}"
-                command = Command("sh", ("-c", TAKE, "sh", f"{self.path}/{name}"))
-                descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-                with (
-                    os.fdopen(descriptor, "rb") as plain,
-                    self._runner.writing(command, announce=False, watched=False) as taker,
-                ):
-                    source = HashingReader(plain)
-                    pump(source, taker)
-                sums[name] = source.sha256
-        except CommandFailed as exc:
-            kind = StoreFull if "No space left" in exc.details else OperationFailed
-            raise kind(f"a file could not be copied into {self._runner.where}", details=exc.details) from exc
+            return self._put_tar(path.name, files)
+        except ToolMissing:
+            self._runner.run(Command("mkdir", ("-m", "700", f"{self.path}/{path.name}")), announce=False)
+            return {name: self._put_file(file, name) for name, file in files.items()}
+
+    def _put_tar(self, folder: str, files: dict[str, Path]) -> dict[str, str]:
+        sums: dict[str, str] = {}
+        command = Command("tar", (UNPACK, "-", "-C", self.path))
+        with self._runner.writing(command, announce=False, watched=False) as taker:
+            # thousands of small files are few large pieces on their way
+            held = bytearray()
+            for piece in self._tar(folder, files, sums):
+                held += piece
+                if len(held) >= BLOCK_BYTES:
+                    taker.write(bytes(held))
+                    held.clear()
+            taker.write(bytes(held))
         return sums
 
-    def _tar(self, path: Path, files: list[Path], sums: dict[str, str]) -> Iterator[bytes]:
+    def _tar(self, folder: str, files: dict[str, Path], sums: dict[str, str]) -> Iterator[bytes]:
         """Yield a tar of the files, hashing each as it goes; nothing is held in memory."""
-        prefix = f"{path.name}/" if path.is_dir() else ""
-        if prefix:
-            yield self._header(prefix.rstrip("/"), 0, folder=True)
-        for file in files:
-            name = f"{prefix}{_plain(file.name)}"
-            digest = hashlib.sha256()
-            descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            with os.fdopen(descriptor, "rb") as stream:
-                size = os.fstat(descriptor).st_size
-                yield self._header(name, size)
-                sent = 0
-                while block := stream.read(min(BLOCK_BYTES, size - sent)):
-                    digest.update(block)
-                    sent += len(block)
+        yield _header(folder, 0, folder=True)
+        for name, file in files.items():
+            with _opened(file) as plain:
+                left = size = os.fstat(plain.fileno()).st_size
+                yield _header(name, size)
+                source = HashingReader(plain)
+                while block := source.read(min(BLOCK_BYTES, left)):
                     yield block
-            if sent != size:
+                    left -= len(block)
+            if left:
                 raise OperationFailed(f"{file} changed while it was copied into {self._runner.where}")
             yield b"\0" * (-size % BLOCK)
-            sums[name] = digest.hexdigest()
+            sums[name] = source.sha256
         yield b"\0" * (2 * BLOCK)
 
-    def _header(self, name: str, size: int, *, folder: bool = False) -> bytes:
-        entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = size, 0o700 if folder else 0o600
-        entry.type = tarfile.DIRTYPE if folder else tarfile.REGTYPE
-        entry.uid, entry.gid = self._owner
-        return entry.tobuf(tarfile.GNU_FORMAT)
+    @contextmanager
+    def _taking(self, name: str) -> Iterator[HasWrite]:
+        command = Command("sh", ("-c", TAKE, "sh", f"{self.path}/{name}"))
+        with self._runner.writing(command, announce=False, watched=False) as taker:
+            yield taker
 
     def _check(self, sums: dict[str, str]) -> None:
         names = [f"{self.path}/{name}" for name in sums]
@@ -200,13 +208,44 @@ def _is_unseen(exc: OperationFailed) -> bool:
     return "could not find the file" in f"{exc.message} {exc.details}".lower()
 
 
+def _header(name: str, size: int, *, folder: bool = False) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o700 if folder else 0o600
+    entry.type = tarfile.DIRTYPE if folder else tarfile.REGTYPE
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
 def _plain(name: str) -> str:
     return name if MEMBER.fullmatch(name) else "archive"
+
+
+def _opened(path: Path) -> BinaryIO:
+    with readable(path):
+        return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in our words why a file of ours, which may be gone since it was found, cannot be looked at or read.
+
+    Raises:
+        NotFound: it is not there. ArchiveDamaged: a link is. StoreUnusable: it cannot be read.
+    """
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise NotFound(f"{path} is not there") from exc
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise ArchiveDamaged(f"{path} is a symbolic link, not an archive") from exc
+        raise StoreUnusable(f"cannot read {path}: {exc.strerror or exc}") from exc
 
 
 @contextmanager
 def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
     """Make a 0700 folder inside; it is gone when the block ends, and when this process does.
+
+    One that cannot be removed is told as a warning: what was done with it stands.
 
     Raises:
         OperationFailed: it cannot be made.
@@ -215,18 +254,23 @@ def kept_folder(runner: ContainerRunner) -> Iterator[Inside]:
     path = f"{life}-{secrets.token_hex(8)}"
     command = Command("sh", ("-c", KEEPER, "sh", path, life.rpartition("-")[0], life))
     with runner.writing(command, output=True, announce=False, watched=False) as keeper:
-        line = keeper.read_line().split()
-        if len(line) != 2:
+        if keeper.read_line() != MADE:
+            if not keeper.is_in_running_container():
+                raise runner.takes_none(keeper.said, was_down=True)
             raise OperationFailed(f"no private folder could be made in {runner.where}", details=keeper.said)
-        inside = Inside(runner, path, (int(line[0]), int(line[1])))
         try:
-            yield inside
+            yield Inside(runner, path)
         finally:
-            if not inside.is_unpacking:
-                with suppress(DbTasksError):
-                    keeper.write(OVER)
-            # the end of its input is the word to remove the folder; a keeper that is killed instead leaves it
+            # the end of its input is the word to remove the folder
             keeper.close()
+            word = keeper.read_line()
+            if word == STAYS:
+                why = (keeper.said or "it is made again and again").splitlines()[-1]
+                runner.warn(f"{path} in {runner.where} could not be removed: {why}")
+            elif not word:
+                # somebody has ended the keeper: while we live the folder is ours to remove
+                with suppress(DbTasksError), runner.impatient():
+                    runner.run(Command("rm", ("-rf", path)), announce=False)
 
 
 class _Blocks(io.RawIOBase):

@@ -1,0 +1,142 @@
+"""`schema_command`: the project's own command makes the tables, in the very database that the rows go into."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from ..errors import Refused
+from ..events import CommandStarted, OnEvent, Phase
+from ..models import PostgresTarget, SqliteTarget, Target
+from ..runners.project_command import find_program, run_project_command
+from ..secrets import Secret, redact
+from ..settings import Settings
+from ..settings.keys import PREFIX
+
+__all__ = [
+    "NAMES",
+    "environment_for",
+    "make_schema",
+    "not_run",
+    "prove_command",
+    "refuse_made_nothing",
+    "shown_command",
+]
+
+VERSION = "DBTASKS_HOOK_MIGRATION_VERSION"
+"""Where the backup's migrations stood, for a command that can go to any revision; empty: it does not say."""
+NAMES = {
+    "host": ("DB_HOST", "POSTGRES_HOST", "POSTGRES_SERVER", "PGHOST"),
+    "port": ("DB_PORT", "POSTGRES_PORT", "PGPORT"),
+    "database": ("DB_NAME", "DB_DATABASE", "POSTGRES_DB", "PGDATABASE"),
+    "user": ("DB_USER", "DB_USERNAME", "POSTGRES_USER", "PGUSER"),
+    "password": ("DB_PASSWORD", "DB_PASS", "POSTGRES_PASSWORD", "PGPASSWORD"),
+}
+"""Every family of conventional names: a program that reads another one would make its tables elsewhere."""
+
+
+def shown_command(settings: Settings) -> str:
+    """Return the command as it would be typed, without the database's password; empty where there is none."""
+    hidden = settings.target.secrets if isinstance(settings.target, PostgresTarget) else ()
+    return redact(shlex.join(settings.schema_command), hidden)
+
+
+def prove_command(settings: Settings) -> None:
+    """See that its program is there.
+
+    Raises:
+        ToolMissing: it is not.
+    """
+    find_program(settings.schema_command, settings.root)
+
+
+def not_run(settings: Settings) -> tuple[str, ...]:
+    """Say that the backup's own schema makes the tables here, whatever is set."""
+    if not settings.schema_command:
+        return ()
+    return (
+        f"schema_command ({shown_command(settings)}) is not run: the tables are made of the backup's own schema, because it"
+        " comes from the other engine, or because the database holds other things already",
+    )
+
+
+def make_schema(settings: Settings, target: Target, version: str, on_event: OnEvent) -> None:
+    """Run the command for a database that is empty; it is told where by its environment alone.
+
+    Raises:
+        ToolMissing, LoadFailed: it is not there, ended badly, or took too long.
+    """
+    command = shown_command(settings)
+    on_event(Phase("schema", command))
+    on_event(CommandStarted(command, "project"))
+    run_project_command(
+        settings.schema_command,
+        settings.root,
+        {**settings.libpq, **environment_for(target, settings.env_prefix), VERSION: version},
+        seconds=settings.schema_timeout,
+        secrets=target.secrets,
+    )
+
+
+def refuse_made_nothing(settings: Settings, tables: Sequence[str]) -> None:
+    """Refuse a command that ended well and has worked elsewhere, or not at all.
+
+    Raises:
+        Refused: there are no tables in the database that it was given.
+    """
+    if not tables:
+        raise Refused(
+            f"schema_command ({shown_command(settings)}) ended with 0 and made no tables in the database that"
+            " DATABASE_URL led it to",
+            hint="see whether it made them elsewhere: it is to read DATABASE_URL (or DB_*, POSTGRES_*, PG*; DATABASE_PATH)"
+            " from its environment, before any configuration",
+        )
+
+
+def environment_for(target: Target, prefix: str) -> dict[str, str | Secret | None]:
+    """Return the variables that lead to a database; what holds a password is a secret, and None takes one away."""
+    if isinstance(target, SqliteTarget):
+        path = str(target.path)
+        url: str | Secret = _sqlite_url(path)
+        found: dict[str, str | Secret | None] = dict.fromkeys(
+            ("DATABASE_PATH", "DB_NAME", "DB_DATABASE", "DB_PATH"), path
+        )
+    else:
+        url = _url(target)
+        values: dict[str, str | Secret | None] = {
+            # empty, which is libpq's own default, where the surroundings may name another
+            "host": target.host,
+            "port": str(target.port),
+            "database": target.database,
+            "user": target.user or None,
+            "password": target.password or None,
+        }
+        found = {name: values[part] for part, names in NAMES.items() for name in names}
+    found["DATABASE_URL"] = url
+    if prefix != PREFIX:
+        found |= {f"{prefix}DATABASE_URL": url, f"{prefix}URL": url}
+    return found
+
+
+def _sqlite_url(path: str) -> str:
+    # no more than a url needs: some readers take a path as it stands
+    for char in "%?#":
+        path = path.replace(char, quote(char))
+    return f"sqlite:///{path}"
+
+
+def _url(target: PostgresTarget) -> Secret:
+    password = quote(target.password.reveal(), safe="") if target.password else ""
+    login = quote(target.user, safe="") + (f":{password}" if password else "")
+    options = dict(target.options)
+    if not target.host or target.host.startswith("/"):
+        # a socket's folder is no host of a URL's, and there is no port without one
+        options |= {"host": target.host} if target.host else {}
+        options["port"], place = str(target.port), ""
+    else:
+        host = f"[{target.host}]" if ":" in target.host else quote(target.host, safe="")
+        place = f"{host}:{target.port}"
+    query = f"?{urlencode(options)}" if options else ""
+    at = f"{login}@" if login else ""
+    return Secret(f"postgresql://{at}{place}/{quote(target.database, safe='')}{query}")

@@ -1,0 +1,17 @@
+"""What a column of SQLite turns its values into, by what it was declared as."""
+
+from __future__ import annotations
+
+__all__ = ["affinity_of"]
+
+
+def affinity_of(declared: str) -> str:
+    """Return the affinity, by the rules of SQLite's documentation, in their order."""
+    name = declared.upper()
+    if "INT" in name:
+        return "INTEGER"
+    if any(part in name for part in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if "BLOB" in name or not name:
+        return "BLOB"
+    return "REAL" if any(part in name for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"

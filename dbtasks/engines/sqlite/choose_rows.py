@@ -1,0 +1,109 @@
+"""Which tables of a SQLite file a `rows` backup is to hold, and what it will not hold."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ...errors import UsageError
+from ...near import did_you_mean
+from ...plans import DumpRequest
+from ...rows.sqlite_schema import plain_tables, virtual_tables
+from . import facts
+
+__all__ = ["Chosen", "choose_rows", "left_out"]
+
+MADE_OF = "SELECT name FROM sqlite_master WHERE type = ? ORDER BY name"
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is backed up."""
+
+    with_rows: tuple[str, ...]
+    without_rows: tuple[str, ...]
+    not_included: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def choose_rows(
+    connection: sqlite3.Connection,
+    request: DumpRequest,
+    *,
+    exclude_tables: Sequence[str] = (),
+    exclude_data: Sequence[str] = (),
+) -> Chosen:
+    """Look the names of a request up; the last two come from the settings, and may name what is not there.
+
+    Raises:
+        UsageError: a name does not exist, or nothing is left.
+    """
+    if request.schema_only and request.data_only:
+        raise UsageError("--schema-only and --data-only leave nothing to back up")
+    there = plain_tables(connection, facts.table_names(connection))
+    wanted = set(_find(request.tables, there, "--table")) if request.tables else set(there)
+    excluded = set(_find(request.exclude_tables, there, "--exclude-table"))
+    bare = set(_find(request.exclude_data, there, "--exclude-data"))
+    standing = {"exclude_tables": exclude_tables, "exclude_data": exclude_data}
+    warnings = [
+        f"{name}={t}: there is no such table"
+        for name, held in standing.items()
+        for t in held
+        if t not in there
+    ]
+    excluded |= {t for t in exclude_tables if t in there and not (request.tables and t in wanted)}
+    bare |= {t for t in exclude_data if t in there}
+    kept = [name for name in there if name in wanted and name not in excluded]
+    if request.tables and not kept:
+        raise UsageError("--table and --exclude-table leave nothing to back up")
+    bare = set(kept) if request.schema_only else bare & set(kept)
+    return Chosen(
+        with_rows=tuple(name for name in kept if name not in bare),
+        without_rows=tuple(name for name in kept if name in bare),
+        not_included=_parts(request, wanted, excluded, bare),
+        warnings=tuple(warnings),
+    )
+
+
+def _find(names: Iterable[str], there: Sequence[str], flag: str) -> list[str]:
+    for name in names:
+        if name not in there:
+            hint = did_you_mean(name, there) or f"there are {', '.join(there[:10])}"
+            raise UsageError(f"{flag}={name}: there is no such table", hint=hint if there else "")
+    return list(names)
+
+
+def _parts(request: DumpRequest, wanted: set[str], excluded: set[str], bare: set[str]) -> tuple[str, ...]:
+    parts = []
+    if request.tables:
+        names = ", ".join(sorted(wanted))
+        parts.append(f"all other tables than {names} (it holds only {names})")
+    if excluded:
+        parts.append(f"table {', '.join(sorted(excluded))}")
+    if bare and not request.schema_only:
+        parts.append(f"rows of {', '.join(sorted(bare))}")
+    if request.schema_only:
+        parts.append("all rows (--schema-only)")
+    if request.data_only:
+        parts.append("all definitions (--data-only)")
+    return tuple(parts)
+
+
+def left_out(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Say what there is that no `rows` backup holds; the last entry is what it never holds."""
+    found = {
+        ("view", "views"): [str(name) for (name,) in connection.execute(MADE_OF, ("view",))],
+        ("trigger", "triggers"): [str(name) for (name,) in connection.execute(MADE_OF, ("trigger",))],
+        ("virtual table", "virtual tables"): list(virtual_tables(connection)),
+    }
+    said = [
+        f"{len(names):,} {one if len(names) == 1 else many} ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})"
+        for (one, many), names in found.items()
+        if names
+    ]
+    return (
+        *said,
+        "rowids that are no column, PRAGMA settings of the file but user_version and application_id",
+    )

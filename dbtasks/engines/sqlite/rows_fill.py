@@ -1,0 +1,113 @@
+"""Rows of a document into tables of a SQLite file, in bulk; every value keeps its storage class."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from ...errors import ArchiveDamaged, CountsDiffer, LoadFailed, Refused
+from ...events import OnEvent, Progress
+from ...models import Archive
+from ...rows import Batch
+from ...rows.schema import Table
+from ..rows_archive import Head, opened_rows, prove_header
+from . import files
+from .wide_rows import bytes_of_text, insert_wide, is_odd, stored_as
+
+__all__ = ["fill_tables"]
+
+ODD = b'{"text":'
+"""How a value begins that is text and holds what is no character; a quote inside a text has a backslash."""
+
+
+def fill_tables(
+    live: sqlite3.Connection,
+    filled: Sequence[str],
+    head: Head,
+    archive: Archive,
+    on_event: OnEvent,
+    *,
+    only: bool = False,
+) -> None:
+    """Bring in every table that the document holds; each has to be one of these, unless only these are wanted.
+
+    Raises:
+        Refused: one is not. CountsDiffer: other rows came than the document has. LoadFailed, ArchiveDamaged: one does not go in.
+    """
+    waiting = set(filled)
+    name = archive.path.name
+    with opened_rows(archive) as document:
+        for header in document.headers():
+            if only and header.name not in waiting:
+                continue
+            if header.name not in waiting:
+                raise Refused(f"{name} holds rows of {header.name}, which is none of its tables")
+            waiting.discard(header.name)
+            prove_header(archive, head, header)
+            came = 0
+            insert = _Insert(live, header.name, header.columns, name)
+            with closing(document.rows(Table(header.name))) as batches:
+                for batch in batches:
+                    came += insert.take(batch)
+                    on_event(Progress(document.size_bytes))
+            if came != document.row_count:
+                raise CountsDiffer(
+                    f"{came:,} rows came into {header.name}, and {name} holds {document.row_count:,} of it"
+                )
+    if waiting:
+        raise Refused(f"{name} does not hold the rows of {', '.join(sorted(waiting))}")
+
+
+class _Insert:
+    """Rows into one table, in bulk; text that is no text goes in as the bytes that it is."""
+
+    def __init__(self, live: sqlite3.Connection, table: str, columns: tuple[str, ...], archive: str) -> None:
+        self._live = live
+        self._table = table
+        self._archive = archive
+        self._columns = columns
+        self._codec = stored_as(live)
+
+    def take(self, batch: Batch) -> int:
+        """Insert them and return how many there were.
+
+        Raises:
+            LoadFailed: the table does not take one. ArchiveDamaged: a row is none.
+        """
+        cells = batch.cells()
+        odd = cells is None and any(ODD in piece for piece in batch.lines())
+        try:
+            if cells is not None:
+                insert_wide(self._live, self._table, self._columns, cells)
+                return 1
+            rows = batch.values()
+            if any(len(row) != len(self._columns) for row in rows):
+                raise ValueError("a row has not as many values as its table has columns")
+            if odd:
+                for row in rows:
+                    self._live.execute(self._statement(row), [self._bound(value) for value in row])
+            else:
+                self._live.executemany(self._statement(()), rows)
+        except (
+            sqlite3.IntegrityError,
+            sqlite3.ProgrammingError,
+            sqlite3.InterfaceError,
+            OverflowError,
+        ) as exc:
+            raise LoadFailed(f"rows of {self._table} do not go in: {exc}") from exc
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise ArchiveDamaged(
+                f"{self._archive}: a row of {self._table} cannot be read", details=str(exc)
+            ) from exc
+        return len(rows)
+
+    def _statement(self, row: Sequence[Any]) -> str:
+        names = ", ".join(map(files.identifier, self._columns))
+        casts = [is_odd(value) for value in row] or [False] * len(self._columns)
+        values = ", ".join("CAST(? AS TEXT)" if cast else "?" for cast in casts)
+        return f"INSERT INTO main.{files.identifier(self._table)} ({names}) VALUES ({values})"  # noqa: S608 - quoted
+
+    def _bound(self, value: Any) -> Any:
+        return bytes_of_text(value, self._codec) if is_odd(value) else value

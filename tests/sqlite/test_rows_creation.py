@@ -1,0 +1,176 @@
+"""Restores of SQLite rows backups where no tables are: into a file that is empty or missing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dbtasks
+from dbtasks.engines.sqlite import rows
+from dbtasks.errors import DbTasksError, LoadFailed, Refused
+from dbtasks.events import Event, Phase
+from dbtasks.models import Backup, Format
+from dbtasks.plans import DumpRequest, LoadRequest, LoadStrategy, TargetState
+from dbtasks.settings import Settings
+from tests.sqlite.databases import leftovers
+from tests.sqlite.portable import described
+from tests.sqlite.test_portable import ODD, content
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(ODD)
+        connection.execute("CREATE VIEW seen AS SELECT 1")
+        connection.commit()
+    return path
+
+
+def settings_of(path: Path) -> Settings:
+    return dbtasks.load_settings(path.parent, environ={}, url=f"sqlite:///{path}")
+
+
+def backed_up(path: Path) -> Backup:
+    return dbtasks.backup(settings_of(path), dbtasks.BackupJob(request=DumpRequest(format=Format.ROWS)))
+
+
+def planned(path: Path, made: Backup | Path, into: Path | None = None) -> dbtasks.RestorePlan:
+    file = str(made) if isinstance(made, Path) else made.id
+    job = dbtasks.RestoreJob(
+        file, into=str(into) if into else None, request=LoadRequest(unverified=isinstance(made, Path))
+    )
+    return dbtasks.plan_restore(settings_of(path), job)
+
+
+@pytest.mark.parametrize("state", [TargetState.MISSING, TargetState.EMPTY])
+@pytest.mark.parametrize("beside", [True, False], ids=["into another", "the configured"])
+def test_everything_comes_up_in_a_file_that_is_empty_or_missing(
+    path: Path, tmp_path: Path, state: TargetState, beside: bool
+) -> None:
+    made, schema = backed_up(path), described(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP VIEW seen")
+        connection.commit()
+    rows = content(path)
+    copy = tmp_path / "copy.db" if beside else path
+    if not beside:
+        path.unlink()
+    if state is TargetState.EMPTY:
+        copy.touch()
+    plan = planned(path, made, copy if beside else None)
+    strategy = LoadStrategy.CREATE if state is TargetState.MISSING else LoadStrategy.SWAP
+    assert (plan.load.state, plan.load.strategy, plan.safety) == (state, strategy, False)
+    assert set(plan.load.creates) == set(plan.load.fills) == {table.name for table in schema.tables}
+    assert plan.warnings[-1].startswith("not in the backup, and not made: 1 view (seen); ")
+    result = dbtasks.restore(settings_of(path), plan)
+    assert result.checked_against_manifest
+    assert described(copy) == schema
+    assert content(copy) == rows
+    assert copy.stat().st_mode & 0o077 == 0 or state is TargetState.EMPTY
+    assert leftovers(tmp_path) == []
+
+
+def test_a_failure_at_any_phase_leaves_no_file(path: Path, tmp_path: Path) -> None:
+    made, copy = backed_up(path), tmp_path / "copy.db"
+    plan = planned(path, made, copy)
+    seen: list[str] = []
+    for number in range(20):
+        at: list[str] = []
+
+        def stop(event: Event, at: list[str] = at, number: int = number) -> None:
+            if isinstance(event, Phase):
+                at.append(event.name)
+                if len(at) > number:
+                    seen.append(event.name)
+                    raise LoadFailed("stopped")
+
+        try:
+            dbtasks.restore(settings_of(path), plan, on_event=stop)
+        except DbTasksError:
+            assert not copy.exists()
+            assert leftovers(tmp_path) == []
+            continue
+        break
+    assert seen.count("create") == 2
+    assert copy.exists()
+
+
+def test_what_sqlite_lacks_is_listed_before_anything_is_touched(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_function("shout", 1, str.upper, deterministic=True)
+        connection.create_collation("ours", lambda a, b: (a > b) - (a < b))
+        connection.executescript(
+            "CREATE INDEX loud ON counted (shout(name)); CREATE INDEX sorted ON counted (name COLLATE ours)"
+        )
+    made = backed_up(path)
+    with pytest.raises(Refused, match="cannot be made here") as caught:
+        planned(path, made, tmp_path / "copy.db")
+    assert caught.value.details.splitlines() == [
+        "the index loud needs what is not there: no such function: shout",
+        "the index sorted needs what is not there: no such collation sequence: ours",
+    ]
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_part_makes_the_tables_that_are_in_it(path: Path, tmp_path: Path) -> None:
+    request = DumpRequest(format=Format.ROWS, tables=("counted", "child"), exclude_data=("child",))
+    made = dbtasks.backup(settings_of(path), dbtasks.BackupJob(request=request))
+    copy = tmp_path / "copy.db"
+    plan = planned(path, made, copy)
+    assert (plan.load.creates, plan.load.fills) == (("child", "counted"), ("counted",))
+    dbtasks.restore(settings_of(path), plan)
+    assert [table.name for table in described(copy).tables] == ["child", "counted"]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_numbers_in_its_header_come_back_with_the_tables(
+    path: Path, tmp_path: Path, beside: bool
+) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 41")
+        connection.execute("PRAGMA application_id = -7")
+    made = backed_up(path)
+    copy = tmp_path / "copy.db" if beside else path
+    if not beside:
+        path.unlink()
+    dbtasks.restore(settings_of(path), planned(path, made, copy if beside else None))
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (41,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (-7,)
+        connection.execute("PRAGMA user_version = 42")
+    # rows that go into tables that are there leave the file's own numbers alone
+    dbtasks.restore(settings_of(path), planned(path, made, copy if beside else None))
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (42,)
+
+
+def test_the_revision_is_that_of_the_rows_and_not_of_the_plan(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say(version: str) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num TEXT)")
+            connection.execute("DELETE FROM alembic_version")
+            connection.execute("INSERT INTO alembic_version VALUES (?)", (version,))
+            connection.commit()
+
+    real = rows.dump_rows
+
+    def migrated(*arguments: Any) -> Any:
+        say("after")
+        return real(*arguments)
+
+    say("before")
+    monkeypatch.setattr(rows, "dump_rows", migrated)
+    made = backed_up(path)
+    assert made.manifest.revision is not None
+    assert made.manifest.revision.revisions == ("after",)
+    with gzip.open(made.path, "rb") as stream:
+        assert json.load(stream)["metadata"]["migration_version"] == "after"

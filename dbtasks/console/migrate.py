@@ -1,0 +1,204 @@
+"""db.migrate's screens, and the same as JSON objects. Pure, as `screens` and `documents` are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..executors.migration_report import next_value_text, report_object
+from .documents import target_object
+from .screens import consent_lines
+from .text import count_text, duration_text, many, table_lines
+
+if TYPE_CHECKING:
+    from ..executors.migration import MigrationPlan, MigrationReport
+    from ..rows.choices import ColumnChoice
+    from ..rows.orphans import Orphans
+
+__all__ = ["migrate_document", "migrate_lines", "migrate_plan_document", "migrate_plan_lines"]
+
+NAMED = 5
+HEADER = ("column", "declared", "", "type", "why")
+
+
+def migrate_plan_lines(plan: MigrationPlan) -> list[str]:
+    """Lines above the question whether to migrate: the preflight."""
+    choices = plan.choices
+    label = f"  [{plan.environment}]" if plan.environment else ""
+    rows = sum(choices.rows.values())
+    there = "the tables are made" if plan.makes_tables else "into the tables that are there"
+    lines = [
+        f"From     {plan.source.address}, {many(len(choices.order), 'table')}, {many(rows, 'row')}",
+        f"To       {plan.target.name} at {plan.target.address}{label}, {plan.state}; {there}",
+        *_not_made(plan),
+        *consent_lines(plan.consent),
+    ]
+    for name in choices.order:
+        lines += ["", *_table_lines(plan, name)]
+    lines += ["", *_behind("Cycle", (" → ".join([*cycle, cycle[0]]) for cycle in choices.cycles))]
+    lines += _behind("Misfit", _misfits(plan))
+    lines += _behind("Stays", plan.losses)
+    lines += _behind("Left out", plan.left_out)
+    lines += _behind("Kept", (f"{name}, as {plan.target.name} has it" for name in plan.kept))
+    for side, names in ((plan.source, choices.only_source), (plan.target, choices.only_target)):
+        lines += _behind("Only in", (f"{side.name}: {name}" for name in names))
+    return [*lines, *(f"Step     {i}. {step}" for i, step in enumerate(plan.steps, start=1))]
+
+
+def _not_made(plan: MigrationPlan) -> list[str]:
+    """Say first what one common table means for the others."""
+    absent = plan.choices.only_source
+    if plan.makes_tables or not absent:
+        return []
+    more = f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
+    return [
+        f"Behind   {plan.target.name} has tables of this database already: none is made beside them, and"
+        f" {many(len(absent), 'table')} that it lacks, with {many(sum(plan.left_behind.values()), 'row')}, would stay behind:"
+        f" {', '.join(absent[:NAMED])}{more}"
+    ]
+
+
+def _table_lines(plan: MigrationPlan, name: str) -> list[str]:
+    choices = plan.choices
+    cells = [(one.column, one.declared, "→", one.type, one.why) for one in choices.columns[name]]
+    head = f"Table    {name} → {choices.names[name]}, {many(choices.rows[name], 'row')}"
+    return [head, *(f"         {line}" for line in table_lines(HEADER, cells)[1:])]
+
+
+def _misfits(plan: MigrationPlan) -> list[str]:
+    found = [_misfit(one) for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
+    return [*found, *map(_orphans, plan.orphans)]
+
+
+def _orphans(one: Orphans) -> str:
+    refer = "refers" if one.rows == 1 else "refer"
+    shown = "; ".join(f"row {text}" for text in one.examples)
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {shown}"
+
+
+def _misfit(one: ColumnChoice) -> str:
+    shown = f": {'; '.join(f'row {text}' for text in one.examples)}" if one.examples else ""
+    return f"{one.table}.{one.column}: {many(one.misfits, 'value')} will not fit {one.type}{shown}"
+
+
+def _behind(label: str, texts: Iterable[str]) -> list[str]:
+    return [f"{label:<9}{text}" for text in texts]
+
+
+def migrate_lines(report: MigrationReport) -> list[str]:
+    """Lines after a migration."""
+    cells = [
+        (
+            table.name,
+            count_text(table.proof.source_rows),
+            count_text(table.proof.target_rows),
+            count_text(table.proof.rejected) if table.proof.rejected else "",
+            table.proof.checksum[:16],
+        )
+        for table in report.tables
+    ]
+    header = ("table", report.source.name, "arrived", "left out", "checksum")
+    sign = "·" if report.has_losses else "✓"
+    return [
+        f"{sign} migrated {report.source.name} into {report.target.name} in {duration_text(report.seconds)}:"
+        f" {many(len(report.tables), 'table')}, {many(report.rows, 'row')}, every one proved on both sides",
+        *(f"  {line}" for line in table_lines(header, cells, right=(1, 2, 3))),
+        *_after(report),
+    ]
+
+
+def _after(report: MigrationReport) -> Sequence[str]:
+    lines = _next_numbers(report)
+    lines += [
+        f"  not compared: {table.name}.{name}, only the server can read its type"
+        for table in report.tables
+        for name in table.proof.not_compared
+    ]
+    lines += [f"  stays behind: {text}" for text in report.losses]
+    lines += [
+        f"  stays behind: {many(count, 'row')} of {name}, which {report.target.name} does not have"
+        for name, count in report.left_behind.items()
+    ]
+    if report.rejects:
+        lines.append(f"  left out: {many(report.rejected, 'row')}, with the reasons in {report.rejects}")
+    lines.append(f"  backup of {report.source.name}: {report.source_backup.id}  {report.source_backup.path}")
+    if report.page:
+        lines += [f"  report: {report.page}", f"          {report.document}"]
+    return [*lines, f"  for .env: {report.url_line}", f"  way back: {report.way_back}"]
+
+
+def _next_numbers(report: MigrationReport) -> list[str]:
+    """Say which numbers come next: those that were tried in one line, with a word each of the others."""
+    every = [(table.name, one) for table in report.tables for one in table.proof.next_values]
+    lines = [f"  next number {name}.{next_value_text(one)}" for name, one in every if one.proved != "insert"]
+    tried = [f"{name}.{one.column} {one.value:,}" for name, one in every if one.proved == "insert"]
+    if tried:
+        more = f" and {len(tried) - NAMED:,} more" if len(tried) > NAMED else ""
+        said = f"{', '.join(tried[:NAMED])}{more}"
+        lines.insert(0, f"  next numbers, each proved by an insert that was rolled back: {said}")
+    return lines
+
+
+def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
+    """What a migration would do."""
+    choices = plan.choices
+    return {
+        "dry_run": True,
+        "plan": {
+            "source": target_object(plan.source),
+            "target": target_object(plan.target),
+            "environment": plan.environment,
+            "state": str(plan.state),
+            "makes_database": plan.makes_database,
+            "makes_tables": plan.makes_tables,
+            "confirm": plan.consent.name,
+            "protected": plan.consent.protected,
+            "why_protected": plan.consent.reason or None,
+            "tables": [
+                {
+                    "table": name,
+                    "target_table": choices.names[name],
+                    "rows": choices.rows[name],
+                    "columns": [_column(one) for one in choices.columns[name]],
+                }
+                for name in choices.order
+            ],
+            "cycles": [list(cycle) for cycle in choices.cycles],
+            "misfits": plan.misfits,
+            "orphans": [
+                {
+                    "table": one.table,
+                    "columns": list(one.columns),
+                    "references": one.references,
+                    "rows": one.rows,
+                    "examples": list(one.examples),
+                }
+                for one in plan.orphans
+            ],
+            "on_error": str(plan.job.on_error),
+            "losses": list(plan.losses),
+            "left_out": list(plan.left_out),
+            "kept": list(plan.kept),
+            "left_behind": dict(plan.left_behind),
+            "only_source": list(choices.only_source),
+            "only_target": list(choices.only_target),
+            "steps": list(plan.steps),
+        },
+    }
+
+
+def _column(one: ColumnChoice) -> dict[str, Any]:
+    return {
+        "column": one.column,
+        "into": one.into,
+        "declared": one.declared,
+        "type": one.type,
+        "reason": one.why,
+        "misfits": one.misfits,
+        "examples": list(one.examples),
+    }
+
+
+def migrate_document(report: MigrationReport) -> dict[str, Any]:
+    """What a migration did, and what was proved of it."""
+    return {"migration": report_object(report)}

@@ -1,0 +1,317 @@
+"""Rows of SQLite on their way into one table of PostgreSQL, by COPY; where a row can fail it is found and named.
+
+All of them go in one COPY. When it fails, or where rows may be left out, they go
+in batches between savepoints, and a batch that fails is halved until one row is
+left: the server itself says which it is, in any language.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ...errors import CountsDiffer, DbTasksError, LoadFailed, QueryFailed
+from ...rows.arriving import Carried, Loading, Reject, rejected
+from ...rows.misfit import Misfit
+from ...rows.numbered import NumberedLong, NumberedRows, numbered
+from ...rows.postgres_spelling import split_name
+from ...rows.spellers import line_of, lines_of, lines_of_columns, long_line
+from ...rows.tally import Tally, digests_of, fields_of
+from ...sessions import PsycopgSession
+
+__all__ = ["Came", "count_again", "in_steps", "load_table", "read_again", "reason_of", "stopped"]
+
+T = TypeVar("T")
+ROW_FAULTS = ("21", "22", "23", "38", "39", "42", "44", "54", "P0")
+"""Classes of SQLSTATE that one row can be the reason of; the others are the server's own trouble."""
+SAVEPOINT = "dbtasks_rows"
+
+
+@dataclass
+class Came:
+    """What became of one table's rows."""
+
+    carried: Carried
+    tally: Tally
+    """Those that arrived, as SQLite has them."""
+    rejected: int = 0
+    left_out: Counter[bytes] = field(default_factory=Counter)
+    """Digests of the lines that were turned down: read again, they are passed over."""
+
+
+def load_table(
+    session: PsycopgSession, connection: sqlite3.Connection, carried: Carried, how: Loading
+) -> Came:
+    """Bring in all rows of one table, in the caller's transaction.
+
+    The connection may be used by other threads; it stays in the caller's read transaction.
+
+    Raises:
+        LoadFailed: a row does not go in, and none may be left out; names it. QueryFailed: the server's own trouble.
+        CountsDiffer: other rows came than were sent.
+    """
+    if how.skip:
+        return _in_batches(session, connection, carried, how)
+    try:
+        return in_steps(session, lambda: _at_once(session, connection, carried, how))
+    except (QueryFailed, Misfit) as exc:
+        if isinstance(exc, QueryFailed) and not _is_of_a_row(exc):
+            raise
+        # once more, in batches: the first row that fails ends it
+        return _in_batches(session, connection, carried, how)
+
+
+def in_steps(session: PsycopgSession, act: Callable[[], T]) -> T:
+    """Do something between a savepoint and its end; after a failure nothing of it stays, and the transaction goes on."""
+    session.execute(f"SAVEPOINT {SAVEPOINT}")
+    try:
+        done = act()
+    except (QueryFailed, Misfit):
+        session.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}")
+        raise
+    session.execute(f"RELEASE SAVEPOINT {SAVEPOINT}")
+    return done
+
+
+def stopped(reject: Reject, *, may_cast: bool = True) -> LoadFailed:
+    """Return the error that names a row."""
+    cast = "choose another type with --cast, " if may_cast else ""
+    return LoadFailed(
+        f"a row of {reject.table} does not go in: row {reject.row_id}: {reject.reason}",
+        hint=f"mend it in SQLite, {cast}or leave such rows out with --on-error=skip",
+    )
+
+
+def reason_of(exc: DbTasksError) -> str:
+    """Return the server's words for a row, without the database's name in front."""
+    return exc.message.partition(": ")[2] or exc.message
+
+
+# -- once more -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A batch read once more: without what was turned down."""
+
+    ids: list[int | str]
+    rows: list[tuple[Any, ...]]
+    digests: list[bytes]
+    lines: list[bytes] | None
+    """None: one row with values that are too long to be held."""
+
+
+def read_again(
+    connection: sqlite3.Connection, came: Came
+) -> Generator[tuple[int | str, tuple[Any, ...], bytes]]:
+    """Read the rows that arrived once more: the id of each, its values and the digest of its line."""
+    with closing(_again(connection, came)) as batches:
+        for batch in batches:
+            yield from zip(batch.ids, batch.rows, batch.digests, strict=True)
+
+
+def count_again(connection: sqlite3.Connection, came: Came) -> None:
+    """Make the tally anew, after rows that had arrived were turned down."""
+    came.tally = Tally(came.carried)
+    with closing(_again(connection, came)) as batches:
+        for batch in batches:
+            if batch.lines is not None:
+                came.tally.take(batch.lines)
+            for row in batch.rows if batch.lines is None else ():
+                came.tally.take_long(fields_of(long_line(row, came.carried.hows)))
+
+
+def _again(connection: sqlite3.Connection, came: Came) -> Generator[_Read]:
+    without = Counter(came.left_out)
+    carried, forms = came.carried, came.tally.forms
+    with closing(numbered(connection, carried.source)) as batches:
+        for batch in batches:
+            if isinstance(batch, NumberedLong):
+                try:
+                    digest = came.tally.digest_of(fields_of(long_line(batch.values, carried.hows)))
+                except Misfit:
+                    continue
+                if without[digest] > 0:
+                    without[digest] -= 1
+                else:
+                    yield _Read([batch.ids[0]], [tuple(batch.values)], [digest], None)
+                continue
+            part = _Part(batch, carried, lambda *_: None)
+            digests = digests_of(forms.of(part.encoded))
+            kept = []
+            for place, digest in enumerate(digests):
+                if without and without[digest] > 0:
+                    without[digest] -= 1
+                else:
+                    kept.append(place)
+            yield _Read(
+                [part.ids[place] for place in kept],
+                [part.rows[place] for place in kept],
+                [digests[place] for place in kept],
+                [part.encoded[place] for place in kept],
+            )
+
+
+# -- all at once -----------------------------------------------------------------------------
+
+
+def _at_once(session: PsycopgSession, connection: sqlite3.Connection, carried: Carried, how: Loading) -> Came:
+    came = Came(carried, Tally(carried, strict=False))
+
+    def blocks() -> Generator[bytes]:
+        with closing(numbered(connection, carried.source)) as batches:
+            for batch in batches:
+                if isinstance(batch, NumberedLong):
+                    came.tally.take_long(fields_of(long_line(batch.values, carried.hows)))
+                    yield from long_line(batch.values, carried.hows)
+                    yield b"\n"
+                else:
+                    block = "\n".join(lines_of_columns(batch.columns, carried.hows)).encode()
+                    yield block
+                    yield b"\n"
+                    came.tally.take(block.split(b"\n"), batch.columns)
+                how.on_rows(carried.name, came.tally.rows)
+
+    _copy(session, carried, blocks(), lambda: came.tally.rows)
+    return came
+
+
+def _copy(
+    session: PsycopgSession, carried: Carried, blocks: Generator[bytes], sent: Callable[[], int]
+) -> None:
+    """Send blocks; they are over when this is, however it ends: what they read from is closed soon after."""
+    from psycopg2 import sql
+
+    query = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(*split_name(carried.into)), sql.SQL(", ").join(map(sql.Identifier, carried.columns))
+    )
+    try:
+        count = session.copy_in(query, blocks)
+    finally:
+        # while they still run, which is so after a second Ctrl-C, they are not to be had
+        with suppress(ValueError):
+            blocks.close()
+    if count != sent():
+        raise CountsDiffer(f"{count:,} rows came into {carried.into}, and {sent():,} were sent")
+
+
+def _is_of_a_row(exc: QueryFailed) -> bool:
+    return exc.sqlstate[:2] in ROW_FAULTS
+
+
+# -- in batches ------------------------------------------------------------------------------
+
+
+class _Part:
+    """Some rows that can be spelled; the others are told of."""
+
+    def __init__(
+        self,
+        batch: NumberedRows,
+        carried: Carried,
+        turn_down: Callable[[int | str, tuple[Any, ...], str], object],
+    ) -> None:
+        self.ids, self.rows = list(batch.ids), list(batch.rows)
+        try:
+            lines = lines_of(self.rows, carried.hows)
+        except Misfit:
+            lines = []
+            kept: list[tuple[int | str, tuple[Any, ...]]] = []
+            for row_id, row in zip(self.ids, self.rows, strict=True):
+                try:
+                    lines.append(line_of(row, carried.hows))
+                    kept.append((row_id, row))
+                except Misfit as exc:
+                    turn_down(row_id, row, _why(exc, carried))
+            self.ids, self.rows = [row_id for row_id, _ in kept], [row for _, row in kept]
+        self.encoded = [line.encode() for line in lines]
+
+
+def _why(exc: Misfit, carried: Carried) -> str:
+    if exc.column is None:
+        return str(exc)
+    return f"{carried.source.data_columns[exc.column].name}: {exc}"
+
+
+class _Batches:
+    """The loading of one table in batches."""
+
+    def __init__(self, session: PsycopgSession, carried: Carried, how: Loading) -> None:
+        self._session = session
+        self._carried = carried
+        self._how = how
+        self.came = Came(carried, Tally(carried))
+
+    def take(self, batch: NumberedRows | NumberedLong) -> None:
+        """Bring in a batch of the source's."""
+        if isinstance(batch, NumberedLong):
+            self._take_long(batch)
+            return
+        for start in range(0, batch.count, self._how.batch_size):
+            end = start + self._how.batch_size
+            part = _Part(batch.part(start, end), self._carried, self._turn_down)
+            self._put(part.ids, part.rows, part.encoded)
+
+    def _put(self, ids: list[int | str], rows: list[tuple[Any, ...]], lines: list[bytes]) -> None:
+        if not lines:
+            return
+        try:
+            in_steps(self._session, lambda: self._send(lines))
+        except QueryFailed as exc:
+            if not _is_of_a_row(exc):
+                raise
+            if len(lines) == 1:
+                self.came.left_out.update(digests_of(self.came.tally.forms.of(lines)))
+                self._turn_down(ids[0], rows[0], reason_of(exc))
+                return
+            half = len(lines) // 2
+            self._put(ids[:half], rows[:half], lines[:half])
+            self._put(ids[half:], rows[half:], lines[half:])
+        else:
+            self.came.tally.take(lines, [*zip(*rows, strict=True)])
+
+    def _send(self, lines: list[bytes]) -> None:
+        blocks = (block for block in (b"\n".join(lines), b"\n"))
+        _copy(self._session, self._carried, blocks, lambda: len(lines))
+
+    def _take_long(self, batch: NumberedLong) -> None:
+        hows = self._carried.hows
+
+        def pieces() -> Generator[bytes]:
+            yield from long_line(batch.values, hows)
+            yield b"\n"
+
+        row = tuple(batch.values)
+        try:
+            in_steps(self._session, lambda: _copy(self._session, self._carried, pieces(), lambda: 1))
+        except Misfit as exc:
+            self._turn_down(batch.ids[0], row, _why(exc, self._carried))
+        except QueryFailed as exc:
+            if not _is_of_a_row(exc):
+                raise
+            self.came.left_out[self.came.tally.digest_of(fields_of(long_line(row, hows)))] += 1
+            self._turn_down(batch.ids[0], row, reason_of(exc))
+        else:
+            self.came.tally.take_long(fields_of(long_line(row, hows)))
+
+    def _turn_down(self, row_id: int | str, row: tuple[Any, ...], reason: str) -> None:
+        reject = rejected(self._carried, row_id, row, reason)
+        if not self._how.skip:
+            raise stopped(reject, may_cast=self._how.may_cast)
+        self.came.rejected += 1
+        self._how.on_reject(reject)
+
+
+def _in_batches(
+    session: PsycopgSession, connection: sqlite3.Connection, carried: Carried, how: Loading
+) -> Came:
+    loading = _Batches(session, carried, how)
+    with closing(numbered(connection, carried.source)) as batches:
+        for batch in batches:
+            loading.take(batch)
+            how.on_rows(carried.name, loading.came.tally.rows)
+    return loading.came

@@ -1,0 +1,286 @@
+"""Migrate: a SQLite database into PostgreSQL, in one transaction that is committed when every row is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ..catalog import new_id
+from ..clock import Clock, utc_now
+from ..engines.migration import carry, opened_target
+from ..engines.postgres import PostgresEngine
+from ..engines.postgres.arrival import arriving, as_it_was, look_at_ground
+from ..engines.postgres.statements import quoted, quoted_pair
+from ..engines.sqlite.leaving import LeavingRows, leaving_rows
+from ..errors import DbTasksError, Interrupted, Refused
+from ..events import OnEvent, Phase, RowsSoFar, Warned, ignore, without_route
+from ..interrupts import held_back
+from ..models import Backup
+from ..nouns import many
+from ..rows.arriving import Loading, TableProof
+from ..rows.choices import Choices, ColumnChoice
+from ..rows.orphans import Orphans, orphans_of
+from ..rows.postgres_spelling import split_name
+from ..settings import Settings
+from .backup import BackupJob, backup, writing_run
+from .destination import reaching
+from .migration import MigratedTable, MigrationPlan, MigrationReport, OnError
+from .migration_plan import UNTOUCHED, Met, prove_empty
+from .migration_rejects import Rejects, collected_rejects
+from .migration_report import report_stem, reports_folder, write_report
+from .migration_sides import url_line
+
+__all__ = ["migrate", "refuse_misfits"]
+
+AGAIN = "look again: db.migrate --dry-run"
+
+
+def refuse_misfits(plan: MigrationPlan) -> None:
+    """See that every value fits and every row has what it refers to, or that rows may be left out.
+
+    Raises:
+        Refused: one does not; names columns, rows and why.
+    """
+    if not plan.misfits or plan.job.on_error is OnError.SKIP:
+        return
+    # the types of tables that are there are not ours to choose
+    types = (
+        "choose a type: --cast=TABLE.COLUMN:TYPE" if plan.makes_tables else "change the column's type there"
+    )
+    unfit = [one for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
+    lost = sum(one.rows for one in plan.orphans)
+    told = []
+    if unfit:
+        first = f"{unfit[0].table}.{unfit[0].column}"
+        told.append(f"{many(plan.choices.misfits, 'value')} will not fit: the first column is {first}")
+    if lost:
+        refer = f"{many(lost, 'row')} {'refers' if lost == 1 else 'refer'} to nothing"
+        told.append(f"{refer}: the first column is {plan.orphans[0].place}")
+    retyped = f"or {types}; or " if unfit else "or "
+    raise Refused(
+        "; ".join(told),
+        details="\n".join(
+            [
+                *(
+                    f"{one.table}.{one.column}, {one.misfits:,} into {one.type}: {_rows(one)}"
+                    for one in unfit
+                ),
+                *(
+                    f"{one.place}, {one.rows:,} to no row of {one.references}: {_rows(one)}"
+                    for one in plan.orphans
+                ),
+            ]
+        ),
+        state=UNTOUCHED,
+        hint=f"mend the rows; {retyped}leave such rows out: --on-error=skip",
+    )
+
+
+def _rows(one: ColumnChoice | Orphans) -> str:
+    return "; ".join(f"row {text}" for text in one.examples)
+
+
+# -- the act -------------------------------------------------------------------------------------
+
+
+def migrate(
+    settings: Settings, plan: MigrationPlan, *, now: Clock = utc_now, on_event: OnEvent = ignore
+) -> MigrationReport:
+    """Carry a plan out.
+
+    After success the target holds the rows of the source, each proved by a checksum on both sides, and reports lie
+    under reports/ in the backup folder, with the rows that were left out, where that was asked for. The source is only
+    read, and was backed up first. After a failure the target is as it was, and a database that was missing is missing;
+    the error's state says so.
+
+    Raises:
+        Refused: values will not fit, or the source or the target is not what was planned any more.
+        Busy: another run, or a lock. CannotReach: the way broke. LoadFailed: a row does not go in; names it.
+        CountsDiffer: what arrived is not what was there. Interrupted: the state says what the target holds.
+    """
+    refuse_misfits(plan)
+    started_at, id_ = now(), new_id()
+    state = f"{plan.target.name} was not touched"
+    try:
+        with (
+            writing_run(settings, "migrate", plan.target) as run,
+            ExitStack() as waiting,
+            leaving_rows(plan.source, settings.lock_timeout, plan.job.selection) as held,
+            opened_target(reaching(settings, plan.target), plan.target, without_route(on_event)) as engine,
+        ):
+            run.note(source=str(plan.source.identity), migration=id_)
+            saved = _save_source(settings, plan, now, on_event)
+            run.note(backup=saved.id)
+            stem = report_stem(started_at, id_)
+            with engine.claimed(), _rejects(settings, plan, stem) as rejects:
+                state = as_it_was(plan.target.name, plan.state)
+                choices = _as_planned(settings, engine, held, plan, on_event)
+                loading = _loading(plan, choices, rejects, on_event)
+                with arriving(engine, plan.state, id_, on_event) as arrival:
+                    proofs = carry(held, arrival, choices, loading, make=plan.makes_tables, on_event=on_event)
+                    if rejects is not None:
+                        rejects.settle()
+                    on_event(Phase("commit", plan.target.name))
+                    waiting.enter_context(held_back())
+                    arrival.commit()
+                    notes = arrival.analyze([_parts(choices.names[name]) for name in choices.order])
+                state = f"{plan.target.name} holds what was migrated"
+                told = _Told(settings, plan, choices, proofs, saved, id_, started_at, now(), notes)
+                report = told.written(rejects, stem, on_event)
+            run.note(rows=report.rows, report=str(report.page) if report.page else None)
+            if report.has_losses:
+                run.note(ok=False, exit_code=8, message=report.missing)
+    except KeyboardInterrupt as exc:
+        raise Interrupted(f"the migration into {plan.target.name} was interrupted", state=state) from exc
+    except DbTasksError as exc:
+        exc.state = exc.state or state
+        raise
+    for text in notes:
+        on_event(Warned(text))
+    return report
+
+
+def _parts(name: str) -> tuple[str, str]:
+    schema, table = split_name(name)
+    return schema, table
+
+
+def _save_source(settings: Settings, plan: MigrationPlan, now: Clock, on_event: OnEvent) -> Backup:
+    """Back the source up whole, under its own name, whatever backups usually leave out."""
+    on_event(Phase("backup", plan.source.name))
+    whole = replace(
+        settings,
+        target=plan.source,
+        via=("auto",),
+        exclude_tables=(),
+        exclude_data=(),
+        format=None,
+        compression=None,
+        jobs=None,
+        environment=settings.environment if plan.source == settings.target else None,
+    )
+    job = BackupJob(note=f"before migrating it into {plan.target.identity}")
+    try:
+        return backup(whole, job, now=now, on_event=without_route(on_event))
+    except DbTasksError as exc:
+        exc.state = (
+            f"{plan.target.name} was not touched: without a backup of {plan.source.name} nothing is migrated"
+        )
+        raise
+
+
+@contextmanager
+def _rejects(settings: Settings, plan: MigrationPlan, stem: str) -> Iterator[Rejects | None]:
+    if plan.job.on_error is OnError.STOP:
+        yield None
+        return
+    with collected_rejects(reports_folder(settings.backup_dir), f"{stem}.rejects.jsonl") as rejects:
+        yield rejects
+
+
+def _loading(plan: MigrationPlan, choices: Choices, rejects: Rejects | None, on_event: OnEvent) -> Loading:
+    total, done = sum(choices.rows.values()), dict[str, int]()
+
+    def on_rows(table: str, rows: int) -> None:
+        done[table] = rows
+        on_event(RowsSoFar(sum(done.values()), total))
+
+    how = Loading(batch_size=plan.job.batch_size, may_cast=plan.makes_tables, on_rows=on_rows)
+    return how if rejects is None else replace(how, skip=True, on_reject=rejects.take)
+
+
+def _as_planned(
+    settings: Settings, engine: PostgresEngine, held: LeavingRows, plan: MigrationPlan, on_event: OnEvent
+) -> Choices:
+    """Look again: while somebody was asked, somebody else may have written to either side.
+
+    Raises:
+        Refused: other tables or other types would be chosen now, or the target is another.
+    """
+    ground = look_at_ground(engine)
+    met = Met.of(settings, held, ground)
+    if ground.state is not plan.state or met.live != plan.live or met.kept != plan.kept:
+        raise Refused(f"{plan.target.name} was changed since this was planned", hint=AGAIN)
+    if met.live is not None:
+        prove_empty(engine, plan.target, plan.choices)
+    if held.mark == plan.mark:
+        return plan.choices
+    choices = met.choices(held, plan.job, on_event)
+    if _types(choices) != _types(plan.choices):
+        raise Refused(
+            f"{plan.source.name} was changed since this was planned, and would go another way now", hint=AGAIN
+        )
+    orphans = orphans_of(held.connection, held.schema, choices, met.live)
+    refuse_misfits(replace(plan, choices=choices, orphans=orphans))
+    return choices
+
+
+def _types(choices: Choices) -> list[tuple[str, str, str]]:
+    """Return what was shown and agreed to."""
+    return [(one.table, one.column, one.type) for name in choices.order for one in choices.columns[name]]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a report is made of."""
+
+    settings: Settings
+    plan: MigrationPlan
+    choices: Choices
+    proofs: Sequence[TableProof]
+    saved: Backup
+    id: str
+    started_at: datetime
+    ended_at: datetime
+    notes: Sequence[str]
+
+    def written(self, rejects: Rejects | None, stem: str, on_event: OnEvent) -> MigrationReport:
+        """Write the report; what was migrated is migrated, and told, where that fails."""
+        report, folder = self._report(), self.settings.backup_dir
+        try:
+            if rejects is not None:
+                report = replace(report, rejects=rejects.publish())
+            page, document = write_report(folder, stem, report)
+        except DbTasksError as exc:
+            text = f"the report could not be written: {exc.message}"
+            on_event(Warned(text))
+            return replace(report, warnings=(*report.warnings, text))
+        return replace(report, page=page, document=document)
+
+    def _way_back(self) -> str:
+        source = self.plan.source
+        back = f"{source.name} was not changed and is backed up as {self.saved.id}: {url_line(self.settings, source)}"
+        if self.plan.makes_database:
+            return f"{back}; DROP DATABASE {quoted(self.plan.target.name)}; removes what was made"
+        tables = ", ".join(quoted_pair(_parts(self.choices.names[name])) for name in self.choices.order)
+        if self.plan.makes_tables:
+            return f"{back}; DROP TABLE {tables}; removes what was made"
+        return f"{back}; TRUNCATE {tables}; empties the tables again"
+
+    def _report(self) -> MigrationReport:
+        plan, choices = self.plan, self.choices
+        proofs = {proof.table: proof for proof in self.proofs}
+        return MigrationReport(
+            id=self.id,
+            source=plan.source,
+            target=plan.target,
+            started_at=self.started_at,
+            seconds=(self.ended_at - self.started_at).total_seconds(),
+            made_database=plan.makes_database,
+            made_tables=plan.makes_tables,
+            tables=tuple(
+                MigratedTable(name, choices.names[name], choices.columns[name], proofs[name])
+                for name in choices.order
+            ),
+            source_backup=self.saved,
+            url_line=url_line(self.settings, plan.target),
+            way_back=self._way_back(),
+            losses=plan.losses,
+            left_out=plan.left_out,
+            kept=plan.kept,
+            left_behind=plan.left_behind,
+            only_target=choices.only_target,
+            warnings=(*plan.warnings, *self.notes),
+        )

@@ -1,0 +1,102 @@
+"""Rows that refer to nothing: SQLite lets them be, and the preflight tells of them before anything is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+import dbtasks
+from dbtasks.errors import Refused, TargetUnreachable
+from tests.postgres.leaving import Move, made, move
+
+__all__ = ["move"]
+
+ORPHANS = "INSERT INTO orders (id, customer_id) VALUES (20, 99), (21, 2), (22, 98)"
+
+
+def test_rows_that_refer_to_nothing_are_counted_in_the_preflight(move: Move) -> None:
+    made(move.path, ORPHANS)
+    shown = move.invoke("--dry-run", code=10).stdout
+    (line,) = [line for line in shown.splitlines() if line.startswith("Misfit")]
+    assert line == "Misfit   orders.customer_id: 2 rows refer to no row of customer: row 20; row 22"
+    document = move.document("--dry-run", code=10)["plan"]
+    assert document["misfits"] == 2
+    assert document["orphans"] == [
+        {
+            "table": "orders",
+            "columns": ["customer_id"],
+            "references": "customer",
+            "rows": 2,
+            "examples": ["20", "22"],
+        }
+    ]
+    with pytest.raises(
+        Refused, match=r"2 rows refer to nothing: the first column is orders\.customer_id"
+    ) as caught:
+        move.migrate()
+    assert caught.value.details == "orders.customer_id, 2 to no row of customer: row 20; row 22"
+    assert "--cast" not in caught.value.hint and "--on-error=skip" in caught.value.hint
+    assert move.databases() == []
+    assert move.migrate(on_error="skip").rejected == 2
+
+
+def test_orphans_are_known_by_what_the_target_compares(move: Move) -> None:
+    made(
+        move.path,
+        """CREATE TABLE kind (name VARCHAR(9) COLLATE NOCASE PRIMARY KEY, part TEXT, UNIQUE (name, part)) WITHOUT ROWID;
+        CREATE TABLE one (k VARCHAR(9) PRIMARY KEY REFERENCES kind (name), p TEXT, FOREIGN KEY (k, p) REFERENCES kind (name, part))
+            WITHOUT ROWID;
+        CREATE TABLE thing (id CHAR(36) PRIMARY KEY, up CHAR(36) REFERENCES thing (id), no CHAR(36) REFERENCES thing (id));
+        INSERT INTO kind VALUES ('a', 'x'), ('b', NULL);
+        INSERT INTO one VALUES ('a', 'x'), ('A', NULL), ('b', 'y');
+        INSERT INTO thing VALUES ('0C8B7CA0-5F0A-4B1B-8B4A-0C8B7CA05F0A', NULL, NULL),
+            ('1c8b7ca0-5f0a-4b1b-8b4a-0c8b7ca05f0a', '0c8b7ca0-5f0a-4b1b-8b4a-0c8b7ca05f0a', '2c8b7ca05f0a4b1b8b4a0c8b7ca05f0a')""",
+    )
+    casts = tuple(f"thing.{name}:uuid" for name in ("id", "up", "no"))
+    found = {(one.table, one.columns): one for one in move.plan(casts=casts).orphans}
+    assert {key: (one.rows, one.examples) for key, one in found.items()} == {
+        ("one", ("k",)): (1, ("'A'",)),
+        ("one", ("k", "p")): (1, ("'b'",)),
+        ("thing", ("no",)): (1, ("2",)),
+    }
+
+
+def test_orphans_are_told_by_the_keys_that_tables_have_which_are_there(move: Move) -> None:
+    database = move.server.create_database(move.name)
+    database.run(
+        "CREATE TABLE customer (id bigint PRIMARY KEY, name text, active boolean);"
+        "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint, total numeric, paid_at timestamp, note text,"
+        " photo bytea)"
+    )
+    made(move.path, ORPHANS)
+    assert move.plan().misfits == 0
+    database.run("ALTER TABLE orders ADD CONSTRAINT o FOREIGN KEY (customer_id) REFERENCES customer (id)")
+    plan = move.plan()
+    assert [(one.table, one.rows) for one in plan.orphans] == [("orders", 2)]
+    with pytest.raises(Refused) as caught:
+        dbtasks.migrate(move.settings(), plan)
+    assert "--cast" not in caught.value.hint
+
+
+def test_one_of_a_thing_is_not_several(move: Move) -> None:
+    report = move.migrate(tables=("customer",))
+    assert report.page
+    assert "1 table, 2 rows" in report.page.read_text()
+    assert " make 1 table, fill it," in " ".join(move.plan(tables=("customer",), target="another").steps)
+
+
+def test_a_folder_is_called_one(move: Move) -> None:
+    with pytest.raises(TargetUnreachable, match="is a folder, and a SQLite database is a file"):
+        move.plan(source=str(move.project.root))
+
+
+def test_references_that_are_looked_at_late_stay_so(move: Move) -> None:
+    made(
+        move.path,
+        """CREATE TABLE a (id INTEGER PRIMARY KEY, b_id INTEGER NOT NULL REFERENCES b (id) DEFERRABLE INITIALLY DEFERRED);
+        CREATE TABLE b (id INTEGER PRIMARY KEY, a_id INTEGER NOT NULL REFERENCES a (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+        PRAGMA foreign_keys = OFF;
+        INSERT INTO a VALUES (1, 1), (2, 9); INSERT INTO b VALUES (1, 1);""",
+    )
+    assert move.migrate(on_error="skip").rejected == 1
+    move.database.run("INSERT INTO a VALUES (7, 7); INSERT INTO b VALUES (7, 7)")
+    assert move.database.run("SELECT count(*) FROM a") == [(2,)]

@@ -26,11 +26,26 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .engines.configured import load_settings
     from .errors import DbTasksError
+    from .executors.adopt import AdoptJob, AdoptPlan, adopt, plan_adopt
     from .executors.backup import BackupJob, BackupPlan, backup, plan_backup
     from .executors.browse import find, list_backups, list_runs, show
     from .executors.cleanup import CleanupPlan, CleanupResult, cleanup, plan_cleanup
+    from .executors.diff import DiffSummary, diff
+    from .executors.diff_rows import RowsDiff, diff_rows
     from .executors.inspect import InfoReport, inspect
+    from .executors.migrate import migrate
+    from .executors.migration import MigrationJob, MigrationPlan, MigrationReport, OnError
+    from .executors.migration_plan import plan_migration
+    from .executors.prove_restore import Proved
     from .executors.restore import RestoreJob, RestorePlan, RestoreResult, plan_restore, restore
+    from .executors.restore_tables import (
+        TablesJob,
+        TablesPlan,
+        TablesResult,
+        plan_restore_tables,
+        restore_tables,
+    )
+    from .executors.undo import UndoPlan, UndoResult, plan_undo, undo
     from .executors.verify import Verified, verify
     from .models import Backup, Manifest, Type
     from .plans import DumpRequest, LoadRequest
@@ -41,6 +56,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdoptJob",
+    "AdoptPlan",
     "Backup",
     "BackupJob",
     "BackupPlan",
@@ -48,30 +65,52 @@ __all__ = [
     "CleanupPlan",
     "CleanupResult",
     "DbTasksError",
+    "DiffSummary",
     "DumpRequest",
     "InfoReport",
     "LoadRequest",
     "Manifest",
+    "MigrationJob",
+    "MigrationPlan",
+    "MigrationReport",
+    "OnError",
     "Policy",
+    "Proved",
     "RestoreJob",
     "RestorePlan",
     "RestoreResult",
+    "RowsDiff",
     "Settings",
+    "TablesJob",
+    "TablesPlan",
+    "TablesResult",
     "Type",
+    "UndoPlan",
+    "UndoResult",
     "Verified",
+    "adopt",
     "backup",
     "cleanup",
+    "diff",
+    "diff_rows",
     "find",
     "inspect",
     "list_backups",
     "list_runs",
     "load_settings",
+    "migrate",
     "ns",
+    "plan_adopt",
     "plan_backup",
     "plan_cleanup",
+    "plan_migration",
     "plan_restore",
+    "plan_restore_tables",
+    "plan_undo",
     "restore",
+    "restore_tables",
     "show",
+    "undo",
     "verify",
 ]
 
@@ -79,11 +118,26 @@ _HOMES = {
     "catalog": ("Catalog",),
     "engines.configured": ("load_settings",),
     "errors": ("DbTasksError",),
+    "executors.adopt": ("AdoptJob", "AdoptPlan", "adopt", "plan_adopt"),
     "executors.backup": ("BackupJob", "BackupPlan", "backup", "plan_backup"),
     "executors.browse": ("find", "list_backups", "list_runs", "show"),
     "executors.cleanup": ("CleanupPlan", "CleanupResult", "cleanup", "plan_cleanup"),
+    "executors.diff": ("DiffSummary", "diff"),
+    "executors.diff_rows": ("RowsDiff", "diff_rows"),
     "executors.inspect": ("InfoReport", "inspect"),
+    "executors.migrate": ("migrate",),
+    "executors.migration_plan": ("plan_migration",),
+    "executors.migration": ("MigrationJob", "MigrationPlan", "MigrationReport", "OnError"),
+    "executors.prove_restore": ("Proved",),
     "executors.restore": ("RestoreJob", "RestorePlan", "RestoreResult", "plan_restore", "restore"),
+    "executors.restore_tables": (
+        "TablesJob",
+        "TablesPlan",
+        "TablesResult",
+        "plan_restore_tables",
+        "restore_tables",
+    ),
+    "executors.undo": ("UndoPlan", "UndoResult", "plan_undo", "undo"),
     "executors.verify": ("Verified", "verify"),
     "models": ("Backup", "Manifest", "Type"),
     "plans": ("DumpRequest", "LoadRequest"),

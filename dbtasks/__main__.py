@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from invoke.exceptions import ParseError
 from invoke.program import Program
 
 __all__ = ["main"]
@@ -20,6 +21,16 @@ class _Program(Program):
         self.config.set_project_location(find_root(Path.cwd()))
         self.config.load_project(merge=False)
         super().update_config(merge=merge)
+
+    def parse_tasks(self) -> None:
+        """Read the command line; a word that is no task was meant for a flag."""
+        try:
+            super().parse_tasks()
+        except ParseError as exc:
+            said = str(exc)
+            if said.startswith("No idea what "):
+                said += "\n  hint: what a task is to work on is said by a flag, such as --file=…; dbtasks --list names the tasks"
+            raise ParseError(said, exc.context) from exc
 
     def print_task_help(self, name: str) -> None:
         """Print a task's help with its examples as they are typed here."""

@@ -9,7 +9,8 @@ DbTasksError                  1
 │  └─ StoreUnusable           2   the backup folder cannot be written or trusted
 ├─ CannotReach                3   the way to the database is blocked
 │  ├─ TargetUnreachable       3   no answer from the server, or no such file
-│  │  └─ DatabaseMissing      3   the server is there, the database is not
+│  │  ├─ DatabaseMissing      3   the server is there, the database is not
+│  │  └─ CommitInDoubt        3   the server went away over a COMMIT: nobody knows what came of it
 │  ├─ LoginRefused            3   wrong user, password or pg_hba entry
 │  ├─ RouteUnavailable        3   no container, no tools
 │  │  ├─ ContainerStopped     3   the database's container is there and takes no commands
@@ -46,6 +47,7 @@ __all__ = [
     "Busy",
     "CannotReach",
     "CommandFailed",
+    "CommitInDoubt",
     "ContainerStopped",
     "CountsDiffer",
     "Damaged",
@@ -130,6 +132,10 @@ class TargetUnreachable(CannotReach):
 
 class DatabaseMissing(TargetUnreachable):
     """The server answered: it has no database of this name."""
+
+
+class CommitInDoubt(TargetUnreachable):
+    """The server went away over a COMMIT: what was loaded may be there or not."""
 
 
 class LoginRefused(CannotReach):

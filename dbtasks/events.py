@@ -14,10 +14,13 @@ __all__ = [
     "Note",
     "OnEvent",
     "Phase",
+    "PresentSaved",
     "Progress",
     "RouteTaken",
+    "RowsSoFar",
     "Warned",
     "ignore",
+    "without_route",
 ]
 
 
@@ -35,6 +38,14 @@ class Progress:
 
     done_bytes: int
     total_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class RowsSoFar:
+    """Rows read so far in the present phase, of a total where it is known."""
+
+    done: int
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,10 +78,22 @@ class RouteTaken:
     why: str
 
 
-Event = Phase | Progress | Note | Warned | CommandStarted | RouteTaken
+@dataclass(frozen=True)
+class PresentSaved:
+    """What is about to be replaced was backed up; it comes back by this id, whatever happens now."""
+
+    backup: str
+
+
+Event = Phase | Progress | RowsSoFar | Note | Warned | CommandStarted | RouteTaken | PresentSaved
 
 
 OnEvent = Callable[[Event], Any]
+
+
+def without_route(on_event: OnEvent) -> OnEvent:
+    """Return the listener without the news of the route, where that was told before, and why it is not another."""
+    return lambda event: None if isinstance(event, RouteTaken) else on_event(event)
 
 
 def ignore(event: Event) -> None:

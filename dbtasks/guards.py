@@ -61,18 +61,29 @@ def settle(target: Target, consent: Consent, *, yes: bool, confirm: str | None) 
     if confirm is not None:
         if not matches_name(target, confirm):
             raise Declined(
-                f"--confirm={confirm} does not name the target, {consent.name}", state="nothing was touched"
+                f"--confirm={confirm} does not name the target, {consent.name}",
+                hint=f"--confirm={consent.name}, if that is the database you mean",
+                state="nothing was touched",
             )
         return True
     return yes and not consent.protected
 
 
-def nobody_to_ask(target: Target, consent: Consent) -> NeedsConfirmation:
-    """Build the refusal for a run without a terminal: it names the flag to add."""
+def nobody_to_ask(
+    target: Target,
+    consent: Consent,
+    *,
+    does: str = "overwrites",
+    instead: str = "or restore beside it with --into=NAME",
+) -> NeedsConfirmation:
+    """Build the refusal for a run without a terminal: it names the flag to add, and what may be done instead.
+
+    `does` says what would be done to the target; `instead` is empty where there is no other way.
+    """
     flag = f"--confirm={consent.name}" if consent.protected else "--yes"
     why = f" ({consent.reason or 'it is protected'})" if consent.protected else ""
     return NeedsConfirmation(
-        f"this overwrites {target.name} at {target.address}{why}, and there is no terminal to ask",
-        hint=f"add {flag}, or restore beside it with --into=NAME",
+        f"this {does} {target.name} at {target.address}{why}, and there is no terminal to ask",
+        hint=f"add {flag}{', ' if instead else ''}{instead}",
         state="nothing was touched",
     )

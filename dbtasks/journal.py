@@ -39,6 +39,11 @@ class RunRecord:
     message: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def configured(self) -> str | None:
+        """The configured database, where the run worked on another one (`--into`)."""
+        return _of_type(str, self.extra.get("configured"))
+
 
 class Run:
     """What a running task wants its line to say."""

@@ -24,7 +24,7 @@ from .clock import utc_now
 from .errors import Busy, StoreUnusable
 from .models import Identity
 
-__all__ = ["held_locks", "run_lock", "try_lock"]
+__all__ = ["held_locks", "orphans", "run_lock", "signed_by_a_living_run", "try_lock"]
 
 FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 FAR = 1 << 30
@@ -60,6 +60,33 @@ def run_lock(store_root: Path, identity: Identity, task: str) -> Iterator[int]:
     finally:
         _held.set(before)
         os.close(descriptor)
+
+
+def signed_by_a_living_run(store_root: Path, identity: Identity) -> bool:
+    """Whether who last took the lock still lives on this machine, judged without taking it; for messages only."""
+    try:
+        seen = json.loads((store_root / ".locks" / f"{_slug(identity)}.lock").read_bytes())
+        return bool(seen.get("host") == socket.gethostname() and not _is_gone(int(seen["pid"])))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return False
+
+
+def orphans(store_root: Path, identity: Identity) -> tuple[str, ...]:
+    """Name the tools of a dead run that still work and so hold its lock; for messages only.
+
+    Seen on Linux alone, and only what the caller may look at: an empty answer proves nothing.
+    """
+    path = store_root / ".locks" / f"{_slug(identity)}.lock"
+    if signed_by_a_living_run(store_root, identity):
+        return ()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(opened.samefile(path) for opened in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
+        except OSError:
+            continue  # somebody else's, or it has just ended
+    return tuple(found)
 
 
 def _take(descriptor: int, path: Path, identity: Identity) -> None:

@@ -6,12 +6,24 @@ The schema is shipped as `manifest.schema.json`; fields are only ever added.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from .errors import ArchiveDamaged
-from .models import Compression, EngineName, Format, Identity, Manifest, Revision, Route, TableCount, Type
+from .models import (
+    Adoption,
+    Compression,
+    EngineName,
+    Format,
+    Identity,
+    Manifest,
+    Revision,
+    Route,
+    TableCount,
+    Type,
+)
 
 __all__ = ["SUFFIX", "dump_manifest", "is_plain_name", "load_manifest", "manifest_document"]
 
@@ -35,6 +47,7 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
         "compression": str(manifest.compression),
         "route": str(manifest.route),
         "complete": manifest.complete,
+        "all_tables": manifest.all_tables,
         "not_included": list(manifest.not_included),
         "server_version": manifest.server_version,
         "tool_version": manifest.tool_version,
@@ -52,6 +65,7 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
         "sha256": manifest.sha256,
         "tables": [
             {"name": table.name, "rows": table.rows, "bytes": table.bytes, "data": table.data}
+            | ({"hypertable": True} if table.hypertable else {})
             for table in manifest.tables
         ],
         "not_counted": manifest.not_counted or None,
@@ -60,9 +74,16 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
         "globals": manifest.globals,
         "globals_sha256": manifest.globals_sha256 or None,
         "warnings": list(manifest.warnings),
+        "foreign": manifest.foreign,
+        "adopted": _adoption(manifest.adoption),
         "verified_at": _instant(manifest.verified_at),
         "verified_how": manifest.verified_how,
+        "restored_at": _instant(manifest.restored_at) if manifest.restored_at else None,
+        "restored_how": manifest.restored_how or None,
+        "restored_seconds": manifest.restored_seconds,
         "damage": manifest.damage or None,
+        "anomaly": manifest.anomaly or None,
+        "anomaly_accepted": manifest.anomaly_accepted,
     }
 
 
@@ -86,7 +107,7 @@ def load_manifest(data: bytes) -> Manifest:
         document = json.loads(data)
         return _manifest(document)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
-        raise ArchiveDamaged(f"the manifest cannot be read ({type(exc).__name__}: {exc})") from exc
+        raise ArchiveDamaged("the manifest cannot be read", details=f"{type(exc).__name__}: {exc}") from exc
 
 
 def _manifest(document: Mapping[str, Any]) -> Manifest:
@@ -105,6 +126,7 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         compression=Compression(document["compression"]),
         route=Route(document["route"]),
         complete=_is(bool, document["complete"]),
+        all_tables=_is(bool, document.get("all_tables", False)),
         not_included=_texts(document.get("not_included", [])),
         server_version=_is(str, document["server_version"]),
         tool_version=_is(str, document["tool_version"]),
@@ -129,7 +151,15 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         warnings=_texts(document.get("warnings", [])),
         verified_at=_moment(document["verified_at"]),
         verified_how=_is(str, document["verified_how"]),
+        restored_at=_optional(_moment, document.get("restored_at")),
+        restored_how=_is(str, document.get("restored_how") or ""),
+        restored_seconds=_optional(_seconds, document.get("restored_seconds")),
+        # whatever says that it was adopted is somebody else's
+        foreign=_is(bool, document.get("foreign", False)) or document.get("adopted") is not None,
+        adoption=_optional(_load_adoption, document.get("adopted")),
         damage=_is(str, document.get("damage") or ""),
+        anomaly=_is(str, document.get("anomaly") or ""),
+        anomaly_accepted=_is(bool, document.get("anomaly_accepted", False)),
     )
 
 
@@ -139,6 +169,7 @@ def _table(document: Mapping[str, Any]) -> TableCount:
         rows=_optional(_amount, document.get("rows")),
         bytes=_optional(_amount, document.get("bytes")),
         data=_is(bool, document.get("data", True)),
+        hypertable=_is(bool, document.get("hypertable", False)),
     )
 
 
@@ -148,6 +179,16 @@ def _revision(revision: Revision | None) -> dict[str, Any] | None:
 
 def _load_revision(document: Mapping[str, Any] | None) -> Revision | None:
     return None if document is None else Revision(_is(str, document["tool"]), _texts(document["revisions"]))
+
+
+def _adoption(adoption: Adoption | None) -> dict[str, Any] | None:
+    if adoption is None:
+        return None
+    return {"file": adoption.file, "at": _instant(adoption.at), "unknown": list(adoption.unknown)}
+
+
+def _load_adoption(document: Mapping[str, Any]) -> Adoption:
+    return Adoption(_is(str, document["file"]), _moment(document["at"]), _texts(document.get("unknown", [])))
 
 
 def _instant(moment: datetime) -> str:
@@ -180,6 +221,12 @@ def _amount(value: Any) -> int:
     if number < 0:
         raise ValueError("a number from 0 up expected")
     return number
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise TypeError("seconds expected")
+    return float(value)
 
 
 def _id(value: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from .secrets import Secret
 
 __all__ = [
+    "Adoption",
     "Archive",
     "Backup",
     "Compression",
@@ -60,6 +61,8 @@ class Format(StrEnum):
     CUSTOM = "custom"
     SQL = "sql"
     DIRECTORY = "directory"
+    ROWS = "rows"
+    """Made by ourselves: no client tool is needed, and both engines have it."""
 
 
 class Compression(StrEnum):
@@ -76,6 +79,8 @@ class Route(StrEnum):
     FILE = "file"
     CONTAINER = "container"
     HOST = "host"
+    PYTHON = "python"
+    """psycopg2 alone: rows, and nothing but rows."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,8 @@ class TableCount:
     bytes: int | None = None
     data: bool = True
     """False: schema kept, rows left out."""
+    hypertable: bool = False
+    """Of TimescaleDB: its rows are in chunks, which are not listed."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +203,7 @@ class DatabaseFacts:
     server_version: str
     size_bytes: int
     tables: tuple[str, ...] = ()
+    """Those that hold rows, as manifests name them: partitions, and not the table above them."""
     extensions: Mapping[str, str] = field(default_factory=dict)
     encoding: str = ""
     collation: str = ""
@@ -207,6 +215,8 @@ class DatabaseFacts:
     """`ALTER DATABASE … SET` lines, which pg_dump without --create leaves out."""
     sessions: int = 0
     """Other sessions connected now."""
+    oid: int | None = None
+    """PostgreSQL's number of the database in its cluster: a rename leaves it, a new one gets another."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +228,29 @@ class Archive:
     compression: Compression
     manifest: Manifest | None
     """None: somebody else's file."""
+    sha256: str = ""
+    """Of somebody else's file when it was chosen; empty: it was not hashed."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether dbtasks made the dump: an adopted file stays somebody else's."""
+        return self.manifest is not None and not self.manifest.foreign
+
+    @property
+    def expected_sha256(self) -> str:
+        """What the bytes that are loaded must have; empty where nobody can say."""
+        return self.manifest.sha256 if self.manifest else self.sha256
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """Where somebody else's file came from that was given a manifest."""
+
+    file: str
+    """Its name; it was copied, and is not looked for again."""
+    at: datetime
+    unknown: tuple[str, ...] = ()
+    """What nobody can say of it, for people."""
 
 
 @dataclass(frozen=True)
@@ -262,9 +295,33 @@ class Manifest:
     globals: str | None = None
     """File name of the roles and tablespaces dumped beside it, if asked for."""
     globals_sha256: str = ""
+    all_tables: bool = False
+    """Of a partial one: whether the rows of all tables are in it."""
+    restored_at: datetime | None = None
+    """When it was last proven by a restore into a scratch database; None: never."""
+    restored_how: str = ""
+    restored_seconds: float | None = None
+    """How long that took to load and check."""
+    foreign: bool = False
+    """Somebody else's dump: nobody's `latest`, and never loaded by a superuser."""
+    adoption: Adoption | None = None
     damage: str = ""
     """What the last db.verify found wrong; empty while all is well. Damaged backups count for nothing."""
+    anomaly: str = ""
+    """How it has shrunk against the last normal one, when it was made; empty where it has not."""
+    anomaly_accepted: bool = False
+    """Somebody said that this is how it should be."""
     schema_version: int = 1
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether it is to be distrusted: it has shrunk, and nobody has pinned it or taken it for normal."""
+        return bool(self.anomaly) and not (self.pinned or self.anomaly_accepted)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What was left out of it by choice: what no rows backup can hold is none."""
+        return () if self.format is Format.ROWS and self.all_tables else self.not_included
 
     @property
     def rows(self) -> int | None:
@@ -307,6 +364,10 @@ class ForeignFile:
     size_bytes: int
     modified_at: datetime
     why: str
+    unreadable: bool = False
+    """Whether it is an archive with a manifest beside it that cannot be read."""
+    lost: Manifest | None = None
+    """Of a manifest whose archive is missing: what it says."""
 
 
 @dataclass(frozen=True)

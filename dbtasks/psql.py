@@ -25,6 +25,7 @@ from .errors import (
     RightMissing,
     TargetUnreachable,
 )
+from .row_values import without_rows
 from .runners import Command, CommandInput, Runner
 
 if TYPE_CHECKING:
@@ -150,7 +151,11 @@ def _entry_error(exc: TargetUnreachable, database: str, user: str, where: str) -
             hint="try again, or give it time: --wait=30",
         )
     if f'database "{database.lower()}" does not exist' in text:
-        return DatabaseMissing(f"there is no database {database} in {where}", details=said)
+        return DatabaseMissing(
+            f"there is no database {database} in {where}",
+            details=said,
+            hint="check its name in the url; db.restore makes a database that is missing",
+        )
     if "permission denied for database" in text:
         return RightMissing(f"the role may not connect to the database {database} in {where}", details=said)
     if any(sign in text for sign in ("fatal:", "authentication", "no password supplied", "pg_hba")):
@@ -169,6 +174,7 @@ def _entry_error(exc: TargetUnreachable, database: str, user: str, where: str) -
 
 def query_error(database: str, state: str, said: str) -> DbTasksError:
     """Translate a server's refusal of a statement."""
+    said = without_rows(said)
     first = said.partition("\n")[0]
     if state == "42501":
         return RightMissing(f"{database}: {first}", details=said)

@@ -1,12 +1,13 @@
 """Which backups stay and which go: a policy, a list and a moment in, decisions with reasons out.
 
 Pure. Backups are judged per database identity, server and type, complete and
-partial ones apart; those that were found damaged count for nothing. The server
+partial ones apart; those that were found damaged count for nothing, and those that have shrunk beyond belief only
+among themselves. The server
 is PostgreSQL's system identifier: a new cluster under an old address pushes
-out nothing the old one left. A backup stays if
+out nothing the old one left, and adopted files push out none of ours. A backup stays if
 a calendar bucket wants it; of the rest, one goes only when every limit that
 is set says so. What always stays: the newest `min_keep`, pinned ones, the
-last complete one of a database, whatever the caller protects, and anything
+last complete one of a database, the last one that a restore has proven, whatever the caller protects, and anything
 dated in the future (a wrong clock is no reason to delete).
 """
 
@@ -19,7 +20,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from .errors import SettingsError
-from .models import Backup, Identity, Type
+from .models import Backup, Format, Identity, Type
 from .settings import Settings
 
 __all__ = ["Decision", "Policy", "RetentionPlan", "plan_retention"]
@@ -27,9 +28,10 @@ __all__ = ["Decision", "Policy", "RetentionPlan", "plan_retention"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 Reasons = dict[str, list[str]]
 """Per backup id, why it stays."""
-Source = tuple[Identity, str]
-"""A database, and the system identifier of the server it was on; SQLite has none."""
+Source = tuple[Identity, str, bool]
+"""A database, the system identifier of the server it was on (SQLite has none), and whether the dump is somebody else's."""
 ANOTHER_SERVER = "made on another server at this address, counted apart"
+ADOPTED = "adopted, counted apart"
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,10 @@ def plan_retention(
             stays[backup.id].append(protected[backup.id])
     for backup in _last_complete(past):
         stays[backup.id].append("the last complete backup of this database")
+    for backup in _last_rows(past):
+        stays[backup.id].append("the last one of all tables' rows, and no ordinary backup is complete")
+    for backup in _last_restored(past):
+        stays[backup.id].append("the last backup proven by a restore")
     for group in _groups(past):
         _judge(group, policy, now, stays)
     elsewhere = _of_another_server(backups)
@@ -182,7 +188,7 @@ def _newest_of_each(
 def _decision(backup: Backup, policy: Policy, stays: Sequence[str], *, apart: bool) -> Decision:
     if not policy.is_set:
         return Decision(backup, keep=True, reasons=(*stays, "no limit is set"))
-    counted = (ANOTHER_SERVER,) if apart else ()
+    counted = (ANOTHER_SERVER,) if apart else (ADOPTED,) if backup.manifest.foreign else ()
     if stays:
         return Decision(backup, keep=True, reasons=(*stays, *counted))
     goes = []
@@ -196,24 +202,26 @@ def _decision(backup: Backup, policy: Policy, stays: Sequence[str], *, apart: bo
 
 
 def _source(backup: Backup) -> Source:
-    return backup.manifest.database, backup.manifest.system_identifier
+    return backup.manifest.database, backup.manifest.system_identifier, backup.manifest.foreign
 
 
 def _of_another_server(backups: Iterable[Backup]) -> set[str]:
     """Pick what another server made under the same address than the one that made the newest backup there."""
     newest: dict[Identity, Source] = {}
-    ordered = _newest_first(backups)
+    # an adopted file names no server
+    ordered = [backup for backup in _newest_first(backups) if not backup.manifest.foreign]
     for backup in ordered:
         newest.setdefault(backup.manifest.database, _source(backup))
     return {backup.id for backup in ordered if _source(backup) != newest[backup.manifest.database]}
 
 
 def _groups(backups: Iterable[Backup]) -> Iterable[list[Backup]]:
-    groups: dict[tuple[Source, Type, bool, bool], list[Backup]] = defaultdict(list)
+    groups: dict[tuple[Source, Type, bool, bool, bool], list[Backup]] = defaultdict(list)
     for backup in backups:
         manifest = backup.manifest
-        # damaged ones take nobody's place: they only push each other out
-        groups[_source(backup), manifest.type, manifest.complete, bool(manifest.damage)].append(backup)
+        # damaged ones, and those of a database that was emptied, take nobody's place: they only push each other out
+        distrusted = (bool(manifest.damage), manifest.anomalous)
+        groups[(_source(backup), manifest.type, manifest.complete, *distrusted)].append(backup)
     return groups.values()
 
 
@@ -229,6 +237,43 @@ def _last_complete(newest_first: Iterable[Backup]) -> Iterable[Backup]:
         ):
             last[database] = backup
     return last.values()
+
+
+def _last_rows(newest_first: Iterable[Backup]) -> Iterable[Backup]:
+    """Pick what `latest` means where there is no complete backup but safety ones, per database and server."""
+    whole: set[Source] = set()
+    last: dict[Source, Backup] = {}
+    for backup in newest_first:
+        source, manifest = _source(backup), backup.manifest
+        if manifest.damage:
+            continue
+        is_safety = manifest.type is Type.SAFETY
+        if manifest.complete and not is_safety:
+            whole.add(source)
+        elif _of_all_rows(backup) and (
+            source not in last or (last[source].manifest.type is Type.SAFETY and not is_safety)
+        ):
+            last[source] = backup
+    return [backup for source, backup in last.items() if source not in whole]
+
+
+def _last_restored(newest_first: Iterable[Backup]) -> Iterable[Backup]:
+    """Pick what was restored into a scratch database and compared: per database and server, the newest whole one.
+
+    The newest of all tables' rows beside it: neither is what the other is.
+    """
+    last: dict[tuple[Source, bool], Backup] = {}
+    for backup in newest_first:
+        manifest = backup.manifest
+        if manifest.restored_at is None or manifest.damage:
+            continue
+        if manifest.complete or _of_all_rows(backup):
+            last.setdefault((_source(backup), manifest.complete), backup)
+    return last.values()
+
+
+def _of_all_rows(backup: Backup) -> bool:
+    return backup.manifest.format is Format.ROWS and backup.manifest.all_tables
 
 
 def _newest_first(backups: Iterable[Backup]) -> list[Backup]:

@@ -31,6 +31,7 @@ from .errors import (
     TargetUnreachable,
 )
 from .models import PostgresTarget
+from .row_values import without_rows
 from .secrets import Secret, redact
 
 if TYPE_CHECKING:
@@ -70,13 +71,16 @@ LIBPQ_KEYWORDS = {
 SAID = {"hostaddr": "", "options": "", "password": "", "client_encoding": "UTF8", "replication": ""}
 PREPARE = """
     SELECT pg_catalog.set_config('search_path', '', false),
-           pg_catalog.set_config('lock_timeout', %(lock)s, false);
+           pg_catalog.set_config('lock_timeout', %(lock)s, false),
+           CASE WHEN pg_catalog.current_setting('is_superuser') = 'on'
+                THEN pg_catalog.set_config('lc_messages', 'C', false) END;
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
     WHERE name IN ('statement_timeout', 'transaction_timeout',
                    'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """
 SOCKET_FOLDERS = (Path("/var/run/postgresql"), Path("/tmp"))  # noqa: S108 - libpq's own two defaults
 RETRY_SECONDS = 0.25
+GIVEN_BYTES = 1 << 17
 
 environment_lock = threading.Lock()
 
@@ -142,18 +146,98 @@ class PsycopgSession:
         with suppress(psycopg2.Error):
             self._connection.cancel()
 
+    def copy_out(self, query: Query, take: Callable[[bytes], object]) -> int:
+        """Run a COPY … TO STDOUT and hand over each row as it comes; returns their number.
+
+        Raises:
+            As `rows`; and whatever `take` raises.
+        """
+
+        def copy(cursor: Any) -> int:
+            cursor.copy_expert(query, _Taking(take))
+            return int(cursor.rowcount)
+
+        return self._run(copy)
+
+    def copy_in(self, query: Query, blocks: Iterator[bytes]) -> int:
+        """Run a COPY … FROM STDIN, fed with these blocks; returns how many rows there were.
+
+        Raises:
+            As `rows`; and whatever the blocks raise, after which nothing of them stays.
+        """
+        giving = _Giving(blocks)
+
+        def copy(cursor: Any) -> int:
+            cursor.copy_expert(query, giving, GIVEN_BYTES)
+            return int(cursor.rowcount)
+
+        def stop() -> None:
+            # the server hears of it when it has read what is on its way: no more comes
+            giving.stop()
+            self.cancel()
+
+        try:
+            return self._run(copy, cancel=stop)
+        except DbTasksError:
+            if giving.failure is not None:
+                raise giving.failure from None
+            raise
+
     def close(self) -> None:
         """End the connection; an open transaction is rolled back by the server."""
         self._connection.close()
 
-    def _run(self, act: Callable[[Any], T]) -> T:
+    def _run(self, act: Callable[[Any], T], cancel: Callable[[], object] | None = None) -> T:
         import psycopg2
 
         try:
             with self._connection.cursor() as cursor:
-                return _interruptible(lambda: act(cursor), cancel=self.cancel)
+                return _interruptible(lambda: act(cursor), cancel=cancel or self.cancel)
         except psycopg2.Error as exc:
             raise _query_error(exc, self._target) from exc
+
+
+class _Taking:
+    """What psycopg2 takes for a file; libpq gives it one whole row per call."""
+
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self.write = take
+
+    def read(self, size: int = -1) -> bytes:
+        """Never called: psycopg2 only asks whether it is there."""
+        raise NotImplementedError(size)
+
+
+class _Giving:
+    """What psycopg2 takes for a file to read from: blocks of any length, given in pieces as they are asked for."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._block = b""
+        self._at = 0
+        self._stopped = False
+        self.failure: BaseException | None = None
+        """What the blocks raised: psycopg2 keeps only its text."""
+
+    def stop(self) -> None:
+        """Give nothing any more, so that the COPY fails."""
+        self._stopped = True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        if self._stopped:
+            raise ValueError("stopped")
+        while self._at >= len(self._block):
+            try:
+                self._block, self._at = next(self._blocks), 0
+            except StopIteration:
+                return b""
+            except BaseException as exc:
+                self.failure = exc
+                raise
+        piece = self._block[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
 
 
 @contextmanager
@@ -268,6 +352,9 @@ def _interruptible(act: Callable[[], T], *, cancel: Callable[[], object]) -> T:
 # -- what the server said ------------------------------------------------------
 
 
+MISSING_HINT = "check its name in the url; db.restore makes a database that is missing"
+
+
 def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> CannotReach:
     # psycopg2 has no SQLSTATE for a connection that never was: only the text is left
     said = _said(exc, target)
@@ -282,7 +369,7 @@ def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> Can
             hint="try again, or give it time: --wait=30",
         )
     if f'database "{database.lower()}" does not exist' in text:
-        return DatabaseMissing(f"there is no database {database} on {where}", details=said)
+        return DatabaseMissing(f"there is no database {database} on {where}", details=said, hint=MISSING_HINT)
     if "permission denied for database" in text:
         return RightMissing(f"the role may not connect to the database {database} on {where}", details=said)
     if _any(text, "fatal:", "authentication", "pg_hba.conf", "no password supplied"):
@@ -300,7 +387,7 @@ def _connect_error(exc: Exception, target: PostgresTarget, database: str) -> Can
 
 
 def _query_error(exc: Exception, target: PostgresTarget) -> DbTasksError:
-    said, state = _said(exc, target), getattr(exc, "pgcode", None) or ""
+    said, state = without_rows(_said(exc, target)), getattr(exc, "pgcode", None) or ""
     first = said.partition("\n")[0]
     if state == "42501":
         return RightMissing(f"{target.database}: {first}", details=said)

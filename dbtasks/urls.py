@@ -172,7 +172,7 @@ def postgres_target(parts: dict[str, str], *, source: str) -> PostgresTarget:
         )
     database = parts.get("dbname") or parts.get("user") or ""
     if not database:
-        raise SettingsError(f"{source}: no database name", hint="add /name to the URL, or set DB_NAME")
+        raise SettingsError(f"{source}: no database name", hint="add /name to the URL")
     password = parts.get("password")
     return PostgresTarget(
         database=database,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from ..errors import DbTasksError, Declined, SettingsError
-from ..events import CommandStarted, Event, Note, Phase, Progress, RouteTaken, Warned
+from ..events import CommandStarted, Event, Note, Phase, Progress, RouteTaken, RowsSoFar, Warned
 from ..models import Route
-from .text import printable, size_text
+from .text import many, printable, size_text
 
 __all__ = ["Console", "error_lines"]
 
@@ -57,7 +57,9 @@ class Console:
     def __call__(self, event: Event) -> None:
         """Take an event of an executor."""
         if isinstance(event, Progress):
-            self._progress(event)
+            self._progress(size_text(event.done_bytes), event.done_bytes, event.total_bytes)
+        elif isinstance(event, RowsSoFar):
+            self._progress(many(event.done, "row"), event.done, event.total)
         elif isinstance(event, Phase):
             self._phase = event.name
             self._last = time.monotonic()
@@ -88,13 +90,12 @@ class Console:
         for line in lines:
             self._say(line)
 
-    def _progress(self, event: Progress) -> None:
+    def _progress(self, done: str, moved: int, total: int | None) -> None:
         pause = BAR_SECONDS if self._live else QUIET_SECONDS
         if time.monotonic() - self._last < pause:
             return
         self._last = time.monotonic()
-        done = size_text(event.done_bytes)
-        share = min(1.0, event.done_bytes / event.total_bytes) if event.total_bytes else None
+        share = min(1.0, moved / total) if total else None
         if not self._live:
             part = f" ({share:.0%})" if share is not None else ""
             self._say(f"  {self._phase}: {done}{part}")

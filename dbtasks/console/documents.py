@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..catalog import Catalog
-from ..executors.backup import BackupPlan
-from ..executors.browse import Shown
-from ..executors.cleanup import CleanupPlan, CleanupResult
-from ..executors.restore import RestorePlan, RestoreResult
-from ..executors.verify import Verified
-from ..journal import RunRecord
 from ..manifest import manifest_document
-from ..models import Backup, ForeignFile, Target
+from .drift import drift_document
+
+if TYPE_CHECKING:
+    from ..catalog import Catalog
+    from ..executors.backup import BackupPlan
+    from ..executors.browse import Shown
+    from ..executors.cleanup import CleanupPlan, CleanupResult
+    from ..executors.kept import KeptDatabase
+    from ..executors.restore import RestorePlan, RestoreResult
+    from ..executors.restore_tables import TablesPlan, TablesResult
+    from ..journal import RunRecord
+    from ..models import Archive, Backup, ForeignFile, Target
 
 __all__ = [
     "backup_document",
     "backup_plan_document",
     "cleanup_document",
     "cleanup_plan_document",
+    "kept_objects",
     "list_document",
     "log_document",
     "moment",
+    "planned_object",
     "restore_document",
     "restore_plan_document",
+    "restored_object",
     "show_document",
     "target_object",
-    "verify_document",
 ]
 
 
@@ -83,6 +89,7 @@ def list_document(catalog: Catalog, *, everything: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "backups": [backup_document(b)["backup"] for b in catalog.backups],
         "namesakes": len(catalog.namesakes),
+        "about_latest": catalog.about_latest or None,
     }
     if everything:
         document["others"] = [backup_document(b)["backup"] for b in catalog.others]
@@ -108,15 +115,6 @@ def show_document(shown: Shown) -> dict[str, Any]:
     }
 
 
-def verify_document(results: Sequence[Verified]) -> dict[str, Any]:
-    """What was read and what was found."""
-    return {
-        "verified": [
-            {"id": r.backup.id, "path": str(r.backup.path), "ok": r.ok, "how": r.how} for r in results
-        ]
-    }
-
-
 def cleanup_plan_document(plan: CleanupPlan, *, dry_run: bool) -> dict[str, Any]:
     """What a cleanup keeps and removes, with reasons."""
     return {
@@ -132,6 +130,16 @@ def cleanup_plan_document(plan: CleanupPlan, *, dry_run: bool) -> dict[str, Any]
             for d in plan.retention.decisions
         ],
         "replaced": list(plan.replaced),
+        "staying": [{"database": s.database, "reason": s.reason} for s in plan.staying],
+        "left_over": [*plan.remains.names, *plan.proofs.names],
+        "unfinished": [str(draft) for draft in plan.drafts],
+        "left_in_use": [
+            {"name": name, "reason": why}
+            for name, why in {**plan.remains.in_use, **plan.proofs.in_use}.items()
+        ],
+        "why_left_over_unknown": plan.remains.why_unknown or plan.proofs.why_unknown or None,
+        "suspended": plan.suspended or None,
+        "accepted": plan.accepted.id if plan.accepted else None,
     }
 
 
@@ -142,58 +150,109 @@ def cleanup_document(result: CleanupResult) -> dict[str, Any]:
         "kept": result.kept,
         "freed_bytes": result.freed_bytes,
         "dropped": list(result.dropped),
+        "swept": list(result.swept),
+        "unfinished_removed": [str(draft) for draft in result.drafts],
+        "accepted": result.accepted,
         "failed": list(result.failed),
     }
 
 
+def kept_objects(kept: Sequence[KeptDatabase]) -> list[dict[str, Any]]:
+    """The databases that restores replaced and that are still there."""
+    return [{"name": one.name, "size_bytes": one.size_bytes, "recorded": one.recorded} for one in kept]
+
+
 def restore_plan_document(plan: RestorePlan) -> dict[str, Any]:
     """What a restore would do."""
-    load, manifest = plan.load, plan.archive.manifest
+    load = plan.load
     return {
         "dry_run": True,
         "plan": {
-            "backup": manifest.id if manifest else None,
-            "archive": str(plan.archive.path),
-            "checked": plan.checked,
-            "target": target_object(plan.target),
-            "environment": plan.environment,
+            **planned_object(plan),
             "state": str(load.state),
             "strategy": str(load.strategy),
             "route": str(load.route),
             "why": load.why,
-            "safety_backup": plan.safety,
-            "why_no_safety_backup": plan.why_no_safety or None,
-            "confirm": plan.consent.name,
-            "protected": plan.consent.protected,
+            "why_in_place": load.why_in_place or None,
+            "after_load": [str(file) for file in load.request.after_load or ()],
             "changes": [
                 {"table": c.name, "backup_rows": c.backup_rows, "live_rows": c.live_rows}
                 for c in plan.changes
             ],
+            "not_counted": plan.not_counted or None,
             "drops": list(load.drops),
+            "creates": list(load.creates),
+            "fills": list(load.fills),
+            "schema_command": load.schema_command or None,
+            "stays": list(load.stays),
             "sessions": list(load.sessions),
             "steps": list(load.steps),
+            **drift_document(plan.drift),
         },
+    }
+
+
+def planned_object(plan: RestorePlan | TablesPlan) -> dict[str, Any]:
+    """What every plan of a restore says, be it of the whole or of some tables."""
+    manifest = plan.archive.manifest
+    return {
+        "backup": manifest.id if manifest else None,
+        "archive": str(plan.archive.path),
+        "checked": plan.checked,
+        "target": target_object(plan.target),
+        "from": _origin_object(plan.archive),
+        "environment": plan.environment,
+        "elsewhere": list(plan.elsewhere),
+        "safety_backup": plan.safety,
+        "why_no_safety_backup": plan.why_no_safety or None,
+        "confirm": plan.consent.name,
+        "protected": plan.consent.protected,
+        "why_protected": plan.consent.reason or None,
+        "older": kept_objects(plan.older),
+    }
+
+
+def _origin_object(archive: Archive) -> dict[str, Any] | None:
+    """Where a backup comes from; None where nobody knows: a file that others made, adopted or not."""
+    manifest = archive.manifest
+    if manifest is None or manifest.foreign:
+        return None
+    database = manifest.database
+    return {
+        "engine": str(database.engine),
+        "server": database.server,
+        "name": database.name,
+        "environment": manifest.environment,
     }
 
 
 def restore_document(result: RestoreResult) -> dict[str, Any]:
     """What a restore did and how to go back."""
-    manifest = result.archive.manifest
     return {
         "restore": {
-            "id": result.id,
-            "backup": manifest.id if manifest else None,
-            "archive": str(result.archive.path),
-            "target": target_object(result.target),
+            **restored_object(result),
             "tables": result.tables,
             "rows": result.rows,
-            "counts_checked": result.checked_against_manifest,
-            "safety_backup": result.safety_backup.id if result.safety_backup else None,
+            "after_load": [str(file) for file in result.after_load],
             "old": result.old,
-            "way_back": result.way_back,
+            "older": kept_objects(result.older),
             "sessions_ended": result.sessions_ended,
-            "seconds": round(result.seconds, 3),
         }
+    }
+
+
+def restored_object(result: RestoreResult | TablesResult) -> dict[str, Any]:
+    """What every restore says of itself, be it of the whole or of some tables."""
+    manifest = result.archive.manifest
+    return {
+        "id": result.id,
+        "backup": manifest.id if manifest else None,
+        "archive": str(result.archive.path),
+        "target": target_object(result.target),
+        "counts_checked": result.checked_against_manifest,
+        "safety_backup": result.safety_backup.id if result.safety_backup else None,
+        "way_back": result.way_back,
+        "seconds": round(result.seconds, 3),
     }
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..engines.route_reports import RouteReport
-from ..executors.inspect import InfoReport
-from ..executors.storage import StoreReport
 from ..models import DatabaseFacts, EngineName, PostgresTarget
 from ..revisions import revision_summary
 from ..runners.compose import Service, started_at
-from ..runners.discovery import Container
-from .documents import moment, target_object
+from .cleanup import kept_text, removals_text
+from .documents import kept_objects, moment, target_object
 from .text import age_text, duration_text, labelled_lines, many, size_text, table_lines
+
+if TYPE_CHECKING:
+    from ..engines.route_reports import RouteReport
+    from ..executors.inspect import InfoReport
+    from ..executors.storage import StoreReport
+    from ..runners.discovery import Container
 
 __all__ = ["info_document", "info_lines"]
 
@@ -42,8 +47,18 @@ def _parts(report: InfoReport, now: datetime) -> Iterator[Part]:
     for number, route in enumerate(report.routes):
         yield "Routes" if number == 0 else "", _route(route)
     yield from _store(report.store, now)
+    if report.kept:
+        yield "Replaced", kept_text(report.kept)
+    if report.set_aside:
+        yield "Aside", _aside(report.set_aside)
     yield from _forecast(report)
     yield "Project", report.root
+
+
+def _aside(folders: Mapping[str, int]) -> str:
+    size = size_text(sum(folders.values()))
+    names = " ".join(shlex.quote(folder) for folder in folders)
+    return f"{many(len(folders), 'damaged file')}, {size}, which no cleanup removes: rm -r {names}"
 
 
 # -- the database -----------------------------------------------------------------
@@ -157,7 +172,8 @@ def _store(store: StoreReport, now: datetime) -> Iterator[Part]:
     rest.append(many(store.foreign, "foreign file") if store.foreign else "")
     if any(rest):
         yield "", f"also {' and '.join(part for part in rest if part)} (db.list --all)"
-    going = f" The next cleanup removes {store.next_cleanup}." if store.next_cleanup else ""
+    removed = removals_text(store.next_cleanup) if store.next_cleanup else ""
+    going = f" The next cleanup removes {removed}." if removed else ""
     yield "Retention", f"{store.policy}{going}"
 
 
@@ -203,6 +219,8 @@ def info_document(report: InfoReport) -> dict[str, Any]:
         "routes": [_route_object(route) for route in report.routes],
         "settings": [{"name": s.name, "value": s.text, "source": s.source} for s in report.settings],
         "store": _store_object(report.store),
+        "replaced": kept_objects(report.kept),
+        "set_aside": [{"path": path, "size_bytes": size} for path, size in report.set_aside.items()],
         "forecast": _forecast_object(report),
         "problems": list(report.problems),
         "notes": list(report.warnings),
@@ -325,10 +343,12 @@ def _store_object(store: StoreReport) -> dict[str, Any]:
             for report in store.types
         ],
         "damaged": list(store.damaged),
+        "lost": list(store.lost),
         "others": store.others,
         "foreign": store.foreign,
         "retention": store.policy,
-        "next_cleanup": store.next_cleanup,
+        "next_cleanup": store.next_cleanup.total if store.next_cleanup else None,
+        "next_cleanup_removes": asdict(store.next_cleanup) if store.next_cleanup else None,
     }
 
 

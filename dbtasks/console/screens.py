@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from ..catalog import Catalog
-from ..executors.backup import BackupPlan
-from ..executors.browse import Shown
-from ..executors.cleanup import CleanupPlan, CleanupResult
-from ..executors.restore import RestorePlan, RestoreResult, TableChange
-from ..executors.verify import Verified
-from ..journal import RunRecord
-from ..models import Backup, Manifest
 from ..plans import TargetState
+from .cleanup import kept_text, older_lines
+from .drift import after_restore_line, drift_lines, labelled
 from .text import age_text, count_text, duration_text, many, moment_text, size_text, table_lines
+
+if TYPE_CHECKING:
+    from ..catalog import Catalog
+    from ..executors.backup import BackupPlan
+    from ..executors.browse import Shown
+    from ..executors.restore import RestorePlan, RestoreResult, TableChange
+    from ..guards import Consent
+    from ..journal import RunRecord
+    from ..models import Archive, Backup, Manifest
 
 __all__ = [
     "backup_lines",
     "backup_plan_lines",
     "choice_lines",
-    "cleanup_lines",
-    "cleanup_plan_lines",
+    "compared_text",
+    "consent_lines",
     "list_lines",
     "log_lines",
     "restore_lines",
     "restore_plan_lines",
     "show_lines",
-    "verify_lines",
+    "source_text",
 ]
 
 CHANGES_SHOWN = 20
@@ -70,6 +74,9 @@ def list_lines(catalog: Catalog, now: datetime, *, everything: bool, width: int 
         return _unknown_list_lines(catalog, now, width)
     if catalog.backups:
         lines = _backup_table(catalog.backups, now, width)
+        lines += (
+            [f"{catalog.about_latest[0].upper()}{catalog.about_latest[1:]}."] if catalog.about_latest else []
+        )
     else:
         lines = ["No backups of this database yet. db.backup makes one."]
         if catalog.about_namesakes:
@@ -129,8 +136,10 @@ def _backup_row(backup: Backup, now: datetime, *, of: bool) -> tuple[str, ...]:
     manifest = backup.manifest
     marks = {
         "✗ damaged": bool(manifest.damage),
+        "anomaly": manifest.anomalous,
         "partial": not manifest.complete,
         "latest": backup.latest,
+        "adopted": manifest.foreign,
         "pinned": manifest.pinned,
     }
     return (
@@ -143,9 +152,18 @@ def _backup_row(backup: Backup, now: datetime, *, of: bool) -> tuple[str, ...]:
         size_text(manifest.size_bytes),
         str(manifest.format),
         _revision(manifest),
-        "" if manifest.damage else f"✓ {age_text(manifest.verified_at, now)}",
+        _verified(manifest, now),
         str(manifest.database) if of else "",
     )
+
+
+def _verified(manifest: Manifest, now: datetime) -> str:
+    """Say how well a backup is proven: by a restore, where there was one, else by reading it."""
+    if manifest.damage:
+        return ""
+    if manifest.restored_at is not None:
+        return f"✓ restored {age_text(manifest.restored_at, now)}"
+    return f"✓ {age_text(manifest.verified_at, now)}"
 
 
 def _revision(manifest: Manifest) -> str:
@@ -171,7 +189,7 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
         ),
         (
             "Format",
-            f"{manifest.format}, compression {manifest.compression}, by {manifest.route} with {manifest.tool_version}",
+            f"{manifest.format}, compression {manifest.compression}, {_made_with(manifest)}",
         ),
         ("Server", manifest.server_version),
         (
@@ -184,8 +202,11 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
             "Verified",
             "" if manifest.damage else f"{moment_text(manifest.verified_at)}: {manifest.verified_how}",
         ),
+        ("Proven", _proven(manifest)),
         ("Damaged", manifest.damage),
+        ("Anomaly", _anomaly(manifest)),
         ("sha256", manifest.sha256),
+        ("Adopted", _adopted(manifest)),
         ("Migration", _revision(manifest)),
         ("Extensions", ", ".join(f"{name} {version}" for name, version in manifest.extensions.items())),
         ("Environment", manifest.environment or ""),
@@ -204,6 +225,32 @@ def show_lines(shown: Shown, now: datetime) -> list[str]:
     return lines
 
 
+def _proven(manifest: Manifest) -> str:
+    if manifest.restored_at is None:
+        return ""
+    took = "" if manifest.restored_seconds is None else f", in {duration_text(manifest.restored_seconds)}"
+    return f"{moment_text(manifest.restored_at)}: {manifest.restored_how}{took}"
+
+
+def _anomaly(manifest: Manifest) -> str:
+    taken = " (taken for normal)" if manifest.anomaly and not manifest.anomalous else ""
+    return f"{manifest.anomaly}{taken}"
+
+
+def _made_with(manifest: Manifest) -> str:
+    if manifest.foreign:
+        return f"by {manifest.tool_version or 'somebody else'}"
+    return f"by {manifest.route} with {manifest.tool_version}"
+
+
+def _adopted(manifest: Manifest) -> str:
+    if manifest.adoption is None:
+        return ""
+    unknown = "; ".join(manifest.adoption.unknown)
+    came = f"from {manifest.adoption.file}, {moment_text(manifest.adoption.at)}"
+    return f"{came}; unknown: {unknown}" if unknown else came
+
+
 def _tables(manifest: Manifest) -> list[str]:
     if not manifest.tables:
         return ["No tables."]
@@ -211,51 +258,20 @@ def _tables(manifest: Manifest) -> list[str]:
     return table_lines(("table", "rows"), rows, right=(1,))
 
 
-def verify_lines(results: Sequence[Verified]) -> list[str]:
-    """Lines of db.verify."""
-    return [f"{'✓' if r.ok else '✗'} {r.backup.id}  {r.backup.path.name}  {r.how}" for r in results]
-
-
-def cleanup_plan_lines(plan: CleanupPlan, now: datetime, width: int | None) -> list[str]:
-    """Lines of a cleanup's plan: every backup with its reason, every database a restore left."""
-    replaced = [f"drop    {name}: replaced by a restore" for name in plan.replaced]
-    if not plan.retention.decisions:
-        return replaced or ["Nothing to clean up: there are no backups."]
-    rows = [
-        (
-            "keep" if d.keep else "remove",
-            d.backup.id,
-            str(d.backup.manifest.type),
-            age_text(d.backup.manifest.started_at, now),
-            size_text(d.backup.manifest.size_bytes),
-            ", ".join(d.reasons),
-        )
-        for d in plan.retention.decisions
-    ]
-    lines = table_lines(
-        ("", "id", "type", "when", "size", "because"), rows, right=(4,), drop=(4, 3), width=width
-    )
-    return [*lines, *replaced]
-
-
-def cleanup_lines(result: CleanupResult) -> list[str]:
-    """Lines after a cleanup."""
-    done = [f"dropped {name}, which a restore had replaced" for name in result.dropped]
-    if result.removed or not done:
-        freed = size_text(result.freed_bytes)
-        done.insert(0, f"removed {many(len(result.removed), 'backup')}, kept {result.kept}, freed {freed}")
-    lines = [f"✓ {done[0]}", *(f"  {line}" for line in done[1:])]
-    return [*lines, *(f"✗ {text}" for text in result.failed)]
+def source_text(archive: Archive, now: datetime) -> str:
+    """Say which backup a plan is made from, and whose it is."""
+    manifest = archive.manifest
+    if manifest is None:
+        return f"{archive.path} (not made by dbtasks, unverified)"
+    made = f"{manifest.id}  {manifest.type}, {age_text(manifest.started_at, now)}"
+    whose = "made by others, adopted for" if manifest.foreign else "of"
+    label = f"  [{manifest.environment}]" if manifest.environment else ""
+    return f"{made}, {size_text(manifest.size_bytes)}, {whose} {manifest.database}{label}"
 
 
 def restore_plan_lines(plan: RestorePlan, now: datetime) -> list[str]:
     """Lines above the question whether to restore."""
-    load, manifest, target = plan.load, plan.archive.manifest, plan.target
-    if manifest:
-        made = f"{manifest.id}  {manifest.type}, {age_text(manifest.started_at, now)}"
-        source = f"{made}, {size_text(manifest.size_bytes)}, of {manifest.database}"
-    else:
-        source = f"{plan.archive.path} (not made by dbtasks, unverified)"
+    load, target = plan.load, plan.target
     there = {
         TargetState.PRESENT: "is there",
         TargetState.EMPTY: "is empty",
@@ -263,30 +279,45 @@ def restore_plan_lines(plan: RestorePlan, now: datetime) -> list[str]:
     }
     label = f"  [{plan.environment}]" if plan.environment else ""
     lines = [
-        f"From     {source}",
+        f"From     {source_text(plan.archive, now)}",
         f"         read whole: {plan.checked}",
         f"Into     {target.name} at {target.address}{label}: {there.get(load.state, 'is damaged')}",
+        *consent_lines(plan.consent),
         f"Route    {load.route}: {load.why}",
         *_change_lines(plan),
+        *drift_lines(plan.drift),
         f"Safety   {'a backup of the present state is taken first' if plan.safety else 'none: ' + plan.why_no_safety}",
-        f"Steps    {load.strategy}",
+        f"Steps    {load.strategy}" + (f": {load.why_in_place}" if load.why_in_place else ""),
     ]
     lines += [f"         {i}. {step}" for i, step in enumerate(load.steps, start=1)]
     lines += [f"Session  {session}" for session in load.sessions]
     lines += [f"Drop     {what}" for what in load.drops]
-    return lines
+    lines += labelled("Creates", load.creates, most=CHANGES_SHOWN) if load.creates else []
+    lines += labelled("Fills", load.fills, most=CHANGES_SHOWN) if load.fills and not load.creates else []
+    lines += labelled("Stays", load.stays, most=CHANGES_SHOWN) if load.stays else []
+    where = f" where {target.name} is configured" if plan.job.into else ""
+    return [*lines, *older_lines(plan.older, where=where)]
+
+
+def consent_lines(consent: Consent) -> list[str]:
+    """Say in a plan that only the name will do, whether anything is there to be overwritten or not."""
+    if not consent.protected:
+        return []
+    return [f"Consent  only its name will do, typed or as --confirm={consent.name}: {consent.reason}"]
 
 
 def _change_lines(plan: RestorePlan) -> list[str]:
     if plan.load.state is TargetState.MISSING or not (plan.load.live_rows or plan.changes):
         return []
+    if plan.not_counted:
+        return labelled("Rows", [f"not compared: {plan.not_counted}"])
     if not plan.changes:
         return ["Rows     the same count in every table"]
     rows = [_change_row(change) for change in plan.changes[:CHANGES_SHOWN]]
     lines = ["Rows     " + line for line in table_lines(("table", "backup", "live", ""), rows, right=(1, 2))]
     lines = [lines[0], *("         " + line[9:] for line in lines[1:])]
     if len(plan.changes) > CHANGES_SHOWN:
-        lines.append(f"         … and {len(plan.changes) - CHANGES_SHOWN} more tables")
+        lines.append(f"         … and {many(len(plan.changes) - CHANGES_SHOWN, 'more table')}")
     return lines
 
 
@@ -303,27 +334,44 @@ def _change_row(change: TableChange) -> tuple[str, str, str, str]:
 
 def restore_lines(result: RestoreResult) -> list[str]:
     """Lines after a restore."""
-    checked = "equal to the manifest" if result.checked_against_manifest else "no manifest to compare with"
+    checked = compared_text(result.archive, counted=result.checked_against_manifest)
+    checked += " before after_load" if result.after_load and result.checked_against_manifest else ""
     lines = [
         f"✓ restored {result.target.name} in {duration_text(result.seconds)}: "
         f"{many(result.tables, 'table')}, {many(result.rows, 'row')}, {checked}",
     ]
+    if result.after_load:
+        names = ", ".join(file.name for file in result.after_load)
+        lines.append(f"  {names} ran in it before it went live; the counts are those after it")
     if result.sessions_ended:
         lines.append(f"  ended {many(result.sessions_ended, 'other session')}")
     if result.old and result.safety_backup:
         lines.append(
             f"  the former database is kept as {result.old} until the next cleanup, which every db.backup runs"
         )
+    elif result.old and result.way_back == "db.undo":
+        lines.append(
+            f"  the former database is kept as {result.old}, the only way back, until the next restore"
+        )
     if result.safety_backup:
         lines.append(f"  safety backup: {result.safety_backup.id}  {result.safety_backup.path}")
     back = result.way_back
-    lines.append(f"  back again: {back}" if back.startswith("db.restore") else f"  {back}")
-    manifest = result.archive.manifest
-    if manifest and manifest.revision:
-        lines.append(
-            f"  its schema stands at {_revision(manifest)}: run your migrations if the code is newer"
-        )
+    lines.append(f"  back again: {back}" if back.startswith("db.") else f"  {back}")
+    if result.older:
+        where = "" if result.is_configured else f" where {result.target.name} is configured"
+        lines.append(f"  earlier restores left {kept_text(result.older, where=where)}")
+    if result.migration and (after := after_restore_line(result.migration)):
+        lines.append(f"  {after}")
     return lines
+
+
+def compared_text(archive: Archive, *, counted: bool) -> str:
+    """Say what the loaded rows were compared with, or why with nothing."""
+    if counted:
+        return "equal to the manifest"
+    if archive.manifest is None:
+        return f"not compared: {archive.path.name} has no manifest that says how many"
+    return f"not compared: {archive.manifest.not_counted or 'the manifest does not say how many'}"
 
 
 def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> list[str]:
@@ -338,7 +386,7 @@ def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> li
             duration_text(r.seconds),
             size_text(r.size_bytes) if r.size_bytes is not None else "",
             r.backup or "",
-            r.message,
+            ": ".join(text for text in (f"into {r.database}" if r.configured else "", r.message) if text),
         )
         for r in runs
     ]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from ..nouns import many
+
 __all__ = [
     "age_text",
     "count_text",
     "duration_text",
     "labelled_lines",
+    "listed",
     "many",
     "moment_text",
     "printable",
@@ -49,9 +52,10 @@ def age_text(moment: datetime, now: datetime) -> str:
     return f"{int(seconds // 604800)} wk ago" if seconds < 63 * 86400 else f"{int(seconds // 2629800)} mo ago"
 
 
-def many(number: int, thing: str) -> str:
-    """Return a number with its noun: `1 table`, `1,000 rows`."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as a sentence names them: `a`, `a and b`, `a, b and c`; empty ones are left out."""
+    *head, last = [part for part in parts if part] or [""]
+    return f"{', '.join(head)} and {last}" if head else last
 
 
 def duration_text(duration: timedelta | float) -> str:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import DbTasksError, RouteUnavailable, ToolMissing
+from ..errors import DbTasksError, LoginRefused, TargetUnreachable, ToolMissing
 from ..models import Format, PostgresTarget, Route
 from ..settings import Settings
 from . import Engine
-from .routes import asks_docker, open_engine, route_order
+from .routes import asks_docker, open_engine
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RouteReport", "ToolReport", "one_line", "refused_route", "report_route", "route_reports"]
 
-PYTHON = "python"
 TOOLS = ("pg_dump", "pg_restore", "psql")
 
 
@@ -46,6 +45,8 @@ class RouteReport:
     used: bool = False
     """Whether a backup would take it now."""
     tools: tuple[ToolReport, ...] = ()
+    unanswered: bool = False
+    """Its server did not answer, or refused the login."""
 
 
 def route_reports(
@@ -60,22 +61,22 @@ def _reports(
 ) -> Iterator[RouteReport]:
     # a server that is starting was waited for once, by the route in use
     impatient = replace(settings, wait=0)
-    for route in (Route.CONTAINER, Route.HOST):
+    for route in (Route.CONTAINER, Route.HOST, Route.PYTHON):
         if used is not None and used.route == route:
             yield used
             continue
         if route is Route.CONTAINER and not asks_docker(settings.via):
             yield RouteReport(str(route), usable=False, why=f"not asked for: via={','.join(settings.via)}")
             continue
+        if route is Route.PYTHON and used is not None and used.route == Route.HOST and used.unanswered:
+            # the same connection: the server is not waited for again
+            yield RouteReport(str(route), usable=False, why=used.why)
+            continue
         try:
             with open_engine(impatient, target, via=str(route), docker=docker) as engine:
                 yield report_route(engine)
         except DbTasksError as exc:
             yield RouteReport(str(route), usable=False, why=one_line(exc))
-    try:
-        route_order((PYTHON,))
-    except RouteUnavailable as exc:
-        yield RouteReport(PYTHON, usable=False, why=exc.message)
 
 
 def report_route(engine: Engine, *, used: bool = False) -> RouteReport:
@@ -84,6 +85,8 @@ def report_route(engine: Engine, *, used: bool = False) -> RouteReport:
 
     if not isinstance(engine, PostgresEngine):
         return RouteReport(str(engine.route), usable=True, why="the file is read directly", used=used)
+    if engine.route is Route.PYTHON:
+        return _without_tools(engine, used=used)
     tools, missing = _tools(engine)
     why_not = _why_not(engine, missing)
     return RouteReport(
@@ -95,15 +98,30 @@ def report_route(engine: Engine, *, used: bool = False) -> RouteReport:
     )
 
 
+def _without_tools(engine: PostgresEngine, *, used: bool) -> RouteReport:
+    from .postgres.rows import tool_version
+
+    engine.server_version()
+    why = f"{tool_version()}: tables and their rows only, a partial backup (--format=rows)"
+    return RouteReport(str(engine.route), usable=True, why=why, used=used)
+
+
 def refused_route(engine: Engine, refusal: DbTasksError) -> RouteReport:
     """Report on the route that was tried and led nowhere, without waiting for its server again."""
     from .postgres import PostgresEngine
 
     tools: tuple[ToolReport, ...] = ()
-    if isinstance(engine, PostgresEngine):
+    if isinstance(engine, PostgresEngine) and engine.route is not Route.PYTHON:
         with suppress(DbTasksError):
             tools, _ = _tools(engine)
-    return RouteReport(str(engine.route), usable=False, why=one_line(refusal), used=True, tools=tools)
+    return RouteReport(
+        str(engine.route),
+        usable=False,
+        why=one_line(refusal),
+        used=True,
+        tools=tools,
+        unanswered=isinstance(refusal, TargetUnreachable | LoginRefused),
+    )
 
 
 def _tools(engine: PostgresEngine) -> tuple[tuple[ToolReport, ...], dict[str, str]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,14 @@ from ..events import OnEvent, RouteTaken, Warned, ignore
 from ..models import Format, PostgresTarget, Route, SqliteTarget, Target
 from ..settings import Settings
 from . import Engine
+from .python_route import Dumping, python_access, route_order
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce
     from ..runners.discovery import Container, Wanted
     from .postgres.access import Access
 
-__all__ = ["asks_docker", "open_checker", "open_engine", "route_order", "wanted_container"]
+__all__ = ["asks_docker", "open_checker", "open_engine", "wanted_container"]
 
 RETRY_SECONDS = 0.25
 
@@ -46,6 +47,8 @@ class _Asked:
     """Only an archive is to be read: whatever has the tools will do."""
     tools: tuple[str, ...] = ("pg_dump", "pg_restore")
     """What the host must have where another way is asked for as well."""
+    dumping: Dumping | None = None
+    """What a backup needs; None: none is made."""
 
     def prove_replaceable(self, exc: RouteUnavailable) -> None:
         """Raise the refusal of a route again where no other may be taken instead."""
@@ -54,7 +57,7 @@ class _Asked:
         if isinstance(exc, RouteRefused) or self.settings.found_in:
             raise exc
         # a list says which ways will do, a name says which container is meant
-        listed = "auto" in self.wanted or "host" in self.wanted
+        listed = {"auto", "host", "python"} & set(self.wanted)
         if not listed or self.settings.container or self.settings.service:
             raise exc
         if self.restoring and isinstance(exc, ContainerStopped):
@@ -74,12 +77,14 @@ def open_engine(
     restoring: bool = False,
     on_event: OnEvent = ignore,
     docker: DockerOnce | None = None,
+    dumping: Dumping | None = None,
 ) -> Iterator[Engine]:
     """Open the engine for a target by the route the settings ask for.
 
     Nothing connects yet; what the engine opened is closed when the block ends.
     `restoring` is more careful about taking another route than the first.
     `docker` is one that was asked already, and lives longer than the block.
+    `dumping` is what a backup needs: it may go by psycopg2 alone.
 
     Raises:
         RouteUnavailable: the route asked for is not there.
@@ -91,11 +96,14 @@ def open_engine(
         from .sqlite import SqliteEngine
 
         if "auto" not in wanted:
-            raise UsageError(f"via={','.join(wanted)} means nothing for SQLite: the file is read directly")
+            raise UsageError(
+                f"via={','.join(wanted)} means nothing for SQLite: the file is read directly",
+                hint="leave it out, or say via=auto; --format=rows makes a portable backup of SQLite as well",
+            )
         on_event(RouteTaken(Route.FILE, "SQLite is read directly"))
         yield SqliteEngine(target, settings)
         return
-    asked = _Asked(settings, target, wanted, restoring=restoring)
+    asked = _Asked(settings, target, wanted, restoring=restoring, dumping=dumping)
     with _open_postgres(asked, on_event, docker) as engine:
         yield engine
 
@@ -111,23 +119,6 @@ def _open_postgres(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None =
         yield engine
 
 
-def route_order(wanted: Sequence[str]) -> tuple[Route, ...]:
-    """Return the routes to try, in order, without repeats.
-
-    Raises:
-        RouteUnavailable: one is asked for that this version does not have.
-    """
-    order: list[Route] = []
-    for word in wanted:
-        if word == "python":
-            raise RouteUnavailable(
-                "the python route is not in this version",
-                hint="use --via=container or --via=host",
-            )
-        order += [Route.CONTAINER, Route.HOST] if word == "auto" else [Route(word)]
-    return tuple(dict.fromkeys(order))
-
-
 def asks_docker(wanted: Sequence[str]) -> bool:
     """Whether a container may be looked for: not where other routes are named."""
     return bool({"auto", "container"} & set(wanted))
@@ -136,19 +127,23 @@ def asks_docker(wanted: Sequence[str]) -> bool:
 @contextmanager
 def _open_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) -> Iterator[Access]:
     """Open the first route that is there, and say which and why; `auto` falls from the container to the host."""
-    order = route_order(asked.wanted)
+    order = route_order(asked.wanted, asked.dumping)
     no_container: RouteUnavailable | None = None
     no_host: RouteUnavailable | ToolMissing | None = None
     for route in order:
         with ExitStack() as stack:
             try:
-                if route is Route.HOST:
-                    access = stack.enter_context(_host_access(asked, no_container, on_event))
+                if route is Route.PYTHON:
+                    access = stack.enter_context(_python_access(asked, no_container, no_host, on_event))
+                elif route is Route.HOST:
                     # another way that was asked for is better than tools that are not there
-                    _prove_tools(access, asked.tools if route is not order[-1] else ())
+                    tools = asked.tools if route is not order[-1] else ()
+                    access = stack.enter_context(_host_access(asked, no_container, tools, on_event))
                 else:
                     access = stack.enter_context(_container_access(asked, no_host, on_event, docker))
             except (RouteUnavailable, ToolMissing) as exc:
+                if route is Route.PYTHON:
+                    raise
                 if route is Route.HOST or isinstance(exc, ToolMissing):
                     no_host = exc
                 else:
@@ -159,11 +154,6 @@ def _open_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) ->
             yield access
             return
     raise _no_way(order, no_container, no_host)
-
-
-def _prove_tools(access: Access, tools: Sequence[str]) -> None:
-    for tool in tools:
-        access.runner.version(tool)
 
 
 def _no_way(
@@ -186,7 +176,9 @@ def _why_not(exc: RouteUnavailable) -> str:
 
 
 @contextmanager
-def _host_access(asked: _Asked, refusal: RouteUnavailable | None, on_event: OnEvent) -> Iterator[Access]:
+def _host_access(
+    asked: _Asked, refusal: RouteUnavailable | None, tools: Sequence[str], on_event: OnEvent
+) -> Iterator[Access]:
     from .postgres.access import HostAccess
 
     why_not = _why_not(refusal) if refusal else ""
@@ -196,12 +188,30 @@ def _host_access(asked: _Asked, refusal: RouteUnavailable | None, on_event: OnEv
             hint="use --via=container, or set DATABASE_URL",
         )
     why = f"not by a container: {why_not}" if why_not else "asked for"
-    if why_not and "host" not in asked.wanted:
-        on_event(Warned(f"by the host's client tools, {why}"))
     stopped = refusal if isinstance(refusal, ContainerStopped) else None
     access = HostAccess(asked.target, asked.settings, why=why, stopped=stopped, on_event=on_event)
     with closing(access):
+        for tool in tools:
+            access.runner.version(tool)
+        if why_not and "host" not in asked.wanted:
+            on_event(Warned(f"by the host's client tools, {why}"))
         yield access
+
+
+def _python_access(
+    asked: _Asked,
+    no_container: RouteUnavailable | None,
+    no_host: RouteUnavailable | ToolMissing | None,
+    on_event: OnEvent,
+) -> AbstractContextManager[Access]:
+    return python_access(
+        asked.settings,
+        asked.target,
+        by_name="python" in asked.wanted,
+        dumping=asked.dumping,
+        refusals=tuple(exc for exc in (no_container, no_host) if exc is not None),
+        on_event=on_event,
+    )
 
 
 @contextmanager
@@ -307,7 +317,8 @@ def _place(target: PostgresTarget) -> str:
 def open_checker(settings: Settings, format_: Format, *, on_event: OnEvent = ignore) -> Iterator[Engine]:
     """Open an engine that can read archives of a format, without any database."""
     target = settings.target
-    if format_ is Format.SQLITE:
+    if format_ in (Format.SQLITE, Format.ROWS):
+        # neither needs a tool
         of_kind = target if isinstance(target, SqliteTarget) else SqliteTarget(Path("none"))
         with open_engine(replace(settings, via=("auto",)), of_kind, on_event=on_event) as engine:
             yield engine

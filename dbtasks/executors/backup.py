@@ -8,11 +8,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from ..catalog import archive_name, new_id
+from ..anomaly import find_anomaly
+from ..catalog import archive_name, new_id, read_catalog
 from ..clock import Clock, utc_now
 from ..engines import Engine
+from ..engines.python_route import Dumping
 from ..engines.routes import open_engine
-from ..errors import AlreadyExists, ArchiveDamaged, Damaged, OperationFailed, RouteUnavailable, UsageError
+from ..errors import (
+    AlreadyExists,
+    ArchiveDamaged,
+    Damaged,
+    DbTasksError,
+    OperationFailed,
+    RouteUnavailable,
+    UsageError,
+)
 from ..events import OnEvent, Phase, Warned, ignore
 from ..journal import Run, recorded
 from ..lock import run_lock
@@ -24,7 +34,17 @@ from ..stores import Draft
 from ..stores.local import LocalStore, OutputFolder, translated
 from .reading import hash_file, hashing
 
-__all__ = ["BackupJob", "BackupPlan", "backup", "make_backup", "plan_backup", "writing_run"]
+__all__ = [
+    "BackupJob",
+    "BackupPlan",
+    "backup",
+    "dumping_of",
+    "make_backup",
+    "nothing_published",
+    "plan_backup",
+    "shrunk",
+    "writing_run",
+]
 
 UNTOUCHED = "nothing was published; earlier backups are untouched"
 
@@ -65,7 +85,8 @@ def plan_backup(
     job = job or BackupJob()
     target = settings.require_target()
     store = _place(settings, job)
-    with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
+    needs = dumping_of(settings, job.request, globals_=job.globals)
+    with open_engine(settings, target, via=job.via, on_event=on_event, dumping=needs) as engine:
         plan = engine.plan_dump(job.request, globals_=job.globals)
     name = _name(settings, job, target, new_id(), utc_now(), plan)
     return BackupPlan(target, job.type, plan, store.home(job.type) / name)
@@ -79,6 +100,9 @@ def backup(
     on_event: OnEvent = ignore,
 ) -> Backup:
     """Make one verified backup and return its catalog entry.
+
+    One that has shrunk beyond belief is made all the same: its manifest's `anomaly` says how, and until
+    a normal one follows `plan_cleanup` lets nothing go.
 
     It becomes visible only after the dump ended well, was read back from disk
     and its manifest is written. After any failure, and after a kill, the store
@@ -95,12 +119,34 @@ def backup(
         )
     target = settings.require_target()
     with writing_run(settings, "backup", target) as run:
-        with open_engine(settings, target, via=job.via, on_event=on_event) as engine:
+        needs = dumping_of(settings, job.request, globals_=job.globals)
+        with open_engine(settings, target, via=job.via, on_event=on_event, dumping=needs) as engine:
             made = make_backup(settings, engine, job, now=now, on_event=on_event)
         run.note(backup=made.id, type=str(job.type), size_bytes=made.manifest.size_bytes)
         # what the next one's forecast compares by
         _note_kind(run, made.manifest)
+        if made.manifest.anomaly:
+            run.note(ok=False, exit_code=8, anomaly=made.manifest.anomaly, message=shrunk(made.manifest))
     return made
+
+
+def dumping_of(settings: Settings, request: DumpRequest, *, globals_: bool = False) -> Dumping:
+    """Return what a backup needs of its route; looks into the store only when the last one is come to."""
+
+    def complete() -> str:
+        target = settings.require_target()
+        own = read_catalog(LocalStore(settings.backup_dir).entries(), target.identity).backups
+        return next((b.id for b in own if b.manifest.complete and not b.manifest.damage), "")
+
+    return Dumping.of(settings, request, globals_=globals_, complete=complete)
+
+
+def shrunk(made: Manifest) -> str:
+    """Say that a backup was made and has shrunk, and what follows from it."""
+    return (
+        f"the backup was made, and it holds {made.anomaly}; nothing is cleaned up until a normal one is made,"
+        f" or db.cleanup --accept={made.id} takes this one for normal"
+    )
 
 
 def _note_kind(run: Run, made: Manifest) -> None:
@@ -111,6 +157,8 @@ def _note_kind(run: Run, made: Manifest) -> None:
         route=str(made.route),
         complete=made.complete,
     )
+    if made.warnings:
+        run.note(warnings=list(made.warnings))
 
 
 @contextmanager
@@ -123,6 +171,9 @@ def writing_run(settings: Settings, task: str, target: Target) -> Iterator[Run]:
         run_lock(store.root, target.identity, f"db.{task}"),
     ):
         store.sweep()
+        if settings.target and settings.target.identity != target.identity:
+            # --into: the log of the project's own database shows it too
+            run.note(configured=str(settings.target.identity))
         yield run
 
 
@@ -142,7 +193,7 @@ def make_backup(
         raise AlreadyExists(
             f"{name} exists already in {store.home(job.type)}; archives are never overwritten"
         )
-    with _nothing_published(), store.draft(job.type) as draft:
+    with nothing_published(UNTOUCHED), _route_held(), store.draft(job.type) as draft:
         dumped = engine.dump(plan, draft, on_event)
         for text in dumped.warnings:
             on_event(Warned(text))
@@ -150,18 +201,28 @@ def make_backup(
         manifest = _manifest(settings, engine, job, plan, dumped, proof)
         manifest = replace(manifest, id=id_, archive=name, started_at=started_at, finished_at=now())
         manifest = _with_globals(manifest, draft, plan)
+        manifest = _compared(settings, manifest)
         on_event(Phase("publish", name))
-        return store.publish(draft, manifest, proof)
+        made = store.publish(draft, manifest, proof)
+    if manifest.anomaly:
+        on_event(Warned(shrunk(manifest)))
+    return made
 
 
 @contextmanager
-def _nothing_published() -> Iterator[None]:
+def nothing_published(state: str) -> Iterator[None]:
     """Let every failure say in which state it left the store."""
     try:
         yield
-    except (OperationFailed, Damaged) as exc:
-        exc.state = exc.state or UNTOUCHED
+    except DbTasksError as exc:
+        exc.state = exc.state or state
         raise
+
+
+@contextmanager
+def _route_held() -> Iterator[None]:
+    try:
+        yield
     except RouteUnavailable as exc:
         # it was there when the work began
         raise OperationFailed(
@@ -247,14 +308,15 @@ def _manifest(
         verified_at=proof.at,
         verified_how=proof.how,
         complete=plan.complete,
-        not_included=plan.not_included,
+        all_tables=plan.all_tables,
+        not_included=plan.not_included if dumped.not_included is None else dumped.not_included,
         environment=settings.environment,
         system_identifier=facts.system_identifier,
         extensions=facts.extensions,
         encoding=facts.encoding,
         collation=facts.collation,
         ctype=facts.ctype,
-        revision=facts.revision,
+        revision=(dumped.facts or facts).revision,
         note=job.note,
         tables=dumped.tables,
         not_counted=dumped.not_counted,
@@ -262,6 +324,12 @@ def _manifest(
         database_settings=facts.settings,
         warnings=(*plan.warnings, *dumped.warnings),
     )
+
+
+def _compared(settings: Settings, manifest: Manifest) -> Manifest:
+    """Compare with the backups of this database in the store, wherever this one goes."""
+    earlier = read_catalog(LocalStore(settings.backup_dir).entries(), manifest.database).backups
+    return replace(manifest, anomaly=find_anomaly(manifest, earlier, settings.shrink_limit))
 
 
 def _with_globals(manifest: Manifest, draft: Draft, plan: DumpPlan) -> Manifest:

@@ -8,13 +8,15 @@ part that cannot be learnt says why, and never takes the others with it.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..engines import Engine
+from ..engines.python_route import route_order
 from ..engines.route_reports import RouteReport, one_line, refused_route, report_route, route_reports
-from ..engines.routes import open_engine, route_order
+from ..engines.routes import open_engine
 from ..engines.survey import LOCK_SECONDS, Survey, facts_beside_locks, survey, what_is_wrong
 from ..errors import Busy, DbTasksError, SettingsError
 from ..events import Event, OnEvent, RouteTaken, Warned, ignore
@@ -22,8 +24,12 @@ from ..journal import read_log
 from ..models import DatabaseFacts, PostgresTarget, SqliteTarget, Target
 from ..plans import DumpPlan, DumpRequest, TargetState
 from ..settings import Setting, Settings
+from .backup import dumping_of
 from .exposure import exposures
 from .forecast import Forecast, Kind, forecast
+from .kept import KeptDatabase, kept_databases
+from .killed import told_of_killed
+from .left_proofs import told_of_left_proofs
 from .storage import StoreReport, report_store
 from .surroundings import Surroundings, look_around
 
@@ -56,6 +62,10 @@ class InfoReport:
     problems: tuple[str, ...]
     revision_unknown: bool = False
     """The migration's table is locked: nothing is known of it."""
+    kept: Sequence[KeptDatabase] = ()
+    """The databases that restores replaced and that are still there."""
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """Folders into which restores moved damaged files, with their sizes."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class _Look:
     revision_unknown: bool = False
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    kept: Sequence[KeptDatabase] = ()
+    set_aside: Mapping[str, int] = field(default_factory=dict)
 
 
 def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
@@ -113,6 +125,8 @@ def inspect(settings: Settings, *, on_event: OnEvent = ignore) -> InfoReport:
         warnings=tuple(dict.fromkeys(warnings)),
         problems=(*look.problems, *store.problems, *_no_room(store, coming)),
         revision_unknown=look.revision_unknown,
+        kept=look.kept,
+        set_aside=look.set_aside,
     )
 
 
@@ -131,8 +145,18 @@ def _look(settings: Settings, docker: DockerOnce, on_event: OnEvent) -> _Look:
     impatient = replace(settings, lock_timeout=LOCK_SECONDS)
     try:
         target = settings.require_target()
-        with open_engine(impatient, target, on_event=on_event, docker=docker) as engine:
-            return _ask(engine, settings)
+        with open_engine(
+            impatient, target, on_event=on_event, docker=docker, dumping=dumping_of(settings, DumpRequest())
+        ) as engine:
+            look = _ask(engine, settings)
+            warnings = (
+                *look.warnings,
+                *told_of_killed(settings, engine),
+                *told_of_left_proofs(settings, engine),
+            )
+            # a server that gave no answer is not waited for again
+            kept = kept_databases(settings, engine) if look.state is not None else ()
+            return replace(look, warnings=warnings, kept=kept, set_aside=engine.set_aside())
     except SettingsError as exc:
         # why no container stands in for a url is among the details
         return _Look(problems=("; ".join(filter(None, (one_line(exc), exc.details))),))
@@ -257,10 +281,17 @@ def _unhealthy(around: Surroundings) -> list[str]:
 def _warnings(settings: Settings, routes: tuple[RouteReport, ...], store: StoreReport) -> list[str]:
     found = [f"{exposed.what}: {exposed.command}" for exposed in exposures(settings)]
     found += _holes(settings, routes)
-    older = [id_ for id_ in store.damaged if not (store.newest and store.newest.id == id_)]
-    if older:
+    if older := [id_ for id_ in store.damaged if id_ not in store.told]:
         found.append(f"damaged backups, which count for nothing: {', '.join(older)}")
-    return found
+    if lost := [id_ for id_ in store.lost if id_ not in store.told]:
+        found.append(
+            f"backups whose archives are missing, of which only the manifests are left: {', '.join(lost)}"
+        )
+    if store.unreadable:
+        found.append(
+            f"manifests that cannot be read, so that their backups count for nothing: {', '.join(store.unreadable)}"
+        )
+    return [*found, store.suspended] if store.suspended else found
 
 
 def _holes(settings: Settings, routes: tuple[RouteReport, ...]) -> list[str]:

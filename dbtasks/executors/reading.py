@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from ..errors import ArchiveDamaged
+from ..models import Archive
 from ..stores.local import open_archive, translated
 from ..streams import BLOCK_BYTES, HashingReader
 
-__all__ = ["Hashed", "hash_file", "hashing"]
+__all__ = ["Hashed", "hash_file", "hashing", "prove_bytes"]
 
 Hashed = tuple[str, int]
 """sha256 in hex, and size in bytes."""
@@ -20,6 +22,24 @@ Hashed = tuple[str, int]
 def hash_file(path: Path) -> Hashed:
     """Return sha256 and size of a file of the store."""
     return _hash(path, Event())
+
+
+def prove_bytes(archive: Archive) -> None:
+    """Compare an archive's bytes with its manifest; one that has none passes.
+
+    Raises:
+        ArchiveDamaged: size or checksum do not hold.
+    """
+    manifest = archive.manifest
+    if manifest is None:
+        return
+    sha256, size_bytes = hash_file(archive.path)
+    if size_bytes != manifest.size_bytes:
+        raise ArchiveDamaged(
+            f"{archive.path.name} has {size_bytes:,} bytes, its manifest says {manifest.size_bytes:,}"
+        )
+    if sha256 != manifest.sha256:
+        raise ArchiveDamaged(f"{archive.path.name} does not have the checksum of its manifest")
 
 
 @contextmanager

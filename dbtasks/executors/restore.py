@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ..catalog import new_id
 from ..clock import Clock, utc_now
 from ..engines import Engine, OnKeep
+from ..engines.python_route import saving_rows
 from ..engines.routes import open_engine
 from ..errors import (
-    ArchiveDamaged,
     Damaged,
     DbTasksError,
     Interrupted,
-    NotFound,
+    StoreFull,
 )
-from ..events import OnEvent, Phase, RouteTaken, Warned, ignore
+from ..events import OnEvent, Phase, Warned, ignore, without_route
 from ..guards import Consent, consent_needed
+from ..holdings import NOT_TOLD
 from ..interrupts import held_back
-from ..journal import recorded, write_restore
-from ..models import Archive, Backup, Route, Target, Type
-from ..plans import Checked, LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
+from ..journal import recorded
+from ..migrations import MigrationStep
+from ..models import Archive, Backup, Format, Route, Target
+from ..plans import Checked, Kept, LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
 from ..settings import Settings
-from .backup import BackupJob, make_backup, writing_run
-from .browse import archive_of, find, unlisted_archive
-from .destination import destination, doubts_about, prove_same_engine
+from .backup import writing_run
+from .browse import find_archive, hint_of_another
+from .destination import (
+    destination,
+    doubts_about,
+    elsewhere,
+    environment_of,
+    prove_same_engine,
+    reaching,
+    shown,
+)
+from .drift import Drift, planned_drift
+from .kept import KeptDatabase, kept_databases
+from .present import naming, save_present, write_swapping, written_down
 from .proof import expected_counts, prove_counts, prove_problems, prove_same_file, prove_still_as_planned
 from .verify import read_whole
+from .way_back import way_back
 
-__all__ = ["RestoreJob", "RestorePlan", "RestoreResult", "TableChange", "plan_restore", "restore"]
+__all__ = [
+    "RestoreJob",
+    "RestorePlan",
+    "RestoreResult",
+    "TableChange",
+    "plan_restore",
+    "read_chosen",
+    "restore",
+]
 
 
 @dataclass(frozen=True)
@@ -40,11 +62,14 @@ class RestoreJob:
     """What is asked of one restore."""
 
     file: str = "latest"
-    into: str | None = None
-    """Another database of the same server, or another SQLite file; None: the configured one."""
+    into: str | None = field(default=None, repr=False)
+    """Another database of the same server, another SQLite file, any database's url, or `@` for the setting
+    into_url; None: the configured one."""
     via: str | None = None
     request: LoadRequest = LoadRequest()  # noqa: RUF009 - frozen
     skip_safety_backup: bool = False
+    undoes: str | None = None
+    """Id of the restore that this one takes back: its record and the log call it an undo."""
     dry_run: bool = False
     """Only the plan is wanted: not even its failure is written down."""
 
@@ -71,10 +96,20 @@ class RestorePlan:
     """Whether the present state is backed up first."""
     why_no_safety: str
     changes: tuple[TableChange, ...]
+    """Empty where no table's count changes, and where the backup's are not known: see `not_counted`."""
     checked: str
     """How the archive was read."""
     environment: str | None
+    """Of where it goes, as far as that is known."""
+    elsewhere: tuple[str, ...] = ()
+    """In what it goes somewhere else than the backup came from; among the warnings too."""
     warnings: tuple[str, ...] = ()
+    drift: Drift = Drift()  # noqa: RUF009 - frozen
+    """What happens to the definitions, and which migration step comes afterwards."""
+    not_counted: str = ""
+    """Why nobody knows the rows of the backup; empty where they are known."""
+    older: Sequence[KeptDatabase] = ()
+    """The databases that earlier restores replaced and that are still there."""
 
     @property
     def overwrites(self) -> bool:
@@ -92,6 +127,7 @@ class RestoreResult:
     archive: Archive
     tables: int
     rows: int
+    """As they are live: what after_load did is in it."""
     checked_against_manifest: bool
     safety_backup: Backup | None
     old: str | None
@@ -101,6 +137,14 @@ class RestoreResult:
     sessions_ended: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    migration: MigrationStep | None = None
+    """Where the schema's migrations stand now, and the command that goes on from there."""
+    after_load: tuple[Path, ...] = ()
+    """The SQL files that were run in it before it went live."""
+    older: Sequence[KeptDatabase] = ()
+    """The databases that earlier restores replaced and that are still there."""
+    is_configured: bool = True
+    """Whether the target is the database that the settings name."""
 
 
 def plan_restore(
@@ -126,28 +170,46 @@ def plan_restore(
 
 
 def _plan(settings: Settings, job: RestoreJob, on_event: OnEvent) -> RestorePlan:
-    archive = _archive(settings, job)
+    archive = find_archive(settings, job.file, unverified=job.request.unverified)
     target = destination(settings, job.into)
-    prove_same_engine(archive, target)
-    with open_engine(settings, target, via=job.via, restoring=True, on_event=on_event) as engine:
-        checked = _read(engine, archive, on_event)
-        load = engine.plan_load(archive, job.request)
+    if archive.format is not Format.ROWS:
+        # rows go into either engine where no tables are
+        prove_same_engine(archive, target)
+    request = job.request
+    if request.after_load is None:
+        request = replace(request, after_load=() if job.undoes else settings.after_load)
+    there = reaching(settings, target)
+    with open_engine(
+        there, target, via=job.via, restoring=True, on_event=on_event, dumping=saving_rows(archive.format)
+    ) as engine:
+        checked = read_chosen(settings, engine, archive, on_event)
+        load = engine.plan_load(archive, request)
+        drift = planned_drift(engine, archive, load, checked.schema)
+        rows, not_counted = _counted(engine, archive)
+        older = kept_databases(settings, engine)
     safety, why = _safety(settings, job, load, target)
-    doubts = doubts_about(settings, archive, target, load) if job.into is None else ()
+    own = settings.target is not None and target.identity == settings.target.identity
+    doubts = doubts_about(settings, archive, target, load) if own else ()
     consent = consent_needed(target, settings.protect, doubts)
-    warnings = (*doubts, *checked.warnings, *load.warnings)
+    words = elsewhere(settings, archive, target, load)
+    warnings = (*dict.fromkeys((*doubts, *words)), *checked.warnings, *load.warnings)
     return RestorePlan(
-        job=job,
+        # what is kept of it may be shown
+        job=replace(job, into=shown(job.into, target)),
         archive=archive,
         target=target,
         load=load,
         consent=consent,
         safety=safety,
         why_no_safety=why,
-        changes=_changes(archive, load),
+        changes=_changes(rows, load),
         checked=checked.how,
-        environment=settings.environment,
+        environment=environment_of(settings, target),
+        elsewhere=words,
         warnings=warnings,
+        drift=drift,
+        not_counted=not_counted,
+        older=older,
     )
 
 
@@ -167,28 +229,37 @@ def restore(
     """
     started_at, id_ = now(), new_id()
     safety: Backup | None = None
-    state = f"{plan.target.name} is as it was; unfinished files are removed"
+    state = f"{plan.target.name} was not touched"
     try:
         with (
-            writing_run(settings, "restore", plan.target) as run,
+            writing_run(settings, "undo" if plan.job.undoes else "restore", plan.target) as run,
             ExitStack() as held,
-            open_engine(settings, plan.target, via=_as_planned(plan), on_event=_shown(on_event)) as engine,
+            open_engine(
+                reaching(settings, plan.target),
+                plan.target,
+                via=_as_planned(plan),
+                on_event=without_route(on_event),
+            ) as engine,
             engine.claimed(),
         ):
+            state = f"{plan.target.name} is as it was; unfinished files are removed"
             run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
             prove_still_as_planned(engine, plan.load.state)
             safety = _save_present(settings, plan, now, on_event) if plan.safety else None
             record = _record(plan, id_, safety, started_at.isoformat())
-            with _written_down(settings, id_, record, on_event) as outcome:
-                counts, swapped = _load(engine, plan, on_event, held, _keeping(settings, id_, record))
-                state = f"{plan.target.name} holds the backup; {_way_back(plan, safety, swapped)}"
-                outcome |= {"state": "done", "old": swapped.old, "finished_at": now().isoformat()}
+            with written_down(settings, id_, record, on_event) as outcome:
+                counts, swapped = _load(settings, engine, plan, record, on_event, held)
+                state = f"{plan.target.name} holds the backup; {way_back(settings, plan, safety, swapped)}"
+                outcome |= {"state": "done", "old": swapped.old, "rows": counts}
+                outcome |= {"kept_oid": swapped.old_oid, "finished_at": now().isoformat()}
+                outcome["live_oid"] = swapped.live_oid or record["live_oid"]
             run.note(restore=id_, safety_backup=safety.id if safety else None)
+            older = [one for one in kept_databases(settings, engine) if one.name != swapped.old]
     except KeyboardInterrupt as exc:
         interrupted = f"the restore of {plan.target.name} was interrupted"
-        raise Interrupted(interrupted, state=_naming(safety, state)) from exc
+        raise Interrupted(interrupted, state=naming(safety, state)) from exc
     except DbTasksError as exc:
-        exc.state = _naming(safety, exc.state)
+        exc.state = naming(safety, exc.state or state)
         raise
     for text in swapped.warnings:
         on_event(Warned(text))
@@ -201,10 +272,15 @@ def restore(
         checked_against_manifest=expected_counts(plan.archive) is not None,
         safety_backup=safety,
         old=swapped.old,
-        way_back=_way_back(plan, safety, swapped),
+        way_back=way_back(settings, plan, safety, swapped),
         sessions_ended=swapped.sessions_ended,
         seconds=(now() - started_at).total_seconds(),
-        warnings=(*plan.warnings, *swapped.warnings),
+        # what the plan said will stay is said again when it did
+        warnings=tuple(dict.fromkeys((*plan.warnings, *swapped.warnings))),
+        migration=plan.drift.migration,
+        after_load=plan.load.request.after_load or (),
+        older=tuple(older),
+        is_configured=plan.target == settings.target,
     )
 
 
@@ -213,33 +289,17 @@ def _as_planned(plan: RestorePlan) -> str | None:
     return None if plan.load.route is Route.FILE else str(plan.load.route)
 
 
-def _shown(on_event: OnEvent) -> OnEvent:
-    """Return the listener without the news of the route: the plan told it, and why it is not another."""
-    return lambda event: None if isinstance(event, RouteTaken) else on_event(event)
+def read_chosen(settings: Settings, engine: Engine, archive: Archive, on_event: OnEvent) -> Checked:
+    """Read it to its end, for a target that is not to be touched before.
 
-
-def _archive(settings: Settings, job: RestoreJob) -> Archive:
-    try:
-        backup = find(settings, job.file)
-    except NotFound:
-        if job.file.isdecimal() or job.file.startswith("latest"):
-            raise
-        return unlisted_archive(settings, job.file, unverified=job.request.unverified)
-    if backup.manifest.damage and not job.request.unverified:
-        raise ArchiveDamaged(
-            f"backup {backup.id} was found damaged: {backup.manifest.damage}",
-            hint="choose another one (db.list)",
-            state="nothing was touched",
-        )
-    return archive_of(backup)
-
-
-def _read(engine: Engine, archive: Archive, on_event: OnEvent) -> Checked:
+    Raises:
+        Damaged: it is not whole.
+    """
     try:
         return read_whole(engine, archive, on_event)
     except Damaged as exc:
         exc.state = exc.state or f"{engine.target.name} was not touched"
-        exc.hint = exc.hint or "choose another backup (db.list)"
+        exc.hint = exc.hint or hint_of_another(settings, archive.path)
         raise
 
 
@@ -258,11 +318,23 @@ def _safety(settings: Settings, job: RestoreJob, load: LoadPlan, target: Target)
     return True, ""
 
 
-def _changes(archive: Archive, load: LoadPlan) -> tuple[TableChange, ...]:
+def _counted(engine: Engine, archive: Archive) -> tuple[Mapping[str, int] | None, str]:
+    """Return the backup's rows per table, or why they are not known. A SQLite file of others is counted now."""
+    manifest = archive.manifest
+    if manifest is not None:
+        return expected_counts(archive), manifest.not_counted
+    if archive.format is not Format.SQLITE:
+        return None, NOT_TOLD
+    return engine.holdings_of(archive).rows, ""
+
+
+def _changes(backup: Mapping[str, int] | None, load: LoadPlan) -> tuple[TableChange, ...]:
     """List the tables that will not have the rows they have now; empty where nothing is known."""
-    backup = expected_counts(archive)
     if backup is None:
         return ()
+    if load.live_rows:
+        # an older tool's tables go by other names here, each by one
+        backup = {load.names.get(name, name): rows for name, rows in backup.items()}
     live = load.live_rows if load.state in (TargetState.PRESENT, TargetState.EMPTY) else {}
     names = sorted({*backup, *live})
     return tuple(
@@ -273,78 +345,47 @@ def _changes(archive: Archive, load: LoadPlan) -> tuple[TableChange, ...]:
 
 
 def _save_present(settings: Settings, plan: RestorePlan, now: Clock, on_event: OnEvent) -> Backup:
-    """Back up what is about to be replaced: all of it, whatever backups usually leave out."""
-    on_event(Phase("safety", f"backing up {plan.target.name} as it is"))
-    # a format or codec that is configured may not suit this server's tools: the default always does
-    whole = replace(
-        settings,
-        target=plan.target,
-        exclude_tables=(),
-        exclude_data=(),
-        format=None,
-        compression=None,
-        jobs=None,
-    )
     note = f"before restoring {plan.archive.path.name}"
-    try:
-        with open_engine(whole, plan.target, via=_as_planned(plan), on_event=_shown(on_event)) as engine:
-            job = BackupJob(type=Type.SAFETY, note=note)
-            return make_backup(whole, engine, job, now=now, on_event=on_event)
-    except DbTasksError as exc:
-        exc.state = f"{plan.target.name} was not touched: without a safety backup the restore did not start"
-        exc.hint = exc.hint or "--skip-safety-backup restores without one"
-        raise
+    there = reaching(settings, plan.target)
+    return save_present(there, plan.target, via=_as_planned(plan), note=note, now=now, on_event=on_event)
 
 
-def _naming(safety: Backup | None, state: str) -> str:
-    """Add to a failure's state that its safety backup was made: nobody should have to look for it."""
-    if safety is None or safety.id in state:
-        return state
-    saved = f"what it holds was backed up before, as {safety.id}"
-    return f"{state}; {saved}" if state else saved
-
-
-@contextmanager
-def _written_down(
-    settings: Settings, id_: str, record: Mapping[str, Any], on_event: OnEvent
-) -> Iterator[dict[str, Any]]:
-    """Keep the restore's record: loading, then how it ended, which the block fills in."""
-    write_restore(settings.backup_dir, id_, {**record, "state": "loading"})
-    outcome: dict[str, Any] = {"state": "failed; the target is as it was"}
-    try:
-        yield outcome
-    finally:
-        try:
-            write_restore(settings.backup_dir, id_, {**record, **outcome})
-        except DbTasksError as exc:
-            # what was done to the database is done, and told; the record only says less than it could
-            on_event(Warned(exc.message))
-
-
-def _keeping(settings: Settings, id_: str, record: Mapping[str, Any]) -> OnKeep:
+def _keeping(settings: Settings, record: dict[str, Any]) -> OnKeep:
     """Write down what will be kept before it is: killed right after the exchange, a cleanup still finds it."""
 
-    def keep(old: str) -> None:
-        write_restore(settings.backup_dir, id_, {**record, "state": "swapping", "old": old})
+    def keep(kept: Kept) -> None:
+        write_swapping(settings, record, old=kept.name, kept_oid=kept.oid, live_oid=kept.live_oid)
 
     return keep
 
 
 def _load(
-    engine: Engine, plan: RestorePlan, on_event: OnEvent, held: ExitStack, keep: OnKeep
+    settings: Settings,
+    engine: Engine,
+    plan: RestorePlan,
+    record: dict[str, Any],
+    on_event: OnEvent,
+    held: ExitStack,
 ) -> tuple[dict[str, int], Swapped]:
     """Load, prove, commit; from the commit on `held` keeps interrupts back."""
-    with _untouched(plan), engine.load(plan.load, plan.archive, on_event) as loaded:
+    with _untouched(plan), engine.load(plan.load, plan.archive, on_event, id_=str(record["id"])) as loaded:
         on_event(Phase("check", "row counts and constraints"))
         counts = loaded.counts()
-        prove_counts(plan.archive, counts)
+        prove_counts(plan.archive, counts, plan.load.names)
         unverified = plan.load.request.unverified
         for text in prove_problems(plan.archive, loaded, unverified=unverified):
             on_event(Warned(text))
+        if files := plan.load.request.after_load:
+            loaded.after_load(files, on_event)
+            counts = loaded.counts()
         prove_same_file(plan.archive)
         on_event(Phase("swap", plan.target.name))
         held.enter_context(held_back())
-        return counts, loaded.commit(keep)
+        record["rows"] = counts
+        if plan.load.strategy is not LoadStrategy.SWAP or plan.load.route is Route.FILE:
+            # an exchange of names is told from the names; of all else a kill from here on leaves no sign
+            write_swapping(settings, record)
+        return counts, loaded.commit(_keeping(settings, record))
 
 
 @contextmanager
@@ -353,39 +394,33 @@ def _untouched(plan: RestorePlan) -> Iterator[None]:
     try:
         yield
     except DbTasksError as exc:
-        exc.state = exc.state or f"{plan.target.name} is as it was; what was loaded is removed"
+        # the store knows of backups only, and says what became of them
+        known = "" if isinstance(exc, StoreFull) and plan.target.name not in exc.state else exc.state
+        exc.state = known or f"{plan.target.name} is as it was; what was loaded is removed"
         raise
 
 
 def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str) -> dict[str, Any]:
+    facts = plan.load.facts
+    stays = facts is not None and plan.load.strategy in (LoadStrategy.IN_PLACE, LoadStrategy.ROWS)
     return {
         "schema_version": 1,
         "id": id_,
+        "kind": "undo" if plan.job.undoes else "restore",
+        "undoes": plan.job.undoes,
         "started_at": started_at,
         "database": str(plan.target.identity),
         "engine": str(plan.target.engine),
         "server": plan.target.identity.server,
         "name": plan.target.name,
-        "system_identifier": plan.load.facts.system_identifier if plan.load.facts else None,
+        "system_identifier": facts.system_identifier if facts else None,
+        "live_oid": facts.oid if facts and stays else None,
+        "state": "loading",
         "strategy": str(plan.load.strategy),
         "before": str(plan.load.state),
         "backup": plan.archive.manifest.id if plan.archive.manifest else None,
         "archive": str(plan.archive.path),
+        "after_load": [str(file) for file in plan.load.request.after_load or ()],
         "safety_backup": safety.id if safety else None,
         "why_no_safety_backup": plan.why_no_safety or None,
     }
-
-
-def _way_back(plan: RestorePlan, safety: Backup | None, swapped: Swapped) -> str:
-    into = f" --into={shlex.quote(plan.job.into)}" if plan.job.into else ""
-    if safety:
-        return f"db.restore --file={safety.id}{into}"
-    if swapped.old and plan.load.strategy is LoadStrategy.ASIDE:
-        return f"the damaged files lie in {swapped.old}"
-    if swapped.old:
-        return f"the former database is kept as {swapped.old}"
-    if plan.load.state is TargetState.MISSING:
-        return f"there is no way back, and nothing to go back to: {plan.target.name} did not exist before"
-    if plan.load.state is TargetState.EMPTY:
-        return f"there is no way back, and nothing to go back to: {plan.target.name} was empty before"
-    return f"no way back was kept ({plan.why_no_safety})"

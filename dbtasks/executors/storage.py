@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..catalog import Catalog
 from ..errors import DbTasksError, StoreUnusable
-from ..models import Backup, Type
+from ..models import Backup, Manifest, Type
 from ..retention import Policy
 from ..settings import Settings
 from .browse import list_backups
-from .cleanup import plan_cleanup
+from .cleanup import CleanupPlan, Removals, plan_cleanup
 
 __all__ = ["StoreReport", "TypeReport", "report_store"]
 
@@ -38,10 +38,14 @@ class StoreReport:
     newest: Backup | None = None
     """The newest of any type, sound or not."""
     latest: Backup | None = None
-    """The newest sound and complete one; what `latest` means."""
+    """What `latest` means: the newest sound and complete one, or what stands in for it."""
     types: tuple[TypeReport, ...] = ()
     damaged: tuple[str, ...] = ()
     """Ids of backups that were found damaged."""
+    lost: tuple[str, ...] = ()
+    """Ids of backups whose archives are missing."""
+    told: frozenset[str] = frozenset()
+    """Ids of those that the problems name."""
     others: int = 0
     """Backups of other databases."""
     foreign: int = 0
@@ -49,8 +53,12 @@ class StoreReport:
     free_bytes: int | None = None
     policy: str = ""
     """The retention in words."""
-    next_cleanup: int | None = None
-    """How many backups and replaced databases the next cleanup removes; None where that is not known."""
+    unreadable: tuple[str, ...] = ()
+    """Archives whose manifests cannot be read."""
+    suspended: str = ""
+    """Why the next cleanup removes nothing; empty where it is free to."""
+    next_cleanup: Removals | None = None
+    """What the next cleanup removes; None where that is not known."""
     problems: tuple[str, ...] = ()
 
 
@@ -64,8 +72,9 @@ def report_store(settings: Settings) -> StoreReport:
     backups = catalog.backups
     damaged = tuple(b.id for b in backups if b.manifest.damage)
     latest = next((b for b in backups if b.latest), None)
-    if backups and backups[0].manifest.damage:
-        problems.append(f"the newest backup, {backups[0].id}, is damaged: {backups[0].manifest.damage}")
+    useless = _of_no_use(backups, catalog.lost, latest)
+    problems += useless.values()
+    coming = _next_cleanup(settings)
     return StoreReport(
         path=folder,
         backups=len(backups),
@@ -74,13 +83,41 @@ def report_store(settings: Settings) -> StoreReport:
         latest=latest,
         types=_types(backups),
         damaged=damaged,
+        lost=tuple(manifest.id for manifest in catalog.lost),
+        told=frozenset(useless),
         others=len(catalog.others),
         foreign=len(catalog.foreign),
+        unreadable=catalog.unreadable,
         free_bytes=_free(folder),
         policy=str(Policy.of(settings)),
-        next_cleanup=_next_cleanup(settings),
+        next_cleanup=coming.removals if coming else None,
+        suspended=coming.suspended if coming else "",
         problems=tuple(problems),
     )
+
+
+def _of_no_use(
+    backups: tuple[Backup, ...], lost: tuple[Manifest, ...], latest: Backup | None
+) -> dict[str, str]:
+    """Say by their ids which damaged or missing ones are a problem; a safety backup stands in for none.
+
+    They are the newest of all and the newest that is no safety backup; where nothing whole and complete
+    is left, the newest that was.
+    """
+    known = [(b.manifest, b.manifest.damage) for b in backups]
+    known += [(manifest, f"its archive {manifest.archive} is missing") for manifest in lost]
+    known.sort(key=lambda one: one[0].started_at, reverse=True)
+    ordinary = [one for one in known if one[0].type is not Type.SAFETY]
+    told = {
+        manifest.id: f"the newest backup, {manifest.id}, is damaged: {why}"
+        for manifest, why in (*known[:1], *ordinary[:1])
+        if why
+    }
+    complete = [one for one in ordinary if one[0].complete and not one[0].foreign]
+    if latest is None and complete and not told:
+        last, why = complete[0]
+        told[last.id] = f"no whole and complete backup is left; the newest, {last.id}, is damaged: {why}"
+    return told
 
 
 def _types(backups: tuple[Backup, ...]) -> tuple[TypeReport, ...]:
@@ -92,9 +129,9 @@ def _types(backups: tuple[Backup, ...]) -> tuple[TypeReport, ...]:
     return tuple(reports)
 
 
-def _next_cleanup(settings: Settings) -> int | None:
+def _next_cleanup(settings: Settings) -> CleanupPlan | None:
     try:
-        return plan_cleanup(settings).going
+        return plan_cleanup(settings)
     except DbTasksError:
         return None
 

@@ -6,6 +6,7 @@ and `db.info`'s provenance all come from it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,48 @@ def _limit(value: str) -> int | None:
         raise ValueError("a whole number from 1 up, or none") from None
 
 
+def _share(value: str) -> float | None:
+    if value.lower() == "none":
+        return None
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError("a number above 0, at most 1, or none")
+    return share
+
+
+def _files(value: str) -> tuple[Path, ...]:
+    return () if value.lower() == "none" else tuple(Path(name) for name in _names(value))
+
+
+SHELLS = frozenset(("&&", "||", "|", "|&", "&", ";", ">", ">>", "<", "<<", "2>", "2>&1", "&>"))
+
+
+def _command(value: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as exc:
+        raise ValueError(f"a command as a shell reads it, with its quotes in pairs ({exc})") from None
+    if _shells(value):
+        raise ValueError(
+            f"one command, and no shell reads it: {_shells(value)} would be one of its arguments; sh -c 'one && two' runs several"
+        )
+    return () if [word.lower() for word in words] == ["none"] else words
+
+
+def _shells(value: str) -> str:
+    """Return the first bare word that only a shell understands; empty where there is none."""
+    try:
+        # quotes stay on: what is quoted is meant as it stands
+        words = shlex.split(value, posix=False)
+    except ValueError:
+        return ""
+    ends = (word[-1:] for word in words if word.endswith(";") and not word.endswith("\\;"))
+    return next((word for word in words if word in SHELLS), next(ends, ""))
+
+
 def _seconds(value: str) -> float:
     try:
         seconds = float(value)
@@ -114,9 +157,8 @@ def _compression(value: str) -> Compression:
 
 def _via(value: str) -> tuple[str, ...]:
     routes = _names(value.lower())
-    # python is planned: it is known, not offered, and refused where a route is looked for
     if not routes or any(route not in ("auto", "container", "host", "python") for route in routes):
-        raise ValueError("auto, container, host, or a list of them with commas")
+        raise ValueError("auto, container, host, python, or a list of them with commas")
     return routes
 
 
@@ -149,7 +191,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "via",
-        "The way to PostgreSQL: auto, container, host, or a list of them with commas.",
+        "The way to PostgreSQL: auto, container, host, python, or a list of them with commas.",
         _via,
         ("auto",),
         "auto",
@@ -173,13 +215,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "format",
-        "Format of backups: custom, sql, directory; sqlite for SQLite.",
+        "Format of backups: custom, sql, directory; sqlite for SQLite; rows for both.",
         _format,
         default_text="by engine",
     ),
     Key(
         "compression",
-        "gzip, zstd or none.",
+        "gzip, zstd or none; a rows backup is always gzip.",
         _compression,
         default_text="fast gzip or zstd, by what the tools can",
     ),
@@ -199,6 +241,14 @@ KEYS: tuple[Key, ...] = (
     Key("keep_weekly", "ISO weeks of which the newest backup is kept.", _limit),
     Key("keep_monthly", "Months of which the newest backup is kept.", _limit),
     Key("min_keep", "Newest backups that stay whatever the other limits say.", _number, 1, "1"),
+    Key(
+        "shrink_limit",
+        "A backup with less than this share of the last normal one's rows or bytes is an anomaly: kept, exit 8,"
+        " nothing cleaned up; none unsets it.",
+        _share,
+        0.5,
+        "0.5",
+    ),
     Key("safety_backup", "Back up the present state before each restore.", _switch, True, "on"),
     Key(
         "drop_old",
@@ -226,14 +276,27 @@ KEYS: tuple[Key, ...] = (
         default_text="found",
     ),
     Key(
-        "after_load", "SQL run beside, between the checks and the swap.", _text, planned="the after_load hook"
+        "after_load",
+        "SQL files run inside a backup that was loaded, between its checks and the swap, with commas; relative to the"
+        " project root; none unsets it.",
+        _files,
+        (),
+    ),
+    Key(
+        "into_url",
+        "The database that db.restore --into=@ and db.migrate --to=@ mean, with its password: so it stands on no command line.",
+        _text,
+        secret=True,
+        own=True,
     ),
     Key(
         "schema_command",
-        "Command that makes the schema for a rows restore.",
-        _text,
-        planned="the rows format",
+        "Command that makes the tables for a restore of rows where there are none, such as alembic upgrade head; run"
+        " in the project root without a shell, DATABASE_URL and its like lead it to the database; none unsets it.",
+        _command,
+        (),
     ),
+    Key("schema_timeout", "Seconds schema_command may take.", _seconds, 900.0, "900"),
     Key("remote", "Remote store, s3://bucket/prefix.", _text, planned="remote stores"),
     Key("s3_endpoint", "Endpoint of an S3-compatible store.", _text, planned="remote stores"),
     Key("s3_region", "Region of the bucket.", _text, planned="remote stores"),

@@ -95,6 +95,7 @@ class Settings:
     keep_weekly: int | None
     keep_monthly: int | None
     min_keep: int
+    shrink_limit: float | None
     safety_backup: bool
     drop_old: bool
     wait: float
@@ -106,6 +107,14 @@ class Settings:
     protect: tuple[str, ...]
     environment: str | None
     migration_table: str | None
+    after_load: tuple[Path, ...]
+    """Absolute."""
+    schema_command: tuple[str, ...]
+    """Its words; empty: there is none."""
+    schema_timeout: float
+    """Seconds."""
+    into: Target | None = field(repr=False)
+    """Where --into=@ leads."""
     env_prefix: str = PREFIX
     libpq: Mapping[str, str] = field(default_factory=dict)
     """PGPASSFILE and PGSSL*: what libpq may read by itself."""
@@ -180,15 +189,18 @@ class _Resolution:
         self._check_names()
         values = {key.name: self._value(key) for key in KEYS if key.name not in ("url", "env_prefix")}
         target = self._attempt(self._target)
+        into = self._attempt(lambda: self._into(values.pop("into_url")))
         if self.problems:
             raise _report(self.problems)
         planned = {key.name for key in KEYS if key.planned}
         kept = {name: value for name, value in values.items() if name not in planned}
         kept["backup_dir"] = self.levels.root / kept["backup_dir"]
+        kept["after_load"] = tuple(self.levels.root / file.expanduser() for file in kept["after_load"])
         kept["pg_bin"] = self.levels.root / kept["pg_bin"] if kept["pg_bin"] else None
         return Settings(
             root=self.levels.root,
             target=target,
+            into=into,
             env_prefix=self.prefix,
             spare_password=None if target else self._spare_password(),
             libpq=MappingProxyType(
@@ -309,6 +321,9 @@ class _Resolution:
         self._show(target, {"url": found.source})
         return target
 
+    def _into(self, url: str | None) -> Target | None:
+        return parse_url(url, root=self.levels.root, source="into_url") if url else None
+
     def _family(self) -> tuple[Target, Mapping[str, str]] | None:
         return next(read_family(self.conventional, root=self.levels.root, libpq=not self.private), None)
 
@@ -388,7 +403,8 @@ def _suggest(name: str, known: Sequence[str], prefix: str = "") -> str:
 
 def _report(problems: list[str]) -> SettingsError:
     if len(problems) == 1:
-        message, _, hint = problems[0].partition("; ")
-        return SettingsError(message, hint=hint)
+        # from the end: the value that is shown may hold one as well
+        message, _, hint = problems[0].rpartition("; ")
+        return SettingsError(message or hint, hint=hint if message else "")
     lines = "".join(f"\n  - {problem}" for problem in problems)
     return SettingsError(f"{len(problems)} settings are wrong:{lines}")

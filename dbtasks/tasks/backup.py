@@ -13,8 +13,8 @@ __all__ = ["backup", "parse_type"]
 @db_task(
     help={
         "type_": "manual, daily, weekly or monthly; each has a folder and a retention of its own (default: manual).",
-        "format_": "custom, sql or directory for PostgreSQL; sqlite for SQLite (default: the setting, else by engine).",
-        "via": "The way to PostgreSQL (default: the setting, else auto).",
+        "format_": "custom, sql or directory for PostgreSQL, sqlite for SQLite, rows for both (default: the setting, else by engine).",
+        "via": "The way to PostgreSQL: container, host, python, a list of them, or auto (default: the setting, else auto).",
         "wait": "Seconds to wait for a database that is starting (default: the setting).",
         "compression": "gzip, zstd or none (default: the setting, else the fastest good one).",
         "jobs": "Parallel jobs of a directory dump (default: the setting, else the number of cores).",
@@ -60,6 +60,7 @@ def backup(
         invoke db.backup
         invoke db.backup --type=daily --json
         invoke db.backup --table=orders --format=sql
+        invoke db.backup --format=rows
         invoke db.backup -- --no-comments
 
     Exit codes:
@@ -67,7 +68,8 @@ def backup(
         2  a setting or flag is wrong, or the backup folder cannot be written
         3  the database, a client tool or a right is not there
         7  another run works on this database, or a table is locked
-        8  the backup was made, the cleanup after it failed
+        8  the backup was made, the cleanup after it failed; or the database
+           has shrunk to less than shrink_limit, and nothing was cleaned up
         9  the dump broke off, or the disk is full
         130  interrupted
     """
@@ -80,6 +82,7 @@ def backup(
         settings,
         type_=type_,
         via=via,
+        compression=settings.compression if compression else None,
         jobs=jobs,
         tables=(table, exclude_table, exclude_data),
         switches={"schema_only": schema_only, "data_only": data_only, "no_owner": no_owner},
@@ -94,6 +97,9 @@ def backup(
     made = run(settings, job, on_event=call.console)
     lines = screens.backup_lines(made)
     document = documents.backup_document(made)
+    if made.manifest.anomaly:
+        # what an emptied database leaves must push nothing out
+        return Outcome(made, lines, document, exit_code=8)
     if skip_cleanup or output:
         return Outcome(made, lines, document)
     return _clean_up(call, settings, Outcome(made, lines, document))
@@ -118,6 +124,7 @@ def _job(settings: Any, **flags: Any) -> Any:
     tables, exclude, exclude_data = (tuple(names or ()) for names in flags["tables"])
     request = DumpRequest(
         format=settings.format,
+        compression=flags["compression"],
         jobs=settings.jobs if flags["jobs"] else None,
         tables=tables,
         exclude_tables=exclude,
@@ -156,12 +163,15 @@ def _clean_up(call: Call, settings: Any, made: Outcome) -> Outcome:
     """Apply the retention after a success; its failure is a loss, not a failed backup."""
     from dataclasses import replace
 
-    from ..console import documents, screens
+    from ..console import documents
+    from ..console.cleanup import cleanup_lines
     from ..errors import DbTasksError
     from ..executors.cleanup import cleanup, plan_cleanup
 
     try:
         plan = plan_cleanup(settings)
+        if plan.suspended:
+            call.console.warn(plan.suspended)
         if not plan.going:
             return made
         result = cleanup(settings, plan, on_event=call.console)
@@ -171,7 +181,7 @@ def _clean_up(call: Call, settings: Any, made: Outcome) -> Outcome:
     for text in result.failed:
         call.console.warn(f"the cleanup could not remove {text}")
     # what failed has just been said
-    shown = screens.cleanup_lines(replace(result, failed=()))
+    shown = cleanup_lines(replace(result, failed=()))
     lines = [*made.lines, *(f"  {line}" for line in shown)]
     document = {**made.document, "cleanup": documents.cleanup_document(result)}
     return Outcome(made.value, lines, document, exit_code=0 if result.ok else 8)

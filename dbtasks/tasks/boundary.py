@@ -28,6 +28,7 @@ from .mounts import Mount, mount_of
 if TYPE_CHECKING:
     from ..console import Console
     from ..errors import DbTasksError
+    from ..events import OnEvent
     from ..settings import Settings
 
 __all__ = ["Call", "DbTask", "Outcome", "db_task"]
@@ -36,9 +37,9 @@ COMMON = {
     "json_": "Print one JSON document on stdout and never ask.",
     "dry_run": "Show the plan and change nothing (Invoke's own --dry does the same).",
 }
-
-
-COMMANDS = re.compile(r"(?<![\w./\\-])db\.(backup|restore|list|show|info|verify|cleanup|log)(?![\w.])")
+COMMANDS = re.compile(
+    r"(?<![\w./\\-])db\.(adopt|backup|restore|undo|diff|list|show|info|verify|migrate|cleanup|log)(?![\w.])"
+)
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,38 @@ class Outcome:
     exit_code: int = 0
 
 
+@dataclass
+class _State:
+    """What a failure tells as the state where it says nothing of it itself."""
+
+    state: str = ""
+
+
 class Call:
     """One call of a task: its console, its settings, its flags."""
 
-    def __init__(self, context: Context, mount: Mount, console: Console, *, dry: bool) -> None:
+    def __init__(self, context: Context, mount: Mount, console: Console, *, dry: bool, told: _State) -> None:
         self.context = context
         self.mount = mount
         self.console = console
         self.dry = dry
+        self._told = told
+
+    def begins(self, state: str) -> OnEvent:
+        """Say that from here on it acts: that nothing was touched is true no more, and `state` is what holds instead.
+
+        Returns the listener to act with. It is the console's, and hears which safety backup was made: where a bug
+        ends the run, no executor says so.
+        """
+        from ..events import Event, PresentSaved
+
+        def listen(event: Event) -> None:
+            if isinstance(event, PresentSaved):
+                self._told.state = f"{state}; what it held before is backed up as {event.backup}"
+            self.console(event)
+
+        self._told.state = state
+        return listen
 
     def settings(self, **flags: Any) -> Settings:
         """Load the settings; flags that were not given are left out.
@@ -94,6 +119,9 @@ class DbTask(Task):  # type: ignore[type-arg]
     one database and report nothing about the other.
     """
 
+    untouched = ""
+    """What every failure tells as the state until the body calls `Call.begins`."""
+
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -123,8 +151,12 @@ def db_task(
     name: str | None = None,
     help: dict[str, str] | None = None,  # noqa: A002 - the word Invoke uses
     iterable: Sequence[str] = (),
+    untouched: str = "",
 ) -> Callable[[Callable[..., Outcome]], DbTask]:
-    """Make a task of a body: no positionals, no automatic short flags, --json and --dry-run added."""
+    """Make a task of a body: no positionals, no automatic short flags, --json and --dry-run added.
+
+    `untouched` is what its failures tell as the state until it acts; a task that changes no database needs none.
+    """
 
     def wrap(body: Callable[..., Outcome]) -> DbTask:
         signature = inspect.signature(body)
@@ -135,7 +167,7 @@ def db_task(
         body.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*signature.parameters.values(), *common]
         )
-        return DbTask(
+        task = DbTask(
             body,
             name=name,
             positional=[],
@@ -144,6 +176,8 @@ def db_task(
             # Invoke looks help up by the flag's name, which has lost its outer underscores
             help={key.strip("_"): text for key, text in {**(help or {}), **COMMON}.items()},
         )
+        task.untouched = untouched
+        return task
 
     return wrap
 
@@ -155,9 +189,9 @@ def _run(task: DbTask, context: Context, args: Sequence[Any], kwargs: dict[str, 
     as_json = bool(given.pop("json_", False))
     dry = bool(given.pop("dry_run", False)) or bool(_run_setting(context, "dry"))
     console = Console(as_json=as_json, echo=bool(_run_setting(context, "echo")))
-    name = str(task.name)
-    with _one_way_out(name, console), _termination():
-        call = Call(context, mount_of(task, context, os.environ), console, dry=dry)
+    name, told = str(task.name), _State(task.untouched)
+    with _one_way_out(name, console, told), _termination():
+        call = Call(context, mount_of(task, context, os.environ), console, dry=dry, told=told)
         console.spell = call.spelled
         outcome = task.body(call, *args, **given)
         console.show(
@@ -169,8 +203,8 @@ def _run(task: DbTask, context: Context, args: Sequence[Any], kwargs: dict[str, 
 
 
 @contextmanager
-def _one_way_out(name: str, console: Console) -> Iterator[None]:
-    """Turn every exception into one message and one exit code.
+def _one_way_out(name: str, console: Console, told: _State) -> Iterator[None]:
+    """Turn every exception into one message and one exit code, with the state things are in.
 
     This is the only place that catches broadly: a bug of ours ends with 1 and
     a traceback under Invoke's debug, and with one honest line without it.
@@ -180,9 +214,10 @@ def _one_way_out(name: str, console: Console) -> Iterator[None]:
     try:
         yield
     except DbTasksError as exc:
+        exc.state = exc.state or told.state
         _fail(name, console, exc)
     except KeyboardInterrupt as exc:
-        state = "child processes have ended, unfinished files are removed"
+        state = told.state or "what was started is told to end, unfinished files are removed"
         _fail(name, console, Interrupted(f"{name} was interrupted", state=state), exc)
     except Exception as exc:
         if _debugging():
@@ -190,6 +225,7 @@ def _one_way_out(name: str, console: Console) -> Iterator[None]:
         bug = DbTasksError(
             f"{name} met a bug: {type(exc).__name__} in {_place(exc)}",
             hint="run again with INVOKE_DEBUG=1 for the traceback (check it for secrets before you share it)",
+            state=told.state,
         )
         _fail(name, console, bug, exc)
 

@@ -8,20 +8,39 @@ we count, hash and prove.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from types import TracebackType
 
 from ...errors import CannotReach, DatabaseMissing, LoginRefused, QueryFailed, RightMissing, TargetUnreachable
 from ...events import OnEvent, ignore
-from ...models import Archive, DatabaseFacts, PostgresTarget, Route
-from ...plans import Checked, Dumped, DumpPlan, DumpRequest, LoadPlan, LoadRequest, TargetState
+from ...holdings import Holdings
+from ...models import Archive, DatabaseFacts, Format, PostgresTarget, Route
+from ...plans import (
+    Checked,
+    Described,
+    Dumped,
+    DumpPlan,
+    DumpRequest,
+    ExchangePlan,
+    LoadPlan,
+    LoadRequest,
+    PartPlan,
+    PartRequest,
+    Standing,
+    Swapped,
+    TargetState,
+)
+from ...rows.held import HeldRows
 from ...runners import Runner
+from ...schemas import Schema
 from ...sessions import Session
 from ...settings import Settings
 from ...stores import Draft
-from .. import Loaded
+from ...stores.proofs import ProofMark
+from .. import Loaded, LoadedPart, OnKeep, Scratch
+from ..rows_archive import check_rows, describe_rows, refuse_rows
 from . import facts
 from .access import Access, HostAccess
 
@@ -173,21 +192,51 @@ class PostgresEngine:
 
     def row_counts(self) -> dict[str, int]:
         """Count every table's rows in one snapshot; a partitioned table's are in its partitions."""
-        with self.session() as session, facts.reading_snapshot(session):
-            tables = [found for found in facts.relations(session) if found.kind == facts.TABLE]
-            return {str(table): rows for table, rows in facts.count_rows(session, tables).items()}
+        with self.session() as session:
+            return facts.table_rows(session)
+
+    def schema(self) -> Schema:
+        """Let pg_dump write the definitions."""
+        from . import holdings
+
+        return holdings.live_schema(self)
+
+    def holdings(self) -> Holdings:
+        """Count and read the definitions in one exported snapshot."""
+        from . import holdings
+
+        return holdings.live_holdings(self)
+
+    def holdings_of(self, archive: Archive) -> Holdings:
+        """Read an archive's definitions by pg_restore, a script's by ourselves; rows as its manifest counts them."""
+        from . import holdings
+
+        refuse_rows(archive)
+        return holdings.archive_holdings(self, archive)
+
+    def held_rows(self) -> AbstractContextManager[HeldRows]:
+        """Lock the tables in ACCESS SHARE mode and read them by psycopg2, in one snapshot."""
+        from . import held_rows
+
+        return held_rows.live_rows(self)
 
     # -- out and in ------------------------------------------------------------------
 
     def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
         """Prove versions, rights and names; nothing is written."""
-        from . import prove
+        from . import prove, rows
+
+        if prove.format_of(self, request) is Format.ROWS:
+            return rows.plan_rows(self, request, globals_=globals_)
 
         return prove.plan_dump(self, request, globals_=globals_)
 
     def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
-        """Let pg_dump fill the draft from one exported snapshot, and count in it meanwhile."""
-        from . import dump
+        """Let pg_dump fill the draft from one exported snapshot, and count in it meanwhile; rows we read ourselves."""
+        from . import dump, rows
+
+        if plan.format is Format.ROWS:
+            return rows.dump_rows(self, plan, draft, on_event)
 
         return dump.dump(self, plan, draft, on_event)
 
@@ -196,7 +245,17 @@ class PostgresEngine:
         from . import check
 
         del thorough
+        if archive.format is Format.ROWS:
+            return check_rows(archive, on_event)
         return check.check_archive(self.runner, archive, on_event)
+
+    def describe(self, archive: Archive, on_event: OnEvent = ignore) -> Described:
+        """Read the archive as a script, through the gate, and count the rows of each COPY."""
+        from . import described
+
+        if archive.format is Format.ROWS:
+            return describe_rows(archive, on_event)
+        return described.describe(self, archive, on_event)
 
     def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
         """Drop a database that a swap renamed away; any other name, and another server, is refused."""
@@ -204,10 +263,40 @@ class PostgresEngine:
 
         replaced.drop_replaced(self, name, system_identifier=system_identifier)
 
+    def kept_databases(self) -> dict[str, int | None]:
+        """Name the databases that swaps renamed away."""
+        from . import replaced
+
+        return replaced.kept_databases(self)
+
+    def set_aside(self) -> dict[str, int]:
+        """Name none: a damaged database is kept by another name, as any that is replaced."""
+        return {}
+
+    def standing(self, kept: str | None) -> Standing:
+        """Look up which databases bear these names."""
+        from . import exchange
+
+        return exchange.standing(self, kept)
+
+    def plan_exchange(self, kept: str) -> ExchangePlan:
+        """Prove that the two databases may exchange their names, and count both."""
+        from . import exchange
+
+        return exchange.plan_exchange(self, kept)
+
+    def exchange(self, plan: ExchangePlan, on_keep: OnKeep) -> Swapped:
+        """Exchange the two names in one transaction, sessions ended meanwhile."""
+        from . import exchange
+
+        return exchange.exchange(self, plan, on_keep)
+
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Prove that the archive fits this server, and say what will be done."""
-        from . import load
+        from . import load, rows_fit
 
+        if archive.format is Format.ROWS:
+            return rows_fit.plan_rows_load(self, archive, request)
         return load.plan_load(self, archive, request)
 
     def claimed(self) -> AbstractContextManager[None]:
@@ -216,13 +305,73 @@ class PostgresEngine:
 
         return claim.claimed(self)
 
+    def left_over(self, ids: Collection[str] = ()) -> tuple[str, ...]:
+        """Name the unfinished databases of killed restores."""
+        from . import leftovers
+
+        return leftovers.left_over(self, ids)
+
+    def left_in_use(self, ids: Collection[str] = ()) -> dict[str, str]:
+        """Say which of them stay because somebody is connected."""
+        from . import leftovers
+
+        return leftovers.left_in_use(self, ids)
+
+    def drop_left_over(self, name: str) -> None:
+        """Drop one of them."""
+        from . import leftovers
+
+        leftovers.drop_left_over(self, name)
+
+    def left_proofs(self, mark: ProofMark) -> dict[str, str]:
+        """Name the scratch databases of a killed proof."""
+        from . import left_proofs
+
+        return left_proofs.left_proofs(self, mark)
+
+    def drop_left_proof(self, mark: ProofMark, name: str) -> None:
+        """Drop one of them."""
+        from . import left_proofs
+
+        left_proofs.drop_left_proof(self, mark, name)
+
     def load(
-        self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore
+        self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore, *, id_: str = ""
     ) -> AbstractContextManager[Loaded]:
         """Load beside the live database, or inside one transaction of it."""
         from . import load
 
-        return load.loading(self, plan, archive, on_event)
+        return load.loading(self, plan, archive, on_event, id_)
+
+    def plan_scratch(self, archive: Archive) -> str:
+        """Prove that the archive could be loaded into a new database of this server."""
+        from . import scratch
+
+        return scratch.plan_scratch(self, archive)
+
+    def scratch(self, archive: Archive, on_event: OnEvent = ignore) -> AbstractContextManager[Scratch]:
+        """Load the archive into a new database of this server, which is dropped when the block ends."""
+        from . import scratch
+
+        return scratch.scratch(self, archive, on_event)
+
+    def plan_part(self, archive: Archive, request: PartRequest) -> PartPlan:
+        """Look the tables up in the archive and in the live database, and prove that they fit."""
+        from . import fit_part, rows_part
+
+        if archive.format is Format.ROWS:
+            return rows_part.plan_rows_part(self, archive, request)
+        return fit_part.plan_part(self, archive, request)
+
+    def load_part(
+        self, plan: PartPlan, archive: Archive, on_event: OnEvent = ignore
+    ) -> AbstractContextManager[LoadedPart]:
+        """Play the tables' part of the archive inside one transaction."""
+        from . import load_part, rows_part
+
+        if archive.format is Format.ROWS:
+            return rows_part.loading_rows_part(self, plan, archive, on_event)
+        return load_part.loading_part(self, plan, archive, on_event)
 
 
 def _tells_damage(refusal: CannotReach) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
-from ...errors import ContainerStopped, DatabaseMissing, TargetUnreachable
+from ...errors import ContainerStopped, DatabaseMissing, RouteUnavailable, TargetUnreachable
 from ...events import OnEvent, ignore
 from ...lock import held_locks
 from ...models import PostgresTarget, Route
@@ -22,7 +22,7 @@ from ...runners.host import HostRunner, login_environment
 from ...sessions import ConnectOptions, Session, connect, settled
 from ...settings import Settings
 
-__all__ = ["Access", "HostAccess"]
+__all__ = ["Access", "HostAccess", "PythonAccess"]
 
 
 class Access(Protocol):
@@ -125,3 +125,44 @@ class HostAccess:
     def close(self) -> None:
         """Remove the private password file."""
         self._resources.close()
+
+
+class PythonAccess:
+    """psycopg2 alone: there are no client tools."""
+
+    route = Route.PYTHON
+
+    def __init__(
+        self,
+        target: PostgresTarget,
+        settings: Settings,
+        *,
+        why: str = "",
+        instead: bool = False,
+        stopped: ContainerStopped | None = None,
+        on_event: OnEvent = ignore,
+    ) -> None:
+        self.why = why
+        self.instead = instead
+        """Nobody asked for it: there was no other way."""
+        self._host = HostAccess(target, settings, stopped=stopped, on_event=on_event)
+
+    @property
+    def runner(self) -> Runner:
+        """Refuse.
+
+        Raises:
+            RouteUnavailable: always.
+        """
+        raise RouteUnavailable(
+            "the python route has no client tools, and this needs them",
+            hint="use --via=container or --via=host",
+        )
+
+    def session(self, database: str) -> AbstractContextManager[Session]:
+        """Connect by psycopg2."""
+        return self._host.session(database)
+
+    def close(self) -> None:
+        """Nothing to remove."""
+        self._host.close()

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CommandFailed, DbTasksError, LoadFailed, QueryFailed, StoreFull
-from ...events import OnEvent, Phase, Warned
+from ...events import OnEvent, Phase, Warned, ignore
 from ...models import Archive, Format
 from ...plans import LoadPlan, LoadStrategy, Swapped
 from ...psql import render
-from ...runners import Command
+from ...row_values import first_error
 from ...sessions import Session
 from .. import OnKeep
+from .after_load import run_beside
 from .checks import behind_sequences, loaded_counts, loaded_problems
 from .contents import script_of
+from .dropping import drop_with_sessions
 from .feed import transaction
 from .last_words import disk_full, way_left
+from .leftovers import MARK, sweep
 from .names import new_name
+from .rows_command import fill_made, make_by_command
+from .rows_load import fill_new, run_after_rows
+from .several_jobs import restore_into
+from .statements import quoted
 from .swap import bring_in, outside
 from .tarred import unpacked
+from .timescale import RESTORING, restoring
 
 if TYPE_CHECKING:
     from psycopg2.sql import Composable
@@ -31,8 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedBeside", "loading_beside", "needs_script"]
 
-MARK = "dbtasks: a restore in the making, not live; left over if nobody is connected to it"
-ID_LETTERS = 6
+ID_BYTES = 3
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 LIVE = """
     SELECT pg_catalog.to_jsonb(d) AS d, pg_catalog.pg_get_userbyid(d.datdba)::text AS owner,
@@ -45,12 +54,6 @@ PRIVILEGES = """
     SELECT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END AS grantee,
            a.privilege_type, a.is_grantable
     FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname = %s
-"""
-LEFT_OVER = """
-    SELECT d.datname::text AS name FROM pg_catalog.pg_database d
-    WHERE pg_catalog.left(d.datname, %(length)s) = %(begin)s
-      AND pg_catalog.shobj_description(d.oid, 'pg_database') = %(mark)s
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)
 """
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _VALUE = r"""(?: ?E?'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w.$]+)"""
@@ -84,7 +87,21 @@ class LoadedBeside:
         """Name invalid indexes, sequences and extensions that did not come."""
         with self._engine.session(self.new) as session:
             self.warnings += behind_sequences(session)
-            return loaded_problems(session, self._archive.manifest)
+            # of extensions a rows backup holds the names alone
+            manifest = None if self._archive.format is Format.ROWS else self._archive.manifest
+            return loaded_problems(session, manifest)
+
+    def after_load(self, files: Sequence[Path], on_event: OnEvent = ignore) -> None:
+        """Run SQL files in the new database, in one transaction."""
+        with _untouched(self._engine):
+            if self._archive.format is Format.ROWS:
+                # rows come without client tools, and so does what follows them
+                like = None if self._plan.facts else self.new
+                run_after_rows(self._engine, self._plan, self.new, files, on_event, like)
+            else:
+                run_beside(self._engine, self._plan, self.new, files, on_event)
+            if self._plan.request.analyze:
+                _analyze(self._engine, self.new, on_event)
 
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Exchange the names; from then on the new database is the live one."""
@@ -95,7 +112,7 @@ class LoadedBeside:
             self.is_live = True
 
         done = bring_in(self._engine, self._plan, self.new, comment=comment, on_live=arrived, on_keep=on_keep)
-        return Swapped(done.old, done.sessions_ended, (*self.warnings, *done.warnings))
+        return replace(done, warnings=(*self.warnings, *done.warnings))
 
     def _dress(self) -> str | None:
         """Carry over what pg_dump leaves out: settings, privileges, connection limit; return the comment."""
@@ -131,6 +148,8 @@ class LoadedBeside:
             if found is None:
                 self.warnings.append(f"not carried over, its form is unknown: {line}")
                 continue
+            if found["set"].replace('"', "").startswith(f"SET {RESTORING} "):
+                continue
             role = found["role"]
             head = f"ALTER ROLE {role} IN DATABASE " if role else "ALTER DATABASE "
             yield sql.SQL("{}{} {}").format(sql.SQL(head), new, sql.SQL(found["set"]))
@@ -144,38 +163,41 @@ class LoadedBeside:
             self.warnings.append(f"not carried over: {text} ({exc.message})")
 
 
-def needs_script(engine: PostgresEngine, archive: Archive) -> bool:
+def needs_script(engine: PostgresEngine, plan: LoadPlan, archive: Archive) -> bool:
     """Whether the archive has to go through psql: scripts do, and what the server would choke on.
 
     pg_restore 17 and later set transaction_timeout, which servers before 17 do
-    not know; only a script can be rid of it.
+    not know; only a script can be rid of it. So it is with a schema that is there
+    because TimescaleDB lives in it.
     """
-    if archive.format is Format.SQL:
+    if archive.format is Format.SQL or _kept_schemas(plan):
         return True
     return engine.server_version() < 170000 and engine.runner.version("pg_restore").major >= 17
 
 
 @contextmanager
 def loading_beside(
-    engine: PostgresEngine, plan: LoadPlan, archive: Archive, on_event: OnEvent
+    engine: PostgresEngine, plan: LoadPlan, archive: Archive, on_event: OnEvent, id_: str
 ) -> Iterator[LoadedBeside]:
     """Load into a new database and yield it; without a commit it is dropped."""
-    new = new_name(engine.target.database, os.urandom(ID_LETTERS // 2).hex())
+    new = new_name(engine.target.database, id_ or os.urandom(ID_BYTES).hex())
     loaded = LoadedBeside(engine, plan, archive, new)
     with outside(engine) as session:
-        _sweep(session, engine.target.database)
+        loaded.warnings += sweep(session, engine.target.database)
         _create(session, engine, plan, archive, loaded, on_event)
     try:
         loaded.held.enter_context(engine.session(new))
+        if plan.schema_command:
+            make_by_command(engine, archive, new, plan.state, on_event)
         on_event(Phase("load", f"{archive.path.name} into {new}"))
-        _fill(engine, plan, archive, new, on_event)
-        if plan.request.analyze:
-            on_event(Phase("analyze", new))
-            with engine.session(new) as session:
-                session.execute("ANALYZE")
+        loaded.warnings += _fill(engine, plan, archive, new, on_event)
+        if plan.request.analyze and not plan.request.after_load:
+            _analyze(engine, new, on_event)
         yield loaded
     finally:
-        loaded.held.close()
+        # a server that went away ended it as well: the error that led here is the news
+        with suppress(DbTasksError):
+            loaded.held.close()
         if not loaded.is_live:
             _drop(engine, new, on_event)
 
@@ -211,7 +233,8 @@ def _create_from_manifest(
 ) -> None:
     from psycopg2 import sql
 
-    manifest = archive.manifest
+    # somebody else's dump tells how its text is written, not how its database was made
+    manifest = archive.manifest if archive.is_ours else None
     options: dict[str, Composable] = {}
     if plan.request.role:
         options["OWNER"] = sql.Identifier(plan.request.role)
@@ -227,7 +250,7 @@ def _create_from_manifest(
         # locale names belong to an operating system: en_US.UTF-8 here, English_United States.1252 there
         session.execute(_create_statement(new, options))
         loaded.warnings.append(
-            f"the locale {manifest.collation if manifest else ''} is not known to this server;"
+            f"the locale {' or '.join(dict.fromkeys(filter(None, locale.values())))} is not known to this server;"
             " the database got the server's own: text may sort differently"
         )
 
@@ -272,79 +295,82 @@ def _privileges(session: Session, target: str, owner: str, new: Composable) -> I
 # -- filling -----------------------------------------------------------------------
 
 
-def _fill(engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on_event: OnEvent) -> None:
+def _fill(
+    engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on_event: OnEvent
+) -> tuple[str, ...]:
     try:
-        if needs_script(engine, archive):
-            _fill_by_script(engine, plan, archive, new, on_event)
-        elif archive.format is Format.DIRECTORY:
-            with unpacked(archive.path) as folder, engine.runner.staged(folder) as there:
-                engine.runner.run(_restore_command(plan, archive, new, there, engine))
-        else:
-            with engine.runner.staged(archive.path) as there:
-                engine.runner.run(_restore_command(plan, archive, new, there, engine))
+        if plan.schema_command:
+            return fill_made(engine, archive, new, on_event)
+        with restoring(engine, plan.timescale, new):
+            _load(engine, plan, archive, new, on_event)
+            return ()
     except DbTasksError as exc:
         # the message of a child or a session speaks of the new database: what matters is the live one
         exc.state = f"{engine.target.database} was not touched"
         if not isinstance(exc, CommandFailed | QueryFailed):
             raise
-        kind = StoreFull if disk_full(exc.details) else LoadFailed
+        sqlstate = exc.sqlstate if isinstance(exc, QueryFailed) else ""
+        kind = StoreFull if disk_full(exc.details, sqlstate) else LoadFailed
         raise kind(
-            f"{archive.path.name} could not be loaded into a new database: {exc.message}",
+            f"{archive.path.name} could not be loaded into a new database: {first_error(exc.details) or exc.message}",
             details=exc.details,
             state=exc.state,
-            hint=way_left(exc.details),
+            hint=way_left(exc.details, archive, engine.settings.backup_dir, sqlstate=sqlstate) or exc.hint,
         ) from exc
 
 
-def _restore_command(
-    plan: LoadPlan, archive: Archive, new: str, path: str, engine: PostgresEngine
-) -> Command:
-    jobs = plan.request.jobs or engine.settings.jobs or os.cpu_count() or 1
-    # -d is read like a connection string: only a quoted value is surely a name
-    name = new.replace("\\", "\\\\").replace("'", "\\'")
-    arguments = [
-        f"--format={archive.format}",
-        "--exit-on-error",
-        "--no-password",
-        f"--jobs={jobs}",
-        f"--dbname=dbname='{name}'",
-    ]
-    if plan.request.no_owner:
-        arguments += ["--no-owner", "--no-privileges"]
-    if plan.request.role:
-        arguments.append(f"--role={plan.request.role}")
-    return Command("pg_restore", (*arguments, path))
+def _load(engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on_event: OnEvent) -> None:
+    if archive.format is Format.ROWS:
+        fill_new(engine, plan, archive, new, on_event)
+    elif needs_script(engine, plan, archive):
+        _fill_by_script(engine, plan, archive, new, on_event)
+    elif archive.format is Format.DIRECTORY:
+        with unpacked(archive.path) as folder, engine.runner.staged(folder) as there:
+            restore_into(engine, plan, archive, new, there)
+    else:
+        with engine.runner.staged(archive.path) as there:
+            restore_into(engine, plan, archive, new, there)
+
+
+def _kept_schemas(plan: LoadPlan) -> frozenset[str]:
+    """Return the schema TimescaleDB was created in, where that is not one every database has."""
+    schema = plan.timescale.schema if plan.timescale else "public"
+    return frozenset[str]() if schema == "public" else frozenset({schema})
 
 
 def _fill_by_script(
     engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on_event: OnEvent
 ) -> None:
-    with transaction(engine, new) as feed, script_of(engine, archive) as script:
-        feed.play(script, plan.request, on_event=on_event)
+    with transaction(engine, new, archive) as feed, script_of(engine, archive) as script:
+        feed.play(script, plan.request, kept_schemas=_kept_schemas(plan), on_event=on_event)
         feed.commit()
 
 
-# -- leftovers -----------------------------------------------------------------------
+def _analyze(engine: PostgresEngine, new: str, on_event: OnEvent) -> None:
+    on_event(Phase("analyze", new))
+    with engine.session(new) as session:
+        session.execute("ANALYZE")
 
 
-def _sweep(session: Session, database: str) -> None:
-    """Drop what a killed restore of this database left: marked by us, and nobody is connected."""
-    from psycopg2 import sql
+@contextmanager
+def _untouched(engine: PostgresEngine) -> Iterator[None]:
+    """Let a failure in the new database speak of the live one."""
+    try:
+        yield
+    except DbTasksError as exc:
+        exc.state = f"{engine.target.database} was not touched"
+        raise
 
-    begin = new_name(database, ID_LETTERS * "x")[:-ID_LETTERS]
-    parameters = {"length": len(begin), "begin": begin, "mark": MARK}
-    for (name,) in session.rows(LEFT_OVER, parameters):
-        with suppress(DbTasksError):
-            session.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+# -- when it was for nothing ---------------------------------------------------------
 
 
 def _drop(engine: PostgresEngine, new: str, on_event: OnEvent) -> None:
-    from psycopg2 import sql
-
-    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(new))
     try:
         with outside(engine) as session:
-            session.execute(statement)
+            drop_with_sessions(session, new)
     except DbTasksError as exc:
-        # the error that led here is the news; this one must not hide it
-        on_event(Warned(f"the unfinished database {new} is still there and may be dropped: {exc.message}"))
+        # the error that led here is the news; this one must not hide it. Its message names the session's database
+        why = first_error(exc.details) or exc.message
+        by_hand = f"DROP DATABASE {quoted(new)}"
+        on_event(Warned(f"the unfinished database {new} is still there: {why}; {by_hand} removes it"))

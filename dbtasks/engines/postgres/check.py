@@ -24,9 +24,9 @@ from .tarred import unpacked
 
 __all__ = ["check_archive"]
 
-HEAD = re.compile(rb"\\restrict ([A-Za-z0-9]+)\n")
+HEAD = re.compile(rb"^\\restrict ([A-Za-z0-9]+)\r?\n", re.MULTILINE)
 TAIL = re.compile(
-    rb"\n--\n-- PostgreSQL database dump complete\n--\n\n(?:\\unrestrict ([A-Za-z0-9]+)\n\n)?\Z"
+    rb"\n--\r?\n-- PostgreSQL database dump complete\r?\n--\s*(?:\\unrestrict ([A-Za-z0-9]+)\s*)?\Z"
 )
 HEAD_BYTES = TAIL_BYTES = 4096
 PART = re.compile(r"\d+;")
@@ -143,7 +143,10 @@ def _check_sql(path: Path, compression: Compression) -> Checked:
             tail = (tail + block)[-TAIL_BYTES:]
     complete = TAIL.search(tail)
     if complete is None:
-        raise ArchiveDamaged(f"{path.name} ends before its end: pg_dump's last lines are missing")
+        raise ArchiveDamaged(
+            f"{path.name} ends before its end: pg_dump's last lines are missing",
+            hint="it was cut, or pg_dump did not make it: without them nobody can tell; make the dump again",
+        )
     opened = HEAD.search(head)
     if (opened.group(1) if opened else None) != complete.group(1):
         raise ArchiveDamaged(f"{path.name} was put together from two dumps: its \\restrict keys differ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...models import Manifest
 from ...sessions import Session
-from .facts import SEQUENCE, TABLE, count_rows, reading_snapshot, relations
+from .facts import COUNTED, SEQUENCE, count_rows, reading_snapshot, relations
 
 __all__ = ["behind_sequences", "loaded_counts", "loaded_problems"]
 
@@ -36,7 +36,7 @@ def loaded_counts(session: Session, *, inside: bool = False) -> dict[str, int]:
     if not inside:
         with reading_snapshot(session):
             return loaded_counts(session, inside=True)
-    tables = [relation for relation in relations(session) if relation.kind == TABLE]
+    tables = [relation for relation in relations(session) if relation.kind in COUNTED]
     return {str(table): rows for table, rows in count_rows(session, tables).items()}
 
 

@@ -23,7 +23,7 @@ from .swap import outside
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["claim_key", "claimed"]
+__all__ = ["claim_key", "claimed", "claimed_by_another"]
 
 TAKE = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS taken"
 SIGN = "SELECT pg_catalog.set_config('application_name', %s, false)"
@@ -35,6 +35,11 @@ HOLDER = """
     JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
       AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+"""
+HELD = """
+    SELECT 1 AS held FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %s AND a.application_name IS DISTINCT FROM %s LIMIT 1
 """
 HOST_LETTERS = 32
 
@@ -59,7 +64,7 @@ def claimed(engine: PostgresEngine) -> Iterator[None]:
         ((taken,),) = session.rows(TAKE, (key,))
         if not taken:
             raise _busy(engine, session.rows(HOLDER, (key,)))
-        session.execute(SIGN, (f"dbtasks restore {socket.gethostname()[:HOST_LETTERS]} {os.getpid()}",))
+        session.execute(SIGN, (_signature(),))
         held = stack.pop_all()
     try:
         yield
@@ -67,6 +72,15 @@ def claimed(engine: PostgresEngine) -> Iterator[None]:
         # what was done is done: a session that is gone by now must not turn it into a failure
         with suppress(DbTasksError):
             held.close()
+
+
+def claimed_by_another(session: Session, database: str) -> bool:
+    """Whether another restore of a database than one of this process is at work, from whichever machine."""
+    return bool(session.rows(HELD, (claim_key(database), _signature())))
+
+
+def _signature() -> str:
+    return f"dbtasks restore {socket.gethostname()[:HOST_LETTERS]} {os.getpid()}"
 
 
 def _session(engine: PostgresEngine, stack: ExitStack) -> Session:

@@ -17,16 +17,32 @@ from typing import TYPE_CHECKING
 
 from ...errors import ArchiveDamaged, CommandFailed, VersionMismatch
 from ...models import Archive, Format
-from ...runners import Command
+from ...runners import Command, Runner
+from ...schemas import Schema
 from ...stores.local import open_archive
 from ...streams import HashingReader, HasRead, decompressing
+from .commands import list_command
+from .defined_schema import DefinedSchema
 from .gate import Gate
+from .head import Head
+from .needless import clears
 from .tarred import unpacked
+from .timescale import EXTENSION, without_inside
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["Contents", "Script", "is_ownership", "read_contents", "script_of"]
+__all__ = [
+    "Contents",
+    "Script",
+    "definitions_of",
+    "is_ownership",
+    "list_there",
+    "read_contents",
+    "read_output",
+    "read_statements",
+    "script_of",
+]
 
 _ROLE = r'(?:"(?:[^"]|"")+"|[^\s",;()]+)'
 _ROLES = rf"({_ROLE}(?:, {_ROLE})*)"
@@ -39,6 +55,7 @@ _GRANT = re.compile(
     rf"(?:GRANT .* TO|REVOKE .* FROM) {_ROLES}(?: WITH GRANT OPTION)?(?: GRANTED BY {_ROLE})?;", re.DOTALL
 )
 _POLICY = re.compile(rf"CREATE POLICY .*? TO {_ROLES}(?= USING| WITH CHECK|;)", re.DOTALL)
+_EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({_ROLE})(?: WITH)?(?: SCHEMA ({_ROLE}))?")
 _BY_NAME = {"PUBLIC", "public", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "DEFAULT"}
 
 
@@ -52,16 +69,33 @@ class Contents:
     """Roles that privileges are given to or taken from."""
     in_policies: set[str] = field(default_factory=set)
     """Roles in row-level security policies: needed even where owners and privileges are left out."""
+    extensions: dict[str, str] = field(default_factory=dict)
+    """Those it creates, with the schema of each; empty where it does not say."""
+    server_version: str = ""
+    """Of the server it was made from, as its own first lines say; empty where they do not."""
+    tool_version: str = ""
+    """The same of the pg_dump that made it."""
+    cleared: int = 0
+    """Statements that would drop what was there before, in front of all that create."""
     created: int = 0
     """Statements that create something: each needs locks until the transaction's end."""
+    defined: DefinedSchema = field(default_factory=DefinedSchema)
+    schema: Schema = field(default_factory=Schema)
+    """What the statements make of an empty database; complete once all were read."""
 
     def take(self, statement: bytes) -> bool:
         """Learn from one statement; always lets it pass."""
         text = statement.decode(errors="surrogateescape")
+        if not self.created and clears(statement):
+            self.cleared += 1
+            return False
+        self.defined.take(text)
         if text.startswith("CREATE "):
             self.created += 1
             if text.startswith("CREATE POLICY ") and (policy := _POLICY.match(text)):
                 self.in_policies |= _names(policy[1])
+            elif extension := _EXTENSION.match(text):
+                self.extensions[_plain(extension[1])] = _plain(extension[2] or "")
         elif owner := _OWNER.fullmatch(text):
             self.owners |= _names(owner[1])
         elif defaults := _DEFAULTS.fullmatch(text):
@@ -81,12 +115,11 @@ def is_ownership(statement: bytes) -> bool:
 
 
 def _names(text: str) -> set[str]:
-    found = re.findall(_ROLE, text)
-    return {
-        name[1:-1].replace('""', '"') if name.startswith('"') else name
-        for name in found
-        if name not in _BY_NAME
-    }
+    return {_plain(name) for name in re.findall(_ROLE, text) if name not in _BY_NAME}
+
+
+def _plain(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def read_contents(engine: PostgresEngine, archive: Archive) -> Contents:
@@ -96,15 +129,35 @@ def read_contents(engine: PostgresEngine, archive: Archive) -> Contents:
         VersionMismatch: pg_restore cannot read this archive.
         Refused, ArchiveDamaged: see the gate.
     """
-    contents = Contents()
-    with _definitions(engine, archive) as source:
-        for _ in Gate(source, leave_out=contents.take):
-            pass
+    with definitions_of(engine, archive) as source:
+        return read_statements(source)
+
+
+def read_statements(source: HasRead) -> Contents:
+    """Read all statements of a plain script through the gate."""
+    contents, head = Contents(), Head(source)
+    for _ in Gate(head, leave_out=contents.take):
+        pass
+    contents.server_version, contents.tool_version = head.versions
+    schema = contents.defined.schema(head.spelling)
+    contents.schema = without_inside(schema) if EXTENSION in contents.extensions else schema
     return contents
 
 
+def read_output(runner: Runner, command: Command) -> Contents:
+    """Read all statements a tool writes; its end counts only if the tool ended well.
+
+    Raises:
+        CommandFailed: it did not.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(runner.reading(command))
+        return read_statements(_ToItsEnd(source, stack.close))
+
+
 @contextmanager
-def _definitions(engine: PostgresEngine, archive: Archive) -> Iterator[HasRead]:
+def definitions_of(engine: PostgresEngine, archive: Archive) -> Iterator[HasRead]:
+    """Open all that an archive defines as a plain SQL script, without the rows where the format allows."""
     if archive.format is Format.SQL:
         with open_archive(archive.path) as file, decompressing(file, archive.compression) as plain:
             yield plain
@@ -164,8 +217,13 @@ class Script:
 
 
 @contextmanager
-def script_of(engine: PostgresEngine, archive: Archive) -> Iterator[Script]:
-    """Open the whole archive as a plain SQL script."""
+def script_of(
+    engine: PostgresEngine, archive: Archive, *, skip: Callable[[str], bool] | None = None
+) -> Iterator[Script]:
+    """Open the whole archive as a plain SQL script.
+
+    `skip` is shown each line of the table of contents, where there is one, and says what is not to be unpacked.
+    """
     if archive.format is Format.SQL:
         with open_archive(archive.path) as file:
             hashing = HashingReader(file)
@@ -176,9 +234,23 @@ def script_of(engine: PostgresEngine, archive: Archive) -> Iterator[Script]:
         directory = archive.format is Format.DIRECTORY
         path = stack.enter_context(unpacked(archive.path)) if directory else archive.path
         there = stack.enter_context(engine.runner.staged(path))
-        command = Command("pg_restore", (f"--format={archive.format}", "--file=-", there))
-        source = stack.enter_context(engine.runner.reading(command))
+        arguments = [f"--format={archive.format}", "--file=-"]
+        if skip is not None:
+            listed = engine.runner.run(list_command(there, archive.format)).splitlines(keepends=True)
+            chosen = "".join(line for line in listed if not skip(line))
+            arguments.append(f"--use-list={stack.enter_context(list_there(engine, chosen))}")
+        source = stack.enter_context(engine.runner.reading(Command("pg_restore", (*arguments, there))))
         yield Script(_ToItsEnd(source, stack.close), lambda: None)
+
+
+@contextmanager
+def list_there(engine: PostgresEngine, listed: str) -> Iterator[str]:
+    """Lay a table of contents down where pg_restore finds it."""
+    with tempfile.TemporaryDirectory(prefix="dbtasks-") as name:
+        path = Path(name) / "list"
+        path.write_text(listed, encoding="utf-8", errors="surrogateescape")
+        with engine.runner.staged(path) as there:
+            yield there
 
 
 class _ToItsEnd:
@@ -198,7 +270,6 @@ class _ToItsEnd:
 
 def _prove_sha256(archive: Archive, hashing: HashingReader) -> None:
     hashing.drain()
-    if archive.manifest is not None and hashing.sha256 != archive.manifest.sha256:
-        raise ArchiveDamaged(
-            f"{archive.path.name} is not the file its manifest describes: the sha256 differs"
-        )
+    if archive.expected_sha256 and hashing.sha256 != archive.expected_sha256:
+        than = "its manifest describes" if archive.manifest else "the plan was made from"
+        raise ArchiveDamaged(f"{archive.path.name} is not the file {than}: the sha256 differs")

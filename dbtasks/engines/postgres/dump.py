@@ -8,8 +8,7 @@ counting session both read in it, side by side.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +34,12 @@ from ...stores.files import create_new, translated
 from ...streams import HashingWriter, compressing, pump
 from .commands import dump_command, globals_command
 from .extra import ROW_SECURITY, read_extra
-from .facts import Relation, count_rows, reading_snapshot, relations, sequence_values
+from .facts import HYPERTABLE, count_rows, reading_snapshot, sequence_values
+from .held import blocked, lock_tables, table_sizes, wanted_tables
+from .hypertables import catalog_tables
 from .last_words import disk_full
-from .tables import Selection, select_tables
+from .tables import Selection
+from .warned import warnings_of
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -45,15 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["dump"]
 
 UNTOUCHED = "nothing was published; earlier backups are untouched"
-LOCKED_AT_ONCE = 200
-SIZES = "SELECT oid, pg_catalog.pg_table_size(oid) FROM pg_catalog.pg_class WHERE oid = ANY (%s)"
-BLOCKERS = """
-    SELECT l.relation, a.pid, a.usename, a.application_name, l.granted
-    FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.relation = ANY (%s)
-      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-    ORDER BY l.granted DESC, a.xact_start
-"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,8 @@ class _Snapshot:
     selection: Selection
     filtered: bool
     """Row-level security may hide rows: it was asked for."""
+    catalog: frozenset[str] = frozenset()
+    """TimescaleDB's tables, of which pg_dump says every time what is no news."""
 
 
 @dataclass(frozen=True)
@@ -116,42 +111,17 @@ def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
     """Lock what will be dumped, then take and export the snapshot; both last as long as the block."""
     filtered = any(argument.name == ROW_SECURITY for argument in read_extra(plan.request.extra))
     with engine.session() as session:
-        before = _select(engine, plan, session)
+        before = wanted_tables(engine, plan, session)
         with reading_snapshot(session, row_security=filtered):
             try:
-                _lock(session, before.dumped)
+                lock_tables(session, before.dumped)
             except Busy as exc:
-                raise _busy(engine, before.dumped, exc) from exc
+                raise blocked(engine, before.dumped, exc) from exc
             ((name,),) = session.rows("SELECT pg_catalog.pg_export_snapshot()")
             # what was created or dropped between the plan and the locks is seen here
-            yield _Snapshot(str(name), _select(engine, plan, session), filtered)
-
-
-def _select(engine: PostgresEngine, plan: DumpPlan, session: Session) -> Selection:
-    settings = engine.settings
-    return select_tables(
-        session,
-        relations(session),
-        plan.request,
-        exclude_tables=settings.exclude_tables,
-        exclude_data=settings.exclude_data,
-    )
-
-
-def _lock(session: Session, dumped: Sequence[Relation]) -> None:
-    """Lock tables so that nobody empties or rewrites them under the snapshot (pg_dump's own lock comes later).
-
-    LOCK takes no snapshot: the one exported afterwards is younger than the locks.
-    """
-    from psycopg2 import sql
-
-    tables = [relation for relation in dumped if relation.kind in "rp"]
-    for start in range(0, len(tables), LOCKED_AT_ONCE):
-        names = sql.SQL(", ").join(
-            sql.SQL("ONLY ") + sql.Identifier(table.schema, table.name)
-            for table in tables[start : start + LOCKED_AT_ONCE]
-        )
-        session.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+            yield _Snapshot(
+                str(name), wanted_tables(engine, plan, session), filtered, catalog_tables(session)
+            )
 
 
 # -- counting beside it ------------------------------------------------------------
@@ -178,18 +148,25 @@ def _counting(engine: PostgresEngine, snapshot: _Snapshot) -> Iterator[Future[_C
 
 def _count(session: Session, snapshot: _Snapshot) -> _Counts:
     selection = snapshot.selection
-    bare = tuple(TableCount(str(table), rows=None, data=False) for table in selection.without_rows)
+    bare = tuple(
+        TableCount(str(table), rows=None, data=False, hypertable=table.kind == HYPERTABLE)
+        for table in selection.without_rows
+    )
     try:
         with reading_snapshot(session, snapshot.name, row_security=snapshot.filtered):
-            sizes = dict(session.rows(SIZES, ([table.oid for table in selection.with_rows],)))
+            sizes = table_sizes(session, selection.with_rows)
             rows = count_rows(session, selection.with_rows)
             sequences = sequence_values(session)
     except DbTasksError as exc:
         # the dump itself does not depend on it: it is kept, and says that nobody counted
-        uncounted = tuple(TableCount(str(table), rows=None) for table in selection.with_rows)
+        uncounted = tuple(
+            TableCount(str(table), rows=None, hypertable=table.kind == HYPERTABLE)
+            for table in selection.with_rows
+        )
         return _Counts(_by_name(uncounted + bare), not_counted=exc.message)
     counted = tuple(
-        TableCount(str(table), rows=number, bytes=sizes.get(table.oid)) for table, number in rows.items()
+        TableCount(str(table), rows=number, bytes=sizes.get(table.oid), hypertable=table.kind == HYPERTABLE)
+        for table, number in rows.items()
     )
     return _Counts(_by_name(counted + bare), sequences)
 
@@ -219,17 +196,22 @@ def _write(
     try:
         if plan.format is Format.DIRECTORY:
             with engine.runner.folder(draft.folder) as folder:
-                return _write_directory(engine, command(folder.path), folder, draft, on_event)
-        return _write_stream(engine, command(), plan, draft, on_event)
+                return _write_directory(engine, command(folder.path), snapshot, folder, draft, on_event)
+        return _write_stream(engine, command(), plan, snapshot, draft, on_event)
     except CommandFailed as exc:
         if "LOCK TABLE" in exc.details and "timeout" in exc.details:
             # asked while our own locks are still held, so that who waits for them is seen too
-            raise _busy(engine, snapshot.selection.dumped, exc) from exc
+            raise blocked(engine, snapshot.selection.dumped, exc) from exc
         raise
 
 
 def _write_stream(
-    engine: PostgresEngine, command: Command, plan: DumpPlan, draft: Draft, on_event: OnEvent
+    engine: PostgresEngine,
+    command: Command,
+    plan: DumpPlan,
+    snapshot: _Snapshot,
+    draft: Draft,
+    on_event: OnEvent,
 ) -> _Written:
     codec = plan.compression if plan.format is Format.SQL else Compression.NONE
     # destination outside, source inside: how pg_dump ended is known before the archive is complete
@@ -238,11 +220,16 @@ def _write_stream(
         with compressing(archive, codec) as sink, engine.runner.reading(command) as source:
             size_bytes = pump(source, sink, on_event=on_event)
     raw_size_bytes = size_bytes if plan.format is Format.SQL else None
-    return _Written(archive.sha256, raw_size_bytes, _warnings(source.said))
+    return _Written(archive.sha256, raw_size_bytes, warnings_of(source.said, catalog=snapshot.catalog))
 
 
 def _write_directory(
-    engine: PostgresEngine, command: Command, folder: ToolFolder, draft: Draft, on_event: OnEvent
+    engine: PostgresEngine,
+    command: Command,
+    snapshot: _Snapshot,
+    folder: ToolFolder,
+    draft: Draft,
+    on_event: OnEvent,
 ) -> _Written:
     with engine.runner.reading(command) as source:
         source.read()
@@ -250,7 +237,7 @@ def _write_directory(
     with draft.create() as file:
         archive = HashingWriter(file)
         folder.pack(archive)
-    return _Written(archive.sha256, None, _warnings(source.said))
+    return _Written(archive.sha256, None, warnings_of(source.said, catalog=snapshot.catalog))
 
 
 def _dump_globals(engine: PostgresEngine, draft: Draft) -> None:
@@ -265,37 +252,3 @@ def _dump_globals(engine: PostgresEngine, draft: Draft) -> None:
         pump(source, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _warnings(said: str) -> tuple[str, ...]:
-    """Turn pg_dump's stderr into one text per warning, its detail and hint lines joined."""
-    found: list[str] = []
-    for line in said.splitlines():
-        text = re.sub(r"^pg_dump(all)?: (warning: )?", "", line).strip()
-        if re.match(r"(detail|hint): ", text) and found:
-            found[-1] += f" ({text})"
-        elif text:
-            found.append(text)
-    return tuple(found)
-
-
-# -- what went wrong -----------------------------------------------------------------
-
-
-def _busy(engine: PostgresEngine, tables: Sequence[Relation], exc: DbTasksError) -> Busy:
-    """Name who holds, or waits for, the only lock a dump cannot live with."""
-    names = {table.oid: str(table) for table in tables}
-    with engine.session() as session:
-        found = session.rows(BLOCKERS, (list(names),))
-    lines = [
-        f"{names[oid]}: process {pid} ({user}{f', {application}' if application else ''})"
-        f" {'holds' if granted else 'waits for'} an ACCESS EXCLUSIVE lock"
-        for oid, pid, user, application, granted in found
-    ]
-    who = lines[0] if lines else "the lock is free again by now"
-    return Busy(
-        f"a table of {engine.target.name} stayed locked for {engine.settings.lock_timeout:g} s: {who}",
-        details="\n".join(lines[1:] or [exc.details]),
-        state=UNTOUCHED,
-        hint="let that transaction end, or raise lock_timeout",
-    )

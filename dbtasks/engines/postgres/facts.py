@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import DbTasksError, QueryFailed, RightMissing
 from ...models import DatabaseFacts, Revision
 from ...revisions import find_revision, known_tables
+from ...schemas import table_name
 from ...sessions import Session
+from .hypertables import Hypertables, look_for_hypertables
 
 __all__ = [
+    "COUNTED",
+    "FOREIGN",
+    "HYPERTABLE",
+    "INSIDE",
     "PARTITIONED",
     "SEQUENCE",
     "TABLE",
@@ -27,11 +33,18 @@ __all__ = [
     "holds_objects",
     "reading_snapshot",
     "relations",
+    "revision_of",
     "sequence_values",
+    "system_identifier",
     "table_name",
+    "table_rows",
 ]
 
-TABLE, PARTITIONED, SEQUENCE = "r", "p", "S"
+TABLE, PARTITIONED, FOREIGN, SEQUENCE = "r", "p", "f", "S"
+HYPERTABLE, INSIDE = "hypertable", "inside a hypertable"
+"""Tables to PostgreSQL like any other."""
+COUNTED = (TABLE, HYPERTABLE)
+"""What holds rows as far as anybody is told."""
 
 RELATIONS = """
     SELECT c.oid, n.nspname, c.relname, c.relkind::text
@@ -49,7 +62,8 @@ DATABASE = """
            pg_catalog.pg_database_size(d.oid),
            pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
            (SELECT count(*) FROM pg_catalog.pg_stat_activity a
-            WHERE a.datid = d.oid AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid())
+            WHERE a.datid = d.oid AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid()),
+           d.oid::bigint
     FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
 """
 # A list setting is stored ready to be said; any other value still has to be quoted.
@@ -95,6 +109,14 @@ USER_SCHEMAS = """
                       WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
                         AND d.objid = n.oid AND d.deptype = 'e')
 """
+SEQUENCES = """
+    SELECT s.schemaname, s.sequencename, s.last_value FROM pg_catalog.pg_sequences s
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relname = s.sequencename
+                      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+                      WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'e')
+    ORDER BY 1, 2
+"""
 COLUMNS = """
     SELECT c.oid, a.attname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
     WHERE c.oid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.oid, a.attnum
@@ -109,17 +131,13 @@ class Relation:
     schema: str
     name: str
     kind: str
-    """pg_class.relkind: r table, p partitioned, f foreign, v view, m materialised view, S sequence."""
+    """pg_class.relkind: r table, p partitioned, f foreign, v view, m materialised view, S sequence.
+
+    A table of TimescaleDB is HYPERTABLE or INSIDE instead of r.
+    """
 
     def __str__(self) -> str:
         return table_name(self.schema, self.name)
-
-
-def table_name(schema: str, name: str) -> str:
-    """Return `schema.table` as manifests spell it: quoted only where a dot or a quote makes it ambiguous."""
-    return ".".join(
-        '"' + part.replace('"', '""') + '"' if "." in part or '"' in part else part for part in (schema, name)
-    )
 
 
 def database_facts(
@@ -130,27 +148,41 @@ def database_facts(
     Raises:
         CannotReach: the connection broke. Busy: that table is locked.
     """
-    ((version, size, encoding, collation, ctype, others),) = session.rows(DATABASE)
+    ((version, size, encoding, collation, ctype, others, oid),) = session.rows(DATABASE)
     found = relations(session)
     extensions = session.rows("SELECT extname, extversion FROM pg_catalog.pg_extension")
     return DatabaseFacts(
         server_version=str(version),
         size_bytes=int(size),
-        tables=tuple(str(relation) for relation in found if relation.kind in (TABLE, PARTITIONED)),
+        tables=tuple(str(relation) for relation in found if relation.kind in COUNTED),
         extensions={str(name): str(number) for name, number in extensions},
         encoding=str(encoding),
         collation=str(collation),
         ctype=str(ctype),
-        system_identifier=_system_identifier(session),
+        system_identifier=system_identifier(session),
         revision=_revision(session, found, migration_table) if with_revision else None,
         settings=database_settings(session),
         sessions=int(others),
+        oid=int(oid),
     )
 
 
 def relations(session: Session) -> tuple[Relation, ...]:
     """List the user's tables, views and sequences, by schema and name."""
-    return tuple(Relation(int(oid), *names) for oid, *names in session.rows(RELATIONS))
+    found = [Relation(int(oid), *names) for oid, *names in session.rows(RELATIONS)]
+    hypertables = look_for_hypertables(session)
+    if not hypertables.are_there:
+        return tuple(found)
+    return tuple(_placed(relation, hypertables) for relation in found)
+
+
+def _placed(relation: Relation, hypertables: Hypertables) -> Relation:
+    if relation.kind != TABLE:
+        return relation
+    if hypertables.is_hypertable(relation.oid, relation.schema):
+        return replace(relation, kind=HYPERTABLE)
+    inside = hypertables.is_inside(relation.oid, relation.schema)
+    return replace(relation, kind=INSIDE) if inside else relation
 
 
 def database_settings(session: Session) -> tuple[str, ...]:
@@ -202,7 +234,7 @@ def _roll_back(session: Session) -> None:
 
 
 def count_rows(session: Session, wanted: Iterable[Relation]) -> dict[Relation, int]:
-    """Count tables exactly, each without its children; the caller holds a snapshot.
+    """Count tables exactly, each without its children, a hypertable with its chunks; the caller holds a snapshot.
 
     Raises:
         RightMissing: a table may not be read, or only through row-level security; names it.
@@ -212,7 +244,10 @@ def count_rows(session: Session, wanted: Iterable[Relation]) -> dict[Relation, i
 
     counted: dict[Relation, int] = {}
     for relation in wanted:
-        query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(relation.schema, relation.name))
+        only = sql.SQL("" if relation.kind == HYPERTABLE else "ONLY ")
+        query = sql.SQL("SELECT count(*) FROM {}{}").format(
+            only, sql.Identifier(relation.schema, relation.name)
+        )
         try:
             ((rows,),) = session.rows(query)
         except RightMissing as exc:
@@ -223,22 +258,37 @@ def count_rows(session: Session, wanted: Iterable[Relation]) -> dict[Relation, i
     return counted
 
 
+def table_rows(session: Session) -> dict[str, int]:
+    """Count every table's rows in one snapshot; a partitioned table's are in its partitions.
+
+    Raises:
+        RightMissing, Busy: as `count_rows`.
+    """
+    with reading_snapshot(session):
+        tables = [found for found in relations(session) if found.kind in COUNTED]
+        return {str(table): rows for table, rows in count_rows(session, tables).items()}
+
+
 def sequence_values(session: Session) -> tuple[str, ...]:
-    """Return `schema.sequence=last value` for each sequence; without `=` where none was drawn yet."""
-    rows = session.rows(
-        "SELECT schemaname, sequencename, last_value FROM pg_catalog.pg_sequences ORDER BY 1, 2"
-    )
+    """Return `schema.sequence=last value` for each of the user's; without `=` where none was drawn yet."""
+    rows = session.rows(SEQUENCES)
     return tuple(
         table_name(schema, name) + ("" if value is None else f"={value}") for schema, name, value in rows
     )
 
 
-def _system_identifier(session: Session) -> str:
+def system_identifier(session: Session) -> str:
+    """Return the cluster's own number; empty where the role may not read it."""
     try:
         ((identifier,),) = session.rows("SELECT system_identifier FROM pg_catalog.pg_control_system()")
     except (RightMissing, QueryFailed):
         return ""
     return str(identifier)
+
+
+def revision_of(session: Session, migration_table: str | None) -> Revision | None:
+    """Return the migration tool's revision as the transaction that is open sees it."""
+    return _revision(session, relations(session), migration_table)
 
 
 def _revision(session: Session, found: Iterable[Relation], table: str | None) -> Revision | None:

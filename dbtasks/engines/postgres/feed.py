@@ -9,36 +9,36 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ...errors import Busy, CommandFailed, DbTasksError, LoadFailed, TargetUnreachable
+from ...errors import CommandFailed, CommitInDoubt, DbTasksError, LoadFailed, TargetUnreachable
 from ...events import OnEvent, Progress, ignore
+from ...models import Archive
 from ...plans import LoadRequest
-from ...psql import PsqlSession, render
+from ...psql import PsqlSession
+from ...row_values import first_error
 from ...runners import Command, CommandInput, ToolVersion
 from ...sessions import Session
 from .contents import Script, is_ownership
 from .gate import Gate
 from .last_words import way_left
+from .needless import Needless
+from .over_the_commit import end_backend, is_committed
+from .watchdog import Blocker, held_up, watched
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
 __all__ = ["Feed", "transaction"]
 
-ARGUMENTS = ("-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=default")
+ARGUMENTS = ("-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose")
+"""Verbose: every error comes with its SQLSTATE, which is the same in every language."""
+IN_ENGLISH = "SELECT pg_catalog.set_config('lc_messages', 'C', false) WHERE pg_catalog.current_setting('is_superuser') = 'on'"
+"""Nobody else may choose the language of what the server says."""
 RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
 r"""First minor release whose psql knows \restrict; from 18 on all do."""
-POLL_SECONDS = 0.25
-BLOCKERS = """
-    SELECT b.pid, a.usename::text, a.application_name, a.state
-    FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS b (pid)
-    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
-"""
 
 
 class Feed:
@@ -52,6 +52,7 @@ class Feed:
         """Questions and statements inside the transaction."""
         self.pid = 0
         self._xid = ""
+        self.is_committed = False
 
     def begin(self) -> None:
         """Open the transaction, with no timeout that could end it and every name qualified."""
@@ -60,6 +61,7 @@ class Feed:
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             self.session.execute(f"SET {name} = 0")
         self.session.execute("SET client_min_messages = warning")
+        self.session.execute(IN_ENGLISH)
         self.session.execute("SELECT pg_catalog.set_config('search_path', '', false)")
         ((self._xid,),) = self.session.rows("SELECT pg_catalog.pg_current_xact_id()::text AS xid")
 
@@ -75,18 +77,11 @@ class Feed:
         from psycopg2 import sql
 
         server = self._engine.server_version()
-        unwanted = {f"CREATE SCHEMA {render(sql.Identifier(name))};".encode() for name in kept_schemas}
-        unwanted |= {f"CREATE SCHEMA {name};".encode() for name in kept_schemas}
-
-        def leave_out(statement: bytes) -> bool:
-            # only an extension's owner may comment on it, and its comment comes with it anyway
-            needless = statement.startswith(b"COMMENT ON EXTENSION ") or statement in unwanted
-            return needless or (request.no_owner and is_ownership(statement))
-
+        needless = Needless(kept_schemas, also=is_ownership if request.no_owner else None)
         if request.role:
             self.session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(request.role)))
         without = frozenset({"transaction_timeout"}) if server < 170000 else frozenset[str]()
-        self.send(Gate(script.source, without=without, leave_out=leave_out), on_event)
+        self.send(Gate(script.source, without=without, leave_out=needless), on_event)
         script.prove()
 
     def send(self, gate: Gate, on_event: OnEvent = ignore) -> None:
@@ -111,110 +106,72 @@ class Feed:
         """Commit; when the connection broke over it, the server is asked whether it did.
 
         Raises:
-            LoadFailed: it did not.
+            LoadFailed: it did not. CommitInDoubt: nobody can tell.
         """
         try:
             self.session.execute("COMMIT")
         except (TargetUnreachable, CommandFailed) as exc:
-            if not self._is_committed():
+            if not is_committed(self._engine, self.database, self._xid, self.pid):
                 raise LoadFailed(
                     f"the server did not commit the load into {self.database}",
                     details=exc.details,
                     state=f"{self.database} is as it was",
                 ) from exc
-
-    def _is_committed(self) -> bool:
-        with self._engine.session(self.database) as session:
-            ((status,),) = session.rows("SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)", (self._xid,))
-        return bool(status == "committed")
+        self.is_committed = True
 
 
 @contextmanager
-def transaction(engine: PostgresEngine, database: str) -> Iterator[Feed]:
+def transaction(engine: PostgresEngine, database: str, archive: Archive | None = None) -> Iterator[Feed]:
     """Hold one transaction open in a database through psql; without `commit()` nothing of it stays.
+
+    `archive` is what is loaded, for the hint of a load that breaks off.
 
     Raises:
         Busy: it waited longer than lock_timeout for a lock; names who holds it.
         LoadFailed: psql or the server turned something down.
     """
     command = Command("psql", ARGUMENTS, env={"PGDATABASE": database, "PGCLIENTENCODING": "UTF8"})
-    blockers: list[str] = []
-    pid = 0
+    blockers: list[Blocker] = []
+    pid, done = 0, False
     try:
         with engine.runner.writing(command, output=True) as psql:
             feed = Feed(engine, database, psql)
             try:
                 feed.begin()
                 pid = feed.pid
-                with _watched(engine, feed, psql, blockers):
+                with watched(engine, database, feed.pid, psql.kill, blockers):
                     yield feed
+                done = feed.is_committed
+            except CommitInDoubt:
+                raise
             except (TargetUnreachable, CommandFailed) as exc:
+                ended = _how_it_ended(psql, exc)
                 raise LoadFailed(
-                    f"the load into {database} broke off",
-                    details=exc.details,
+                    f"the load into {database} broke off: {first_error(ended.details) or ended.message}",
+                    details=ended.details,
                     state=f"{database} is as it was",
-                    hint=way_left(exc.details),
+                    hint=way_left(ended.details, archive, engine.settings.backup_dir) or ended.hint,
                 ) from exc
     except BaseException as exc:
+        if done and isinstance(exc, DbTasksError):
+            return  # what is committed stays so, however the psql ended that said it
         if pid:
-            _end_backend(engine, database, pid)
+            with suppress(DbTasksError):
+                end_backend(engine, database, pid)
         if blockers and isinstance(exc, LoadFailed):
-            raise _busy(engine, database, blockers) from exc
+            raise held_up(engine, database, blockers) from exc
         raise
 
 
-@contextmanager
-def _watched(engine: PostgresEngine, feed: Feed, psql: CommandInput, blockers: list[str]) -> Iterator[None]:
-    """End the transaction when it waits too long for a lock: scripts of pg_dump switch lock_timeout off."""
-    limit = engine.settings.lock_timeout
-    stop = threading.Event()
-
-    def watch() -> None:
-        blocked_since: float | None = None
-        with suppress(DbTasksError), engine.session(feed.database) as session:
-            while not stop.wait(POLL_SECONDS):
-                found = session.rows(BLOCKERS, (feed.pid,))
-                now = time.monotonic()
-                blocked_since = (blocked_since or now) if found else None
-                if blocked_since is not None and now - blocked_since >= limit:
-                    blockers.extend(_described(*row) for row in found)
-                    psql.kill()
-                    return
-
-    if not limit:
-        yield
-        return
-    watcher = threading.Thread(target=watch, name="dbtasks-locks", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        watcher.join()
-
-
-def _described(pid: int, user: str | None, application: str | None, state: str | None) -> str:
-    who = ", ".join(text for text in (user, application, state) if text)
-    return f"process {pid} ({who})" if who else f"process {pid}"
-
-
-def _busy(engine: PostgresEngine, database: str, blockers: list[str]) -> Busy:
-    return Busy(
-        f"the load into {database} waited {engine.settings.lock_timeout:g} s for a lock held by"
-        f" {', '.join(blockers)}",
-        state=f"{database} is as it was",
-        hint="end that session or let it finish, or raise lock_timeout",
-    )
-
-
-def _end_backend(engine: PostgresEngine, database: str, pid: int) -> None:
-    """End the backend: a server does not notice a dead client while it builds an index."""
-    with suppress(DbTasksError), engine.session(database) as session:
-        session.execute(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
-            " WHERE pid = %s AND application_name = 'dbtasks' AND datname = %s",
-            (pid, database),
-        )
+def _how_it_ended(psql: CommandInput, exc: DbTasksError) -> DbTasksError:
+    """Ask a psql that stopped answering how it ended: where it ran may have stopped with it."""
+    if isinstance(exc, TargetUnreachable):
+        try:
+            psql.write(b"\n")
+            psql.flush()
+        except CommandFailed as failed:
+            return failed
+    return exc
 
 
 def _knows_restrict(version: ToolVersion) -> bool:

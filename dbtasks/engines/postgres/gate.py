@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 
 from ...errors import ArchiveDamaged
 from ...streams import BLOCK_BYTES, HasRead
+from .inserts import as_one_query
 from .scanner import Scanner
 
 __all__ = ["Gate"]
@@ -33,7 +34,9 @@ _SETTING = re.compile(rb"SET ([a-z_]+) = (?:'([^'\\\n]*)'|([a-z0-9]+));\r?\n")
 _INNER = re.compile(rb"(BEGIN|COMMIT);\r?\n")
 _LONGEST_TOKEN = 1 << 20
 
-_SHOWN = frozenset({b"alter", b"comment", b"create", b"grant", b"revoke", b"reset", b"set"})
+_SHOWN = frozenset(
+    {b"alter", b"comment", b"create", b"drop", b"grant", b"revoke", b"reset", b"select", b"set"}
+)
 _LONGEST_SHOWN = 1 << 20
 """Bytes."""
 _TRANSACTION_WORDS = {b"begin", b"start", b"commit", b"end", b"rollback", b"abort", b"savepoint", b"release"}
@@ -42,10 +45,20 @@ _SAFE_ENCODINGS = re.compile(
     rb"UTF8|SQL_ASCII|LATIN(?:[1-9]|10)|WIN(?:125[0-8]|866|874)|KOI8[RU]|ISO_8859_[5-8]|EUC_(?:CN|JP|JIS_2004|KR|TW)"
 )
 """Encodings a server can have: no byte of a character but the first looks like ASCII."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+TAKE_OUT = "if you know what it does and want it, take it out of a copy of the file, and run it yourself"
+NO_CREATE = "make the dump without --create: --into says into which database it goes"
+ONE_TRANSACTION = (
+    "take it out of a copy of the file: a restore is one transaction, so that it can be taken back whole"
+)
+AS_UTF8 = "make the dump with --encoding=UTF8"
 
 
 class Gate(Scanner):
     """One reading of one script.
+
+    A subclass may ask for more statements whole, by `_whole`.
 
     Iterating gives the bytes that may be sent; the last one is given only when
     the whole script was read, and the iteration ends normally only when the
@@ -65,13 +78,15 @@ class Gate(Scanner):
     ) -> None:
         """Read a script; `without` names settings the server does not know.
 
-        `leave_out` is shown each statement that owns, grants, comments or creates
+        `leave_out` is shown each statement that owns, grants, comments, creates, drops or selects
         (whole, unless longer than a megabyte) and says whether psql is not to see it.
         """
         super().__init__()
+        self._whole = _SHOWN
         self._source = source
         self._leave_out = leave_out
         self._without = {name.encode() for name in without}
+        self._started = False
         self._sent = 0
         self._out: list[bytes] = []
         self._encoding = b"UTF8"
@@ -85,6 +100,8 @@ class Gate(Scanner):
         final = False
         while not final:
             block = self._source.read(BLOCK_BYTES)
+            if not self._started:
+                block = self._begin(block)
             final = not block
             self._data += block
             nul = block.find(b"\0")
@@ -99,6 +116,13 @@ class Gate(Scanner):
         self._demand_the_end()
         yield self._flush()
 
+    def _begin(self, block: bytes) -> bytes:
+        """Leave out the mark that editors put first: behind the settings sent before it psql does not."""
+        while block and len(block) <= len(_BYTE_ORDER_MARK) and (more := self._source.read(BLOCK_BYTES)):
+            block += more
+        self._started = True
+        return block.removeprefix(_BYTE_ORDER_MARK)
+
     # -- judging -----------------------------------------------------------------
 
     def _new_statement(self, start: int) -> None:
@@ -108,7 +132,11 @@ class Gate(Scanner):
     def _end_statement(self, end: int) -> None:
         first, second = (*self._words, b"", b"")[:2]
         if first in _TRANSACTION_WORDS or (first == b"prepare" and second == b"transaction"):
-            self._refuse(f"{first.decode().upper()} outside of what pg_dump writes", end)
+            self._refuse(f"{first.decode().upper()} outside of what pg_dump writes", end, way=ONE_TRANSACTION)
+        if second == b"database" and first in (b"create", b"alter", b"drop"):
+            self._refuse(
+                f"{first.decode().upper()} DATABASE, as pg_dump --create writes it", end, way=NO_CREATE
+            )
         if first in (b"set", b"reset") and (
             (self._marks and not second) or _SCANNER_SETTINGS & set(self._words)
         ):
@@ -130,7 +158,9 @@ class Gate(Scanner):
         inner = _INNER.match(self._data, start)
         if inner:
             if self._inside_inner is (inner[1] == b"BEGIN"):
-                self._refuse(f"{inner[1].decode()} outside of what pg_dump writes", start)
+                self._refuse(
+                    f"{inner[1].decode()} outside of what pg_dump writes", start, way=ONE_TRANSACTION
+                )
             self._inside_inner = not self._inside_inner
             self._skip(start, inner.end())
             return True
@@ -150,7 +180,7 @@ class Gate(Scanner):
     def _change_mode(self, name: bytes, value: bytes, start: int) -> None:
         if name == b"client_encoding":
             if not _SAFE_ENCODINGS.fullmatch(value):
-                self._refuse(f"the encoding {value.decode(errors='replace')}", start)
+                self._refuse(f"the encoding {value.decode(errors='replace')}", start, way=AS_UTF8)
             self._encoding = value
         elif value in (b"on", b"off"):
             self._strings = value
@@ -164,7 +194,12 @@ class Gate(Scanner):
                 raise ArchiveDamaged("the script ends inside its last line; it was cut")
             end = self._data.find(b"\n", start, start + 60)
             text = self._data[start : end if end >= 0 else start + 60].decode(errors="replace")
-            self._refuse(f"the meta-command {text!r}, which psql would run on this machine", start)
+            leads_away = text.startswith(("\\c ", "\\connect"))
+            self._refuse(
+                f"the meta-command '{text}', which psql would run on this machine",
+                start,
+                way=NO_CREATE if leads_away else TAKE_OUT,
+            )
         closes, key = line[1] is not None, line[2]
         if closes is (self._key is None) or (closes and key != self._key):
             self._refuse("a \\restrict or \\unrestrict that does not match the other one", start)
@@ -189,6 +224,17 @@ class Gate(Scanner):
             self._out.append(self._mode())
             self._statement = None
 
+    def _inserts(self, start: int, end: int) -> None:
+        text = self._data[start:end]
+        if b"\\" not in text and text.isascii():
+            # the comments in front of them may depend on how they are read all the same
+            self._settle(start)
+            return
+        self._settle(end)
+        self._send(start)
+        self._out.append(as_one_query(text, self._strings))
+        self._sent = end
+
     def _send(self, end: int) -> None:
         self._out.append(self._data[self._sent : end])
         self._sent = end
@@ -208,6 +254,9 @@ class Gate(Scanner):
             self._send(self._statement)
             self._out.append(self._mode())
             self._statement = None
+        elif not in_rows:
+            # comments alone depend on how they are read, too: one may end elsewhere
+            self._settle(self._at)
         self._send(self._at)
         keep = max(0, self._at - 2)
         self._lines += self._data.count(b"\n", 0, keep)
@@ -222,7 +271,7 @@ class Gate(Scanner):
 
     def _step_back(self) -> None:
         """Keep an unfinished statement that has to be shown whole: it is read again with the next block."""
-        shown = self._leave_out and self._words and self._words[0] in _SHOWN
+        shown = self._leave_out and self._words and self._words[0] in self._whole
         if not shown or len(self._data) - self._first > _LONGEST_SHOWN:
             return
         known = self._statement

@@ -8,17 +8,20 @@ else is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import CannotReach, QueryFailed
-from ...events import OnEvent, Phase
+from ...errors import CannotReach, QueryFailed, Refused
+from ...events import OnEvent, Phase, ignore
 from ...models import Archive
+from ...nouns import many
 from ...plans import LoadPlan, Swapped
 from ...sessions import Session
 from .. import OnKeep
+from .after_load import run_inside
 from .checks import behind_sequences, loaded_counts, loaded_problems
 from .contents import script_of
 from .feed import Feed, transaction
@@ -37,10 +40,12 @@ OBJECTS = """
         UNION ALL
         SELECT 2, 'pg_catalog.pg_publication'::pg_catalog.regclass, oid, pubowner FROM pg_catalog.pg_publication
         UNION ALL
-        SELECT CASE c.relkind WHEN 'v' THEN 3 WHEN 'm' THEN 4 WHEN 'S' THEN 6 ELSE 5 END,
-               'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner
+        -- a partition goes with its table, whoever owns it: named behind it, so that the list is all that is dropped
+        SELECT CASE WHEN c.relispartition THEN 6 WHEN c.relkind = 'v' THEN 3 WHEN c.relkind = 'm' THEN 4
+                    WHEN c.relkind = 'S' THEN 6 ELSE 5 END,
+               'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, CASE WHEN NOT c.relispartition THEN c.relowner END
         FROM pg_catalog.pg_class c JOIN schemas s ON s.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT c.relispartition
+        WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
           AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid
               AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a'))
         UNION ALL
@@ -106,6 +111,8 @@ CAPACITY = """
            * (pg_catalog.current_setting('max_connections')::bigint
               + pg_catalog.current_setting('max_prepared_transactions')::bigint) AS capacity
 """
+TABLES = 5
+"""The step of tables that are no partitions."""
 # a routine is dropped as one whatever it is: only so can an aggregate without arguments be named
 KINDS = {
     "statistics object": "STATISTICS",
@@ -127,6 +134,8 @@ class InTheWay:
     """Objects the role does not own and so cannot drop."""
     kept_schemas: frozenset[str]
     """Schemas an extension lives in: they stay, and are not created again."""
+    tables: tuple[str, ...]
+    """Quoted names of the tables that can be locked; a partition is with its parent."""
     locks: int
     """An upper bound of the locks that dropping takes."""
 
@@ -138,8 +147,10 @@ def find_in_the_way(session: Session) -> InTheWay:
     the list holds all there is of the user's. It only makes the order irrelevant
     where objects need each other.
     """
-    statements, not_ours = [], []
-    for _, kind, identity, ours in session.rows(OBJECTS):
+    statements, not_ours, tables = [], [], []
+    for step, kind, identity, ours in session.rows(OBJECTS):
+        if (step, kind) == (TABLES, "table"):
+            tables.append(str(identity))
         statements.append(f"DROP {KINDS.get(kind, kind.upper())} IF EXISTS {identity} CASCADE")
         if not ours:
             not_ours.append(f"{kind} {identity}")
@@ -147,9 +158,10 @@ def find_in_the_way(session: Session) -> InTheWay:
     if large_objects:
         statements.append(UNLINK)
     if foreign_objects:
-        not_ours.append(f"{foreign_objects} large objects")
+        not_ours.append(many(int(foreign_objects), "large object"))
     kept = frozenset(str(name) for (name,) in session.rows(KEPT_SCHEMAS))
-    return InTheWay(tuple(statements), tuple(not_ours), kept, int(relations) + int(large_objects))
+    locks = int(relations) + int(large_objects)
+    return InTheWay(tuple(statements), tuple(not_ours), kept, tuple(tables), locks)
 
 
 def lock_capacity(session: Session) -> int:
@@ -161,7 +173,9 @@ def lock_capacity(session: Session) -> int:
 class LoadedInPlace:
     """A backup loaded inside the open transaction; see `engines.Loaded`."""
 
-    def __init__(self, feed: Feed, archive: Archive) -> None:
+    def __init__(self, engine: PostgresEngine, plan: LoadPlan, feed: Feed, archive: Archive) -> None:
+        self._engine = engine
+        self._plan = plan
         self._feed = feed
         self._archive = archive
         self._warnings: list[str] = []
@@ -174,6 +188,13 @@ class LoadedInPlace:
         """Name what is broken inside the transaction."""
         self._warnings += behind_sequences(self._feed.session)
         return loaded_problems(self._feed.session, self._archive.manifest)
+
+    def after_load(self, files: Sequence[Path], on_event: OnEvent = ignore) -> None:
+        """Run SQL files inside the transaction."""
+        run_inside(self._engine, self._feed, files, on_event)
+        if self._plan.request.analyze:
+            on_event(Phase("analyze", self._feed.database))
+            self._feed.session.execute("ANALYZE")
 
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Commit: at once and whole; no former database is kept."""
@@ -189,19 +210,45 @@ def loading_in_place(
     """Drop what the plan says and load, all in one transaction; without a commit nothing happened."""
     database = engine.target.database
     try:
-        with engine.session() as session:
-            kept = frozenset(str(name) for (name,) in session.rows(KEPT_SCHEMAS))
-        with transaction(engine, database) as feed:
-            on_event(Phase("drop", f"{len(plan.drops)} objects of {database}"))
+        with transaction(engine, database, archive) as feed:
+            kept = _locked(feed.session, plan).kept_schemas
+            on_event(Phase("drop", f"{many(len(plan.drops), 'object')} of {database}"))
             for statement in plan.drops:
                 feed.session.execute(statement)
             on_event(Phase("load", f"{archive.path.name} into {database}"))
             with script_of(engine, archive) as script:
                 feed.play(script, plan.request, kept_schemas=kept, on_event=on_event)
-            if plan.request.analyze:
+            if plan.request.analyze and not plan.request.after_load:
                 on_event(Phase("analyze", database))
                 feed.session.execute("ANALYZE")
-            yield LoadedInPlace(feed, archive)
-    except (CannotReach, QueryFailed) as exc:
+            yield LoadedInPlace(engine, plan, feed, archive)
+    except (CannotReach, QueryFailed, Refused) as exc:
         exc.state = exc.state or f"{database} is as it was"
         raise
+
+
+def _locked(session: Session, plan: LoadPlan) -> InTheWay:
+    """Lock the tables, and see that what is in the way is what the plan showed: CASCADE would take more with it.
+
+    Before the locks as well: what was made meanwhile may be somebody else's, and not ours to lock.
+    """
+    found = _as_planned(session, plan)
+    if found.tables:
+        session.execute(f"LOCK TABLE {', '.join(found.tables)} IN ACCESS EXCLUSIVE MODE")
+    return _as_planned(session, plan)
+
+
+def _as_planned(session: Session, plan: LoadPlan) -> InTheWay:
+    """Return what is in the way.
+
+    Raises:
+        Refused: it is not what the plan would drop.
+    """
+    found = find_in_the_way(session)
+    if changed := sorted(set(found.statements) ^ set(plan.drops)):
+        raise Refused(
+            "what would have to be dropped is not what the plan showed any more",
+            details="\n".join(changed[:10]),
+            hint="look again: --dry-run",
+        )
+    return found

@@ -1,4 +1,4 @@
-"""Loading an archive: beside the live database and exchanged for it, or inside one transaction of it."""
+"""Loading an archive: beside the live database and exchanged for it, or inside one transaction of it; rows into its tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .. import Loaded
 from .beside import loading_beside
 from .fit import plan_load
 from .inplace import loading_in_place
+from .rows_load import loading_rows
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -20,12 +21,15 @@ __all__ = ["loading", "plan_load"]
 
 
 def loading(
-    engine: PostgresEngine, plan: LoadPlan, archive: Archive, on_event: OnEvent
+    engine: PostgresEngine, plan: LoadPlan, archive: Archive, on_event: OnEvent, id_: str = ""
 ) -> AbstractContextManager[Loaded]:
     """Load as the plan says; inside the block the backup is loaded and not yet live.
 
     Raises:
         LoadFailed, Busy, ArchiveDamaged, Refused: the live database is as it was; the state says so.
     """
-    way = loading_in_place if plan.strategy is LoadStrategy.IN_PLACE else loading_beside
-    return way(engine, plan, archive, on_event)
+    if plan.strategy is LoadStrategy.ROWS:
+        return loading_rows(engine, plan, archive, on_event)
+    if plan.strategy is LoadStrategy.IN_PLACE:
+        return loading_in_place(engine, plan, archive, on_event)
+    return loading_beside(engine, plan, archive, on_event, id_)

@@ -7,17 +7,46 @@ from datetime import datetime
 
 from ...errors import UsageError
 
-__all__ = ["before_name", "is_before_name", "new_name", "prove_name"]
+__all__ = [
+    "BEFORE",
+    "before_name",
+    "is_before_name",
+    "is_new_name",
+    "is_scratch_name",
+    "new_name",
+    "prove_name",
+    "scratch_name",
+]
 
 LIMIT_BYTES = 63
 NEW = "__new_"
 BEFORE = "__before_"
+ID = re.compile(rf"{NEW}[0-9a-z]{{6}}", re.ASCII)
+SCRATCH = "__verify"
+NEW_ID_LETTERS = 6
 STAMP = re.compile(rf"{BEFORE}\d{{8}}T\d{{6}}Z(_\d+)?", re.ASCII)
 
 
 def new_name(database: str, id_: str) -> str:
     """Name the database a backup is loaded into."""
     return _bounded(database, f"{NEW}{id_}")
+
+
+def is_new_name(database: str, name: str) -> bool:
+    """Whether `new_name()` gives this name to a backup that is loaded for this database."""
+    found = [match for match in ID.finditer(name) if match.end() == len(name)]
+    return bool(found) and name != database and name == _bounded(database, found[-1][0])
+
+
+def scratch_name(database: str) -> str:
+    """Name what a proof loads for: no database is ever called so, only `new_name()` of it, which keeps all of this."""
+    room = LIMIT_BYTES - len(SCRATCH) - len(NEW) - NEW_ID_LETTERS
+    return database.encode()[:room].decode(errors="ignore") + SCRATCH
+
+
+def is_scratch_name(database: str) -> bool:
+    """Whether `scratch_name()` gives such names."""
+    return database.endswith(SCRATCH) and database == scratch_name(database.removesuffix(SCRATCH))
 
 
 def before_name(database: str, now: datetime, attempt: int = 0) -> str:

@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from ...errors import MissingExtra, RightMissing, UsageError, VersionMismatch
-from ...models import Compression, Format
+from ...models import Compression, Format, Route
 from ...plans import DumpPlan, DumpRequest
 from ...runners import ToolVersion
 from ...sessions import Session
 from ...streams import zstd_available
 from .commands import SUFFIXES, zstd_in_pg_dump
 from .extra import ROW_SECURITY, metadata_left_out, read_extra
-from .facts import PARTITIONED, SEQUENCE, TABLE, database_facts, relations
+from .facts import COUNTED, INSIDE, PARTITIONED, SEQUENCE, database_facts, relations
 from .holes import dumping_holes
 from .names import prove_name
 from .tables import Selection, select_tables
@@ -21,7 +21,7 @@ from .tables import Selection, select_tables
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["plan_dump"]
+__all__ = ["format_of", "plan_dump", "prove_rights", "prove_version"]
 
 UNREADABLE = """
     SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s) AND NOT (
@@ -45,7 +45,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
     """
     prove_name(engine.target.database)
     given = {argument.name for argument in read_extra(request.extra)}
-    format_ = _format(engine, request)
+    format_ = format_of(engine, request)
     jobs = _jobs(engine, request, format_)
     _prove_tools(engine, format_, globals_=globals_)
     compression = _compression(engine, request, format_)
@@ -59,7 +59,13 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
             exclude_tables=settings.exclude_tables,
             exclude_data=settings.exclude_data,
         )
-        _prove_rights(session, selection, filtered=ROW_SECURITY in given)
+        prove_rights(
+            session,
+            selection,
+            filtered=ROW_SECURITY in given,
+            hint="use the owner's login or a role with BYPASSRLS; `-- --enable-row-security`"
+            " makes a partial backup of the visible rows",
+        )
         if globals_:
             _prove_globals(session)
     return DumpPlan(
@@ -81,12 +87,23 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
     )
 
 
-def _format(engine: PostgresEngine, request: DumpRequest) -> Format:
-    format_ = request.format or engine.settings.format or Format.CUSTOM
+def format_of(engine: PostgresEngine, request: DumpRequest) -> Format:
+    """Return what is asked for; without client tools there is only one.
+
+    Raises:
+        UsageError: it is SQLite's, or not to be had without client tools.
+    """
+    wanted = request.format or engine.settings.format
+    if engine.route is Route.PYTHON and wanted not in (None, Format.ROWS):
+        raise UsageError(
+            f"format={wanted} is made by pg_dump, and the python route has none",
+            hint="--format=rows is what it makes; or --via=container, --via=host",
+        )
+    format_ = wanted or (Format.ROWS if engine.route is Route.PYTHON else Format.CUSTOM)
     if format_ is Format.SQLITE:
         raise UsageError(
             f"{engine.target.name} is a PostgreSQL database: format=sqlite is for SQLite files",
-            hint="use custom, sql or directory",
+            hint="use custom, sql, directory or rows",
         )
     return format_
 
@@ -124,9 +141,9 @@ def _compression(engine: PostgresEngine, request: DumpRequest, format_: Format) 
 def _prove_tools(engine: PostgresEngine, format_: Format, *, globals_: bool) -> None:
     runner = engine.runner
     pg_dump = runner.version("pg_dump")
-    _prove_version(engine, "pg_dump", pg_dump)
+    prove_version(engine, "pg_dump", pg_dump)
     if globals_:
-        _prove_version(engine, "pg_dumpall", runner.version("pg_dumpall"))
+        prove_version(engine, "pg_dumpall", runner.version("pg_dumpall"))
     if format_ is not Format.SQL and runner.version("pg_restore").major < pg_dump.major:
         raise VersionMismatch(
             f"pg_restore {runner.version('pg_restore')} cannot read what pg_dump {pg_dump} writes,"
@@ -135,21 +152,31 @@ def _prove_tools(engine: PostgresEngine, format_: Format, *, globals_: bool) -> 
         )
 
 
-def _prove_version(engine: PostgresEngine, tool: str, version: ToolVersion) -> None:
+def prove_version(engine: PostgresEngine, tool: str, version: ToolVersion) -> None:
+    """Demand a tool that is not older than the server.
+
+    Raises:
+        VersionMismatch: it is.
+    """
     server = engine.server_version()
     if version.major < server // 10_000:
         raise VersionMismatch(
             f"{tool} {version} ({engine.runner.where}) is older than the server {server // 10_000}.{server % 10_000}"
             " and would refuse to dump it",
-            hint=f"install the client tools of PostgreSQL {server // 10_000}, or set pg_bin to their folder",
+            hint=f"install the client tools of PostgreSQL {server // 10_000}, or set pg_bin to their folder;"
+            " --via=python makes a partial backup without any",
             state="nothing was written",
         )
 
 
-def _prove_rights(session: Session, selection: Selection, *, filtered: bool) -> None:
-    """Prove that everything may be read whole: pg_dump would stop at the first that may not."""
+def prove_rights(session: Session, selection: Selection, *, hint: str, filtered: bool = False) -> None:
+    """Prove that everything may be read whole: a dump would stop at the first that may not.
+
+    Raises:
+        RightMissing: names what may not, or is filtered, which is let pass where it was asked for.
+    """
     names = {relation.oid: str(relation) for relation in selection.dumped}
-    read = [r.oid for r in selection.dumped if r.kind in (TABLE, PARTITIONED, SEQUENCE)]
+    read = [r.oid for r in selection.dumped if r.kind in (*COUNTED, INSIDE, PARTITIONED, SEQUENCE)]
     unreadable = sorted(names[oid] for (oid,) in session.rows(UNREADABLE, (read,)))
     if unreadable:
         raise RightMissing(
@@ -164,8 +191,7 @@ def _prove_rights(session: Session, selection: Selection, *, filtered: bool) -> 
     if hidden:
         raise RightMissing(
             f"row-level security hides rows of {_some(hidden)} from this role",
-            hint="use the owner's login or a role with BYPASSRLS; `-- --enable-row-security`"
-            " makes a partial backup of the visible rows",
+            hint=hint,
             state="nothing was written",
         )
 

@@ -1,4 +1,4 @@
-"""The database a swap renamed away: told by its name, dropped when it is no longer wanted."""
+"""The databases that swaps renamed away: told by their names, dropped when they are no longer wanted."""
 
 from __future__ import annotations
 
@@ -6,17 +6,35 @@ from typing import TYPE_CHECKING
 
 from ...errors import Busy, QueryFailed, Refused, RightMissing
 from ...sessions import Session
-from .names import is_before_name
+from .names import BEFORE, is_before_name
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["drop_replaced"]
+__all__ = ["drop_replaced", "kept_databases"]
 
 UNTOUCHED = "it was not touched"
 IN_USE = "55006"
 LISTED = "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname = %s"
 IDENTIFIER = "SELECT system_identifier::text AS id FROM pg_catalog.pg_control_system()"
+KEPT = """
+    SELECT d.datname::text AS name,
+           CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+                     OR pg_catalog.pg_has_role('pg_read_all_stats', 'MEMBER')
+                THEN pg_catalog.pg_database_size(d.oid) END AS size
+    FROM pg_catalog.pg_database d WHERE pg_catalog.strpos(d.datname::text, %s) > 0
+"""
+
+
+def kept_databases(engine: PostgresEngine) -> dict[str, int | None]:
+    """See `Engine.kept_databases`."""
+    with engine.maintenance_session() as session:
+        found = session.rows(KEPT, (BEFORE,))
+    return {
+        str(name): None if size is None else int(size)
+        for name, size in found
+        if is_before_name(engine.target.database, str(name))
+    }
 
 
 def drop_replaced(engine: PostgresEngine, name: str, *, system_identifier: str = "") -> None:

@@ -14,17 +14,34 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ...errors import Refused
+from .inserts import INSERTS, TUPLES
 
 __all__ = ["Scanner"]
 
 TRAILER = b"-- PostgreSQL database dump complete"
+MAKE_AGAIN = "make the dump again with pg_dump, which never writes this"
 LONGEST_LINE_OF_OURS = 300
 """Bytes; lines that are looked at as a whole are shorter."""
+VARIABLES = (
+    *("AUTOCOMMIT", "COMP_KEYWORD_CASE", "DBNAME", "ECHO", "ECHO_HIDDEN", "ENCODING", "ERROR", "FETCH_COUNT"),
+    *("HIDE_TABLEAM", "HIDE_TOAST_COMPRESSION", "HISTCONTROL", "HISTFILE", "HISTSIZE", "HOST", "IGNOREEOF"),
+    *("LASTOID", "LAST_ERROR_MESSAGE", "LAST_ERROR_SQLSTATE", "ON_ERROR_ROLLBACK", "ON_ERROR_STOP"),
+    *("PIPELINE_COMMAND_COUNT", "PIPELINE_RESULT_COUNT", "PIPELINE_SYNC_COUNT", "PORT", "PROMPT1", "PROMPT2"),
+    *("PROMPT3", "QUIET", "ROW_COUNT", "SERVER_VERSION_NAME", "SERVER_VERSION_NUM", "SERVICE", "SERVICEFILE"),
+    *("SHELL_ERROR", "SHELL_EXIT_CODE", "SHOW_ALL_RESULTS", "SHOW_CONTEXT", "SINGLELINE", "SINGLESTEP"),
+    *("SQLSTATE", "USER", "VERBOSITY", "VERSION", "VERSION_NAME", "VERSION_NUM", "WATCH_INTERVAL"),
+)
+"""What psql sets by itself: it reads the value in the name's place, a database's name as SQL or as a command."""
 
 _NAME = rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*"
-_MARKS = rb"['\"\\;()]|--|/\*|:\{|\$(?:" + _NAME + rb")?\$|(?:[-/:]|\$[A-Za-z0-9_\x80-\xff]*)\Z"
+_MARKS = (
+    rb"['\"\\;()]|\r(?!\n)|--|/\*|:::|:\{|(?<!:):(?:"
+    + "|".join(VARIABLES).encode()
+    + rb")(?![A-Za-z0-9_\x80-\xff])"
+    rb"|\$(?:" + _NAME + rb")?\$|(?:[-/]|:[A-Z0-9_]*|\$[A-Za-z0-9_\x80-\xff]*)\Z"
+)
 _TOKEN = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|" + _MARKS)
-_LONE = re.compile(rb"[-/:]|\$|\$[A-Za-z0-9_\x80-\xff]+")
+_LONE = re.compile(rb"[-/]|:[A-Z0-9_]*|\$|\$[A-Za-z0-9_\x80-\xff]+")
 """At the end of a script these did not become a comment, a variable or a dollar quote."""
 _MARK = re.compile(_MARKS)
 """Tokens without words: for where they no longer decide anything."""
@@ -36,14 +53,11 @@ _WHOLE = (b"'", b'"', b";", b"(", b")")
 _DIGITS = frozenset(b"0123456789")
 _ESCAPE_OR_QUOTE = re.compile(rb"['\\]")
 _COMMENT_EDGE = re.compile(rb"/\*|\*/")
+_ROWS_END = re.compile(rb"\n\\\.")
+"""Twice as fast as bytes.find, which is most of what a script of COPY takes."""
 _LINE_END = re.compile(rb"[\r\n]")
 
 _BLOCK_WORDS = {b"begin", b"case", b"end"}
-_PLAIN_INSERTS = re.compile(
-    rb"(?>INSERT INTO (?:\"[^\"\\\x80-\xff]*\"|[a-z0-9_.])++(?: \([a-z0-9_, ]*+\))? VALUES "
-    rb"\((?:[A-Za-z0-9_ .,+]|-(?!-)|'[^'\\\x80-\xff]*')*+\);\n)+"
-)
-"""Rows as INSERTs, whole and without anything that could be read in two ways: passed in bulk."""
 
 
 class Scanner(ABC):
@@ -85,6 +99,10 @@ class Scanner(ABC):
         """Judge a backslash in plain SQL; moves `_at` beyond what it accepts."""
 
     @abstractmethod
+    def _inserts(self, start: int, end: int) -> None:
+        """Judge whole INSERTs of plain values, from one place to the other."""
+
+    @abstractmethod
     def _end_statement(self, end: int) -> None:
         """Judge a statement that ends here."""
 
@@ -107,7 +125,7 @@ class Scanner(ABC):
         if not final and (cut or (token == b"\\" and not self._has_line(start))):
             self._at = start
             return False
-        if _LONE.fullmatch(token):
+        if end == len(self._data) and _LONE.fullmatch(token):
             self._at = end
         elif token[0] in _WORD_BYTES and token[0] != 0x24:
             return self._word(token, start, end, final)
@@ -147,21 +165,22 @@ class Scanner(ABC):
 
     def _end(self, end: int) -> None:
         copies = self._words[:1] == [b"copy"]
-        if copies and self._last != (b"from", b"stdin"):
-            self._refuse("a COPY that is not FROM stdin", end)
+        # after the old word BINARY psql reads all that follows as rows
+        if copies and (self._last != (b"from", b"stdin") or self._words[1:2] == [b"binary"]):
+            self._refuse("a COPY that is not FROM stdin", end, way=MAKE_AGAIN)
         self._end_statement(end)
         if copies:
             self._scan = self._rows_begin
         self._new_statement(end)
 
     def _bulk(self, start: int) -> bool:
-        """Pass INSERTs that hold nothing special, as many as are there."""
-        found = _PLAIN_INSERTS.match(self._data, start)
+        """Pass INSERTs of plain values, as many as are there."""
+        found = INSERTS[self._strings].match(self._data, start)
         if found is None:
             return False
+        self._inserts(start, found.end())
         self._at = found.end()
         self._complete = False
-        self._end_statement(self._at)
         self._new_statement(self._at)
         return True
 
@@ -170,23 +189,35 @@ class Scanner(ABC):
             self._backslash(start)
             return
         self._at = end
+        if mark == b"\r":
+            # to psql a string goes on behind it, and a comment ends at it
+            self._refuse("a carriage return without a line feed", start, way=MAKE_AGAIN)
         if mark == b"--":
             self._remark, self._scan = mark, self._line_comment
             return
         if mark == b"/*":
             self._nesting, self._scan = 1, self._block_comment
             return
-        if mark == b":{":
-            self._refuse("a psql variable", start)
+        if mark[0] == 0x3A:
+            self._refuse(f"a psql variable ({mark.decode()})", start)
         self._complete = False
         if mark == b";":
             if not self._depth and not self._blocks:
                 self._end(end)
             return
+        if not self._words and mark != b"(":
+            # no statement does, and what is the first word of one could be told from the rest by chance only
+            self._refuse("a statement that does not begin with a word", start)
         self._marks = True
         self._last = (*self._last[-1:], mark)
         if mark == b"(":
-            self._depth += 1
+            rows = (
+                None if self._words_matter or self._depth else TUPLES[self._strings].match(self._data, start)
+            )
+            if rows:
+                self._at = rows.end()
+            else:
+                self._depth += 1
         elif mark == b")":
             self._depth = max(0, self._depth - 1)
         elif mark == b"'":
@@ -244,7 +275,8 @@ class Scanner(ABC):
             self._at = max(self._at, len(self._data) - held)
             return False
         self._at = found + len(closer)
-        self._after_escape = False
+        # bits end at any quote: one right behind opens a string of the ordinary kind
+        self._after_escape = self._strings == b"off"
         self._scan = self._sql
         return True
 
@@ -297,7 +329,8 @@ class Scanner(ABC):
 
     def _rows(self, final: bool) -> bool:
         r"""Pass COPY rows in bulk, up to the line that is nothing but `\.`."""
-        while (found := self._data.find(b"\n\\.", self._at)) >= 0:
+        while end := _ROWS_END.search(self._data, self._at):
+            found = end.start()
             rest = self._data[found + 3 : found + 5]
             if rest.startswith((b"\n", b"\r\n")):
                 self._at = found + 3 + rest.index(b"\n")
@@ -316,6 +349,6 @@ class Scanner(ABC):
         window = start + LONGEST_LINE_OF_OURS
         return len(self._data) >= window or self._data.find(b"\n", start, window) >= 0
 
-    def _refuse(self, what: str, at: int | None = None) -> NoReturn:
+    def _refuse(self, what: str, at: int | None = None, *, way: str = "") -> NoReturn:
         line = self._lines + self._data.count(b"\n", 0, self._at if at is None else at)
-        raise Refused(f"the SQL script holds {what} (line {line})")
+        raise Refused(f"the SQL script holds {what} (line {line})", hint=way)

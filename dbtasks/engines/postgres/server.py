@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import CannotReach, DatabaseMissing, LoginRefused, RightMissing, VersionMismatch
-from ...models import Manifest
 from ...plans import LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
+from .connected import other_sessions
 from .contents import Contents
+from .leftovers import in_use, marked
+from .room import Place, look_for_place
+from .statements import quoted
 from .swap import outside
+from .ties import ties
+from .timescale import EXTENSION
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["Server", "look_at_server", "prove_extensions", "prove_roles", "some"]
+__all__ = [
+    "Server",
+    "anywhere",
+    "create_roles",
+    "look_at_server",
+    "offered_extensions",
+    "prove_extensions",
+    "prove_role",
+    "prove_roles",
+    "roles_there",
+    "some",
+]
 
 UNTOUCHED = "nothing was touched"
+HINTED = 5
+"""So many statements stand in a hint, the rest before it."""
 RIGHTS = """
     SELECT current_user::text AS role, r.rolsuper, r.rolsuper OR r.rolcreatedb AS creates,
            d.owner, d.owner IS NULL OR pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns, d.closed_space,
@@ -35,21 +53,6 @@ RIGHTS = """
                     pg_catalog.pg_database e
                WHERE b.datname = %s AND e.datname = 'template0') d ON true
     WHERE r.rolname = current_user
-"""
-SESSIONS = """
-    SELECT a.pid, a.usename::text, a.application_name, a.client_addr::text, a.state
-    FROM pg_catalog.pg_stat_activity a
-    WHERE a.datname = %s AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid()
-      AND a.application_name <> 'dbtasks' ORDER BY a.backend_start
-"""
-TIED = """
-    SELECT 'the replication slot ' || slot_name AS name FROM pg_catalog.pg_replication_slots WHERE database = %(db)s
-    UNION ALL
-    SELECT 'the prepared transaction ' || gid FROM pg_catalog.pg_prepared_xacts WHERE database = %(db)s
-"""
-SUBSCRIPTIONS = """
-    SELECT 'the subscription ' || s.subname AS name FROM pg_catalog.pg_subscription s
-    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = %(db)s
 """
 EXTENSIONS = """
     SELECT a.name::text AS name, a.default_version,
@@ -82,17 +85,27 @@ class Server:
     tied: tuple[str, ...] = ()
     """What holds the live database by its identity: it would stay with the old one."""
     sessions: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
+    """Half-loaded databases of killed restores: the next one drops them."""
+    left_in_use: tuple[str, ...] = ()
+    """Why others of these stay, in words."""
+    place: Place = Place()  # noqa: RUF009 - frozen
 
 
-def look_at_server(engine: PostgresEngine, state: TargetState) -> tuple[Server, str]:
+def look_at_server(
+    engine: PostgresEngine, state: TargetState, database: str | None = None
+) -> tuple[Server, str]:
     """Look from a maintenance database; from inside where there is none, and say why.
+
+    `database` is another one to look at than the target.
 
     Raises:
         CannotReach: neither is possible.
     """
+    name = database or engine.target.database
     try:
         with outside(engine) as session:
-            return _server(session, engine.target.database), ""
+            return _server(session, name), ""
     except (DatabaseMissing, LoginRefused, RightMissing) as exc:
         why = exc.message
     except CannotReach as exc:
@@ -102,17 +115,11 @@ def look_at_server(engine: PostgresEngine, state: TargetState) -> tuple[Server, 
     if state not in (TargetState.PRESENT, TargetState.EMPTY):
         raise CannotReach(f"{engine.target.database} cannot be created: {why}", hint="set maintenance_db")
     with engine.session() as session:
-        return _server(session, engine.target.database), why
+        return _server(session, name), why
 
 
 def _server(session: Session, database: str) -> Server:
     ((role, superuser, creates, owner, owns, space, template, powerful),) = session.rows(RIGHTS, (database,))
-    tied = [str(name) for (name,) in session.rows(TIED, {"db": database})]
-    try:
-        tied += [str(name) for (name,) in session.rows(SUBSCRIPTIONS, {"db": database})]
-    except RightMissing:
-        pass  # only a superuser sees them; the exchange of names would leave them with the old database
-    sessions = tuple(_described(*row) for row in session.rows(SESSIONS, (database,)))
     return Server(
         role=str(role),
         superuser=bool(superuser),
@@ -122,14 +129,22 @@ def _server(session: Session, database: str) -> Server:
         template=bool(template),
         powerful=bool(powerful),
         closed_space=space,
-        tied=tuple(tied),
-        sessions=sessions,
+        tied=ties(session, database),
+        sessions=other_sessions(session, database),
+        left_over=marked(session, database),
+        left_in_use=tuple(in_use(session, database).values()),
+        place=look_for_place(session, database),
     )
 
 
-def _described(pid: int, user: str | None, name: str | None, address: str | None, state: str | None) -> str:
-    who = ", ".join(text for text in (user, name, address, state) if text)
-    return f"process {pid} ({who})" if who else f"process {pid}"
+def roles_there(session: Session) -> dict[str, bool]:
+    """Return the server's roles, and whether this one is a member of each."""
+    return {str(name): bool(ours) for name, ours in session.rows(ROLES)}
+
+
+def offered_extensions(session: Session) -> dict[str, tuple[str, bool]]:
+    """Return what the server could install: the version, and whether only a superuser may."""
+    return {str(name): (str(version), bool(power)) for name, version, power in session.rows(EXTENSIONS)}
 
 
 def prove_roles(
@@ -140,26 +155,23 @@ def prove_roles(
     Raises:
         RightMissing: a role does not exist, or this role is no member of an owner.
     """
-    with _anywhere(engine) as session:
-        roles = {str(name): bool(ours) for name, ours in session.rows(ROLES)}
-    if request.role is not None and not (request.role in roles and (server.superuser or roles[request.role])):
-        raise RightMissing(
-            f"--role={request.role}: there is no such role, or {server.role} is not a member of it",
-            state=UNTOUCHED,
-        )
+    with anywhere(engine) as session:
+        roles = roles_there(session)
+    if request.role is not None:
+        prove_role(request.role, roles, server.role)
     needed = set(contents.in_policies)
     if not request.no_owner:
         needed |= contents.owners | contents.named
     missing = sorted(needed - roles.keys())
     if missing:
-        create = "; ".join(f'CREATE ROLE "{name}"' for name in missing[:5])
+        create = create_roles(missing)
         lasting = contents.in_policies.isdisjoint(missing)
         raise RightMissing(
             f"the backup names roles that do not exist on this server: {some(missing)}",
+            details="\n".join(create[HINTED:]),
             state=UNTOUCHED,
-            hint=f"--no-owner leaves owners and privileges out; or create them: {create}"
-            if lasting
-            else create,
+            hint=("--no-owner leaves owners and privileges out; or create them: " if lasting else "")
+            + " ".join(create[:HINTED]),
         )
     strangers = sorted(name for name in contents.owners if not roles[name]) if not request.no_owner else []
     if strangers and not server.superuser:
@@ -167,9 +179,34 @@ def prove_roles(
             f"the backup holds objects of {some(strangers)}, and {server.role} is not a member of that role",
             state=UNTOUCHED,
             hint=f"--no-owner makes {server.role} the owner; or: "
-            + "; ".join(f'GRANT "{name}" TO "{server.role}"' for name in strangers[:5]),
+            + "; ".join(f"GRANT {quoted(name)} TO {quoted(server.role)}" for name in strangers[:5]),
         )
     return _left_out(request, contents)
+
+
+def prove_role(role: str, roles: Mapping[str, bool], login: str) -> None:
+    """Demand the role that was asked for; `roles` is what `roles_there` found.
+
+    Raises:
+        RightMissing: it does not exist, or may not be set by this login.
+    """
+    if role not in roles:
+        raise RightMissing(
+            f"--role={role}: there is no such role on this server",
+            state=UNTOUCHED,
+            hint=f"name another, leave --role out, or create it: {create_roles([role])[0]}",
+        )
+    if not roles[role]:
+        raise RightMissing(
+            f"--role={role}: {login} is not a member of that role, and may not set it",
+            state=UNTOUCHED,
+            hint=f"leave --role out, or let a superuser say: GRANT {quoted(role)} TO {quoted(login)};",
+        )
+
+
+def create_roles(names: Iterable[str]) -> tuple[str, ...]:
+    """Return one statement per role, to be typed; what it may do is for whoever types it to add."""
+    return tuple(f"CREATE ROLE {quoted(name)};" for name in names)
 
 
 def _left_out(request: LoadRequest, contents: Contents) -> list[str]:
@@ -181,24 +218,24 @@ def _left_out(request: LoadRequest, contents: Contents) -> list[str]:
 
 def prove_extensions(
     engine: PostgresEngine,
-    manifest: Manifest | None,
+    extensions: Mapping[str, str],
     server: Server,
     strategy: LoadStrategy,
     state: TargetState,
 ) -> list[str]:
-    """Demand the manifest's extensions; returns a warning for each that has another version here.
+    """Demand a backup's extensions; returns a warning for each that has another version here.
+
+    `extensions` gives each one's version, empty where it is not known.
 
     Raises:
         VersionMismatch: one is not installed on the server's machine.
         RightMissing: one may be created by a superuser only.
     """
-    if manifest is None:
+    if not extensions:
         return []
-    with _anywhere(engine) as session:
-        offered = {
-            str(name): (str(version), bool(power)) for name, version, power in session.rows(EXTENSIONS)
-        }
-    missing = sorted(set(manifest.extensions) - offered.keys())
+    with anywhere(engine) as session:
+        offered = offered_extensions(session)
+    missing = sorted(set(extensions) - offered.keys())
     if missing:
         raise VersionMismatch(
             f"the backup needs extensions that are not installed on this server: {some(missing)}",
@@ -208,7 +245,7 @@ def prove_extensions(
     there: Iterable[str] = {"plpgsql"}
     if strategy is LoadStrategy.IN_PLACE and state is not TargetState.MISSING:
         there = engine.facts().extensions
-    powerful = sorted(n for n in manifest.extensions if offered[n][1] and n not in there)
+    powerful = sorted(n for n in extensions if offered[n][1] and n not in there)
     if powerful and not server.superuser:
         raise RightMissing(
             f"only a superuser may create the extensions {some(powerful)}, and {server.role} is none",
@@ -217,13 +254,14 @@ def prove_extensions(
         )
     return [
         f"extension {name}: {version} in the backup, {offered[name][0]} here"
-        for name, version in sorted(manifest.extensions.items())
-        if version != offered[name][0]
+        for name, version in sorted(extensions.items())
+        # a file of somebody else's names its extensions, not their versions; TimescaleDB comes in its own or not at all
+        if version and version != offered[name][0] and name != EXTENSION
     ]
 
 
 @contextmanager
-def _anywhere(engine: PostgresEngine) -> Iterator[Session]:
+def anywhere(engine: PostgresEngine) -> Iterator[Session]:
     """Connect to whatever database of the server can be reached: what is asked is the same in all."""
     with ExitStack() as stack:
         try:

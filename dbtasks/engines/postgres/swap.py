@@ -11,34 +11,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...clock import utc_now
 from ...errors import Busy, CannotReach, DbTasksError, OperationFailed, QueryFailed, TargetUnreachable
-from ...plans import LoadPlan, Swapped, TargetState
+from ...plans import Kept, LoadPlan, Swapped, TargetState
 from ...sessions import Session
 from .. import OnKeep
+from .dropping import END_SESSIONS, IN_USE, drop_with_sessions
 from .facts import holds_objects
 from .names import before_name
+from .ties import prepared
+from .timescale import workers_started_after
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["bring_in", "outside"]
+__all__ = ["OID", "bring_in", "outside", "take_place"]
 
-IN_USE = "55006"
 PATIENCE_SECONDS = 60.0
 """Where lock_timeout is 0, which means without limit for locks."""
-END_SESSIONS = """
-    SELECT pid FROM (
-        SELECT a.pid, pg_catalog.pg_terminate_backend(a.pid) AS done FROM pg_catalog.pg_stat_activity a
-        JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
-        WHERE a.datname = ANY (%s) AND a.pid <> pg_catalog.pg_backend_pid()
-          AND (pg_catalog.pg_has_role(r.oid, 'USAGE')
-               OR (NOT r.rolsuper AND pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))) AS ended
-    WHERE done
-"""
 SESSIONS = """
     SELECT a.pid, a.usename::text, a.application_name FROM pg_catalog.pg_stat_activity a
     WHERE a.datname = %s AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid()
@@ -85,20 +79,60 @@ def bring_in(
     Raises:
         Busy: a session could not be ended in time; names it. OperationFailed: the server refused.
     """
-    target = engine.target.database
-    with outside(engine) as session, _ending(engine, [target, new]) as ended:
-        live = session.rows(OID, (target,))
-        before = _free_name(session, target) if live else None
-        ((oid,),) = session.rows(OID, (new,))
-        if before is not None and on_keep is not None:
-            on_keep(before)
-        _rename(engine, session, new, before, comment, oid)
-        on_live()
-    warnings: list[str] = []
+    done = take_place(engine, new, comment=comment, on_live=on_live, on_keep=on_keep)
+    before, warnings = done.old, list(done.warnings)
     if before is not None and (plan.request.drop_old or plan.state is TargetState.EMPTY):
         emptied = plan.state is TargetState.EMPTY and not plan.request.drop_old
         before = _drop(engine, before, warnings, only_empty=emptied)
-    return Swapped(before, len(ended), tuple(warnings))
+    return replace(done, old=before, warnings=tuple(warnings))
+
+
+def take_place(
+    engine: PostgresEngine,
+    new: str,
+    *,
+    comment: str | None,
+    on_live: Callable[[], None],
+    on_keep: OnKeep | None = None,
+) -> Swapped:
+    """Exchange the names alone: `new` gets the live one, and what bore that is kept under another.
+
+    Raises:
+        Busy, OperationFailed: as `bring_in`.
+    """
+    with workers_started_after(engine) as warnings:
+        done = _take_place(engine, new, comment, on_live, on_keep)
+    return replace(done, warnings=tuple(warnings))
+
+
+def _take_place(
+    engine: PostgresEngine,
+    new: str,
+    comment: str | None,
+    on_live: Callable[[], None],
+    on_keep: OnKeep | None,
+) -> Swapped:
+    target = engine.target.database
+    with _until_done(engine) as session, _ending(engine, [target, new]) as ended:
+        live = session.rows(OID, (target,))
+        before = _free_name(session, target) if live else None
+        ((oid,),) = session.rows(OID, (new,))
+        former = int(live[0][0]) if live else None
+        if before is not None and on_keep is not None:
+            on_keep(Kept(before, oid=former, live_oid=int(oid)))
+        _rename(engine, session, new, before, comment, oid)
+        on_live()
+    return Swapped(before, len(ended), old_oid=former, live_oid=int(oid))
+
+
+@contextmanager
+def _until_done(engine: PostgresEngine) -> Iterator[Session]:
+    """Connect as `outside` does; what the names were exchanged by may be gone when that is done, and it is done all the same."""
+    with ExitStack() as stack:
+        yield stack.enter_context(outside(engine))
+        needless = stack.pop_all()
+    with suppress(DbTasksError):
+        needless.close()
 
 
 def _free_name(session: Session, target: str) -> str:
@@ -122,13 +156,13 @@ def _rename(
             if exc.sqlstate != IN_USE:
                 raise _failed(engine, exc) from exc
             if time.monotonic() >= deadline:
-                raise _still_used(engine, limit) from exc
+                raise _still_used(engine, limit, exc) from exc
         except Busy as exc:
             exc.state = f"{engine.target.database} is as it was"
             raise
         except TargetUnreachable as exc:
             # the connection broke: over the COMMIT, or before it?
-            if not _is_live(engine, oid):
+            if not _certainly_live(engine, oid):
                 raise _failed(engine, exc) from exc
             return
         with suppress(DbTasksError):
@@ -150,6 +184,15 @@ def _exchange(
     session.execute("COMMIT")
 
 
+def _certainly_live(engine: PostgresEngine, oid: int) -> bool:
+    try:
+        return _is_live(engine, oid)
+    except CannotReach as exc:
+        exc.state = "whether the names were exchanged is not known: the server went away over it"
+        exc.hint = "start the server; then db.undo --dry-run says which database is live"
+        raise
+
+
 def _is_live(engine: PostgresEngine, oid: int) -> bool:
     with outside(engine) as session:
         return session.rows(OID, (engine.target.database,)) == [(oid,)]
@@ -164,15 +207,20 @@ def _failed(engine: PostgresEngine, exc: QueryFailed | TargetUnreachable) -> Ope
     )
 
 
-def _still_used(engine: PostgresEngine, limit: float) -> Busy:
+def _still_used(engine: PostgresEngine, limit: float, exc: QueryFailed) -> Busy:
     target = engine.target.database
     with outside(engine) as session:
         found = session.rows(SESSIONS, (target,))
-    names = ", ".join(f"process {pid} ({user}{f', {name}' if name else ''})" for pid, user, name in found)
+        # it may have been prepared since the plan was made, and holds the database without any session
+        held = prepared(session, target)
+    names = ", ".join(
+        [f"process {pid} ({user}{f', {name}' if name else ''})" for pid, user, name in found] + held
+    )
     return Busy(
         f"{target} was still in use after {limit:g} s: {names or 'its sessions come and go'}",
+        details=exc.details,
         state=f"{target} is as it was",
-        hint="stop the application, or end these sessions as their owner or a superuser, and restore again",
+        hint="stop the application, or end these sessions as their owner or a superuser, and try again",
     )
 
 
@@ -200,8 +248,6 @@ def _ending(engine: PostgresEngine, names: list[str]) -> Iterator[set[int]]:
 
 def _drop(engine: PostgresEngine, old: str, warnings: list[str], *, only_empty: bool) -> str | None:
     """Drop the replaced database; returns its name where it is kept after all."""
-    from psycopg2 import sql
-
     try:
         if only_empty:
             with engine.session(old) as session:
@@ -209,7 +255,7 @@ def _drop(engine: PostgresEngine, old: str, warnings: list[str], *, only_empty: 
                     warnings.append(f"{old} was empty when the restore began; it is kept, it is not any more")
                     return old
         with outside(engine) as session:
-            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(old)))
+            drop_with_sessions(session, old)
     except DbTasksError as exc:
         warnings.append(f"the replaced database is kept as {old}: {exc.message}")
         return old

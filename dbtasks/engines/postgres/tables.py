@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...errors import UsageError
+from ...errors import Refused, UsageError
+from ...near import did_you_mean
 from ...plans import DumpRequest
 from ...sessions import Session
 from .extra import incomplete_by
-from .facts import PARTITIONED, SEQUENCE, TABLE, Relation
+from .facts import COUNTED, HYPERTABLE, INSIDE, PARTITIONED, SEQUENCE, Relation
+from .hypertables import SCHEMAS
 
 __all__ = ["Selection", "find_relations", "partition_trees", "select_tables", "split_name"]
 
@@ -64,15 +66,17 @@ def select_tables(
     *,
     exclude_tables: Sequence[str] = (),
     exclude_data: Sequence[str] = (),
+    large_objects: bool = True,
 ) -> Selection:
     """Look up the names of a request among the relations found; the last two come from the settings.
 
     A name in the settings that does not exist (yet, or any more) is a
     warning, one in the request is an error. A table asked for by name is not
-    left out by the settings.
+    left out by the settings. `large_objects`: whether the format can hold any.
 
     Raises:
         UsageError: a name does not exist, or exists in several schemas; or nothing is left.
+        Refused: one is a hypertable of TimescaleDB, or the inside of one.
     """
     if request.schema_only and request.data_only:
         raise UsageError("--schema-only and --data-only leave nothing to back up")
@@ -84,11 +88,12 @@ def select_tables(
     excluded |= _all_of(standing, trees) - included
     no_rows = _all_of(find_relations(request.exclude_data, found, "--exclude-data"), trees)
     no_rows |= _all_of(standing_data, trees)
+    _refuse_hypertables(found, included | excluded | no_rows)
     dumped = [r for r in found if r not in excluded and (not request.tables or r in included)]
     if request.tables and not dumped:
         raise UsageError("--table and --exclude-table leave nothing to back up")
-    large = _large_objects(session, request, dumped)
-    tables = [relation for relation in dumped if relation.kind == TABLE]
+    large = _large_objects(session, request, dumped) if large_objects else ()
+    tables = [relation for relation in dumped if relation.kind in COUNTED]
     bare = set(tables) if request.schema_only else no_rows
     return Selection(
         dumped=tuple(dumped),
@@ -98,7 +103,13 @@ def select_tables(
             included if request.tables else set(), excluded, no_rows & set(dumped), bool(large)
         ),
         not_included=_not_included(request, included, excluded, no_rows & set(dumped)),
-        warnings=(*warnings, *more, *large, *_lost_references(session, found, dumped)),
+        warnings=(
+            *warnings,
+            *more,
+            *large,
+            *_lost_references(session, found, dumped),
+            *_plain_tables(request, dumped),
+        ),
     )
 
 
@@ -161,8 +172,7 @@ def _find(name: str, found: Sequence[Relation], flag: str) -> Relation:
     schema, table = split_name(name)
     matches = [r for r in found if (r.name == table and schema in (None, r.schema)) or r.name == name]
     if not matches:
-        close = [str(relation) for relation in found if relation.name.lower() == table.lower()]
-        hint = f"did you mean {close[0]}? Upper and lower case count" if close else _there_are(found)
+        hint = did_you_mean(name, (str(r) for r in found if r.kind != SEQUENCE)) or _there_are(found)
         raise UsageError(f"{flag}={name}: there is no such table", hint=hint)
     if len(matches) > 1:
         where = ", ".join(str(relation) for relation in matches)
@@ -171,9 +181,34 @@ def _find(name: str, found: Sequence[Relation], flag: str) -> Relation:
 
 
 def _there_are(found: Sequence[Relation]) -> str:
-    names = [str(relation) for relation in found if relation.kind in (TABLE, PARTITIONED)]
+    names = [str(relation) for relation in found if relation.kind in (*COUNTED, PARTITIONED)]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"there are {', '.join(names[:LISTED])}{more}" if names else "the database has no tables"
+
+
+def _refuse_hypertables(found: Sequence[Relation], named: set[Relation]) -> None:
+    """Refuse to take a hypertable apart: pg_dump would take or leave the empty table its chunks inherit from."""
+    with_timescale = any(relation.kind in (HYPERTABLE, INSIDE) for relation in found)
+    parts = sorted(
+        str(relation)
+        for relation in named
+        if relation.kind in (HYPERTABLE, INSIDE) or (with_timescale and relation.schema.startswith(SCHEMAS))
+    )
+    if parts:
+        raise Refused(
+            f"{parts[0]} is a hypertable of TimescaleDB or part of one: its rows and what makes it one are in other"
+            " tables, so that it can be neither backed up nor left out alone",
+            state="nothing was written",
+            hint="back up the whole database; COPY (SELECT * FROM ...) TO ... takes out the rows of one",
+        )
+
+
+def _plain_tables(request: DumpRequest, dumped: Sequence[Relation]) -> tuple[str, ...]:
+    """Warn where definitions alone are backed up: what makes a hypertable are rows of TimescaleDB's catalog."""
+    hypertables = [str(relation) for relation in dumped if relation.kind == HYPERTABLE]
+    if not hypertables or not request.schema_only:
+        return ()
+    return (f"hypertables come back from it as plain tables: {', '.join(hypertables)}",)
 
 
 def _standing(

@@ -19,21 +19,33 @@ from ...streams import decompressing, pump
 from . import facts, files
 from .bounded import Bounded
 
-__all__ = ["check_archive", "check_file", "unpack"]
+__all__ = ["check_archive", "check_file", "laid_open", "private_folder_beside", "unpack"]
 
 
 def check_archive(archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
     """See `Engine.check`; a compressed archive is unpacked into a private folder beside it."""
     on_event(Phase("verify", archive.path.name))
+    with laid_open(archive, on_event) as plain:
+        return check_file(plain, thorough=thorough)
+
+
+@contextmanager
+def laid_open(archive: Archive, on_event: OnEvent = ignore) -> Iterator[Path]:
+    """Yield an archive's plain database file: itself, or unpacked into a private folder that goes with the block.
+
+    Raises:
+        ArchiveDamaged: it is no whole SQLite database. Refused: somebody's file with rows in a journal beside it.
+    """
     if archive.manifest is None:
         _refuse_half(archive.path)
     if archive.compression is Compression.NONE:
         _check_header(archive.path)
-        return check_file(archive.path, thorough=thorough)
-    with _scratch(archive.path.parent) as folder:
+        yield archive.path
+        return
+    with private_folder_beside(archive.path.parent) as folder:
         plain = folder / "plain"
         unpack(archive, plain, on_event)
-        return check_file(plain, thorough=thorough)
+        yield plain
 
 
 def _refuse_half(path: Path) -> None:
@@ -58,11 +70,12 @@ def check_file(path: Path, *, thorough: bool = False) -> Checked:
     try:
         with files.translated(path), files.opened(path, "ro", immutable=True) as connection:
             problems = facts.integrity_problems(connection, which)
+            schema = None if problems else facts.schema_of(connection)
     except ArchiveDamaged as exc:
         raise ArchiveDamaged(f"{path.name} is not a readable SQLite database", details=exc.details) from exc
     if problems:
         raise ArchiveDamaged(f"{path.name} fails SQLite's {which}", details="\n".join(problems))
-    return Checked(f"SQLite's {which} passed")
+    return Checked(f"SQLite's {which} passed", schema=schema)
 
 
 def unpack(archive: Archive, plain: Path, on_event: OnEvent = ignore) -> None:
@@ -89,7 +102,7 @@ def _check_header(path: Path, name: str = "") -> None:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def private_folder_beside(folder: Path) -> Iterator[Path]:
     """Yield a private folder, beside the archive where possible: that disk has held the database before."""
     with ExitStack() as stack:
         try:

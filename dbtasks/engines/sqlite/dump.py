@@ -1,4 +1,4 @@
-"""The dump: the file's bytes under a read lock, or the online backup API in one step.
+"""The dump: the online backup API in one step, out of a read-only source.
 
 One step (`pages=-1`) because smaller ones start over whenever another process
 commits and never finish under a steady writer. Under WAL the writer goes on
@@ -24,7 +24,6 @@ from ...stores import Draft
 from ...stores.files import sync, translated
 from ...streams import HashingWriter, compressing, pump
 from . import facts, files
-from .at_rest import copy_at_rest
 
 if TYPE_CHECKING:
     from . import SqliteEngine
@@ -102,13 +101,12 @@ def copy_live(path: Path, copy: Path, timeout: float) -> None:
     Raises:
         Busy: it stayed locked for `timeout` seconds.
     """
-    if not copy_at_rest(path, copy, timeout):
-        with files.reading(path, timeout) as source:
-            copy_database(source, copy, timeout, blocked=path)
+    with files.reading(path, timeout) as source:
+        copy_database(source, copy, timeout, blocked=path)
 
 
 def copy_database(source: sqlite3.Connection, copy: Path, timeout: float, *, blocked: Path) -> None:
-    """Copy a database by the backup API into a new file of its own: 0600, one file, not synced yet.
+    """Copy an open database into a new file of its own: 0600, one file, not synced yet.
 
     Raises:
         Busy: the source stayed locked for `timeout` seconds.
@@ -138,7 +136,11 @@ def copy_pages(
     """
     # our own deadline does the waiting: SQLite's would come on top, deaf to Ctrl-C
     source.execute("PRAGMA busy_timeout=0")
-    source.backup(sink, pages=-1, progress=_deadline(timeout, blocked), sleep=files.POLL_SECONDS)
+
+    def copy() -> None:
+        source.backup(sink, pages=-1, progress=_deadline(timeout, blocked), sleep=files.POLL_SECONDS)
+
+    files.patiently(copy, timeout, passing=files.COMMITTING)
 
 
 def _deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:

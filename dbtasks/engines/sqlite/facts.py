@@ -13,15 +13,19 @@ from ...errors import ArchiveDamaged
 from ...models import DatabaseFacts
 from ...plans import TargetState
 from ...revisions import find_revision
+from ...rows.losses import KEY_BROKEN
+from ...schemas import Schema, SchemaObject
 from .files import SIDECARS, connect, identifier, reading, sidecar, size_of
 
 __all__ = [
     "Examined",
     "broken_foreign_keys",
     "count_rows",
+    "count_table",
     "examine",
     "facts_of",
     "integrity_problems",
+    "schema_of",
     "state_of",
     "table_names",
     "which_check",
@@ -29,6 +33,13 @@ __all__ = [
 
 FULL_CHECK_BYTES = 64 << 20
 """Up to here the full integrity check costs a fraction of a second; above, only who asks for it waits for it."""
+# what SQLite makes by itself, for a UNIQUE or for its statistics, has no text or a name of its own
+DEFINITIONS = """
+    SELECT type, name, tbl_name, sql FROM sqlite_master
+    WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+"""
+
+CACHE_KIB = 512
 
 
 def state_of(path: Path, timeout: float) -> TargetState:
@@ -84,7 +95,7 @@ def _broken_keys(connection: sqlite3.Connection, table: str) -> str:
     except sqlite3.OperationalError as exc:
         # a key that refers to no unique columns is SQLite's to turn down, not ours: the file is whole
         return f"{table}: its foreign keys cannot be checked ({exc})"
-    return f"{table}: {_times(rows)} a row breaks a foreign key" if rows else ""
+    return f"{table}: {_times(rows)} {KEY_BROKEN}" if rows else ""
 
 
 def _times(number: int) -> str:
@@ -114,6 +125,15 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
     return [str(name) for (name,) in connection.execute(query)]
 
 
+def schema_of(connection: sqlite3.Connection) -> Schema:
+    """Return the definitions in the words they were made with."""
+    objects = {}
+    for type_, name, table, sql in connection.execute(DEFINITIONS):
+        of = "" if type_ in ("table", "view") else str(table)
+        objects[str(type_), str(name)] = SchemaObject(str(type_), str(name), str(sql), of)
+    return Schema(objects)
+
+
 @dataclass(frozen=True)
 class Examined:
     """What reading every table of a file at rest showed, in the tables' order."""
@@ -129,17 +149,17 @@ def examine(path: Path) -> Examined:
 
     Interrupted, the questions under way are ended at once.
     """
-    with closing(_at_rest(path)) as connection:
+    with closing(_copy(path)) as connection:
         names = tuple(table_names(connection))
     left = iter(names)  # shared: each worker takes the next table
     found: dict[str, tuple[int | None, str]] = {}
 
     def work(connection: sqlite3.Connection) -> None:
         for table in left:
-            found[table] = (_count(connection, table), _broken_keys(connection, table))
+            found[table] = (count_table(connection, table), _broken_keys(connection, table))
 
     with ExitStack() as stack:
-        connections = [stack.enter_context(closing(_at_rest(path))) for _ in range(min(2, len(names)))]
+        connections = [stack.enter_context(closing(_copy(path))) for _ in range(min(2, len(names)))]
         pool = stack.enter_context(ThreadPoolExecutor(2, "dbtasks-examine"))
         working = [pool.submit(work, connection) for connection in connections]
         try:
@@ -155,8 +175,11 @@ def examine(path: Path) -> Examined:
     return Examined({name: found[name][0] for name in names}, broken)
 
 
-def _at_rest(path: Path) -> sqlite3.Connection:
-    return connect(path, "ro", immutable=True, across_threads=True)
+def _copy(path: Path) -> sqlite3.Connection:
+    connection = connect(path, "ro", immutable=True, across_threads=True)
+    # several look at the copy at once: SQLite's 2 MB of pages for each would be memory that grows with the database
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    return connection
 
 
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
@@ -164,11 +187,12 @@ def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
 
     Virtual tables whose module is not in this library are left out.
     """
-    counts = {table: _count(connection, table) for table in table_names(connection)}
+    counts = {table: count_table(connection, table) for table in table_names(connection)}
     return {table: rows for table, rows in counts.items() if rows is not None}
 
 
-def _count(connection: sqlite3.Connection, table: str) -> int | None:
+def count_table(connection: sqlite3.Connection, table: str) -> int | None:
+    """Count one table's rows; None where its module is not in this library."""
     try:
         (rows,) = connection.execute(f"SELECT count(*) FROM {identifier(table)}").fetchone()  # noqa: S608 - quoted below
     except sqlite3.OperationalError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import string
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from ...errors import ArchiveDamaged, Busy, DbTasksError, OperationFailed, StoreFull, TargetUnreachable
+from ...errors import (
+    ArchiveDamaged,
+    Busy,
+    DbTasksError,
+    OperationFailed,
+    Refused,
+    StoreFull,
+    TargetUnreachable,
+)
 from ...interrupts import is_waiting
 
 __all__ = [
@@ -19,10 +28,12 @@ __all__ = [
     "HEADER",
     "SIDECARS",
     "connect",
+    "folded",
     "identifier",
     "opened",
     "openers",
     "patiently",
+    "read_only_uri",
     "reading",
     "sidecar",
     "size_of",
@@ -37,6 +48,11 @@ POLL_SECONDS = 0.02
 RECOVERABLE = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY", "SQLITE_READONLY_CANTINIT")
 COMMITTING = ("SQLITE_READONLY_ROLLBACK",)
 """A commit between its two last steps looks like a crash to who may only read, when the journal stays as a file."""
+COMMIT_SECONDS = 1.0
+ASCII_LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
+LIVE_DAMAGED = (
+    "see whether it is the file that is meant; db.restore puts a backup in the place of a damaged one"
+)
 T = TypeVar("T")
 
 
@@ -44,33 +60,58 @@ def connect(
     path: Path, mode: str, *, immutable: bool = False, across_threads: bool = False
 ) -> sqlite3.Connection:
     """Open by URI, so that a missing file is an error and never a new database."""
-    uri = f"file:{quote(os.fsencode(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
     return sqlite3.connect(
-        uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=not across_threads
+        _uri(path, mode, immutable=immutable),
+        uri=True,
+        timeout=0.0,
+        isolation_level=None,
+        check_same_thread=not across_threads,
     )
 
 
+def read_only_uri(path: Path) -> str:
+    """Return how ATTACH names a file at rest, so that nothing is written beside it."""
+    return _uri(path, "ro", immutable=True)
+
+
+def _uri(path: Path, mode: str, *, immutable: bool) -> str:
+    return f"file:{quote(os.fsencode(path))}?mode={mode}{'&immutable=1' if immutable else ''}"
+
+
 @contextmanager
-def opened(path: Path, mode: str, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
+def opened(
+    path: Path, mode: str, *, immutable: bool = False, across_threads: bool = False
+) -> Iterator[sqlite3.Connection]:
     """Open as `connect` does, for a block."""
-    with closing(connect(path, mode, immutable=immutable)) as connection:
+    with closing(connect(path, mode, immutable=immutable, across_threads=across_threads)) as connection:
         yield connection
 
 
 @contextmanager
-def reading(path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
-    """Open a live database for reading.
+def reading(
+    path: Path, timeout: float, *, across_threads: bool = False, as_it_lies: bool = False
+) -> Iterator[sqlite3.Connection]:
+    """Open a live database for reading; `across_threads`: another thread may go on with it, one at a time.
+
+    `as_it_lies`: a write that broke off is not rolled back, as SQLite does it for everybody who reads.
 
     Raises:
         TargetUnreachable: no such file, or this user may not look. Busy: locked longer than `timeout` seconds.
-        ArchiveDamaged: not a SQLite database, or malformed.
+        ArchiveDamaged: not a SQLite database, or malformed. Refused: it cannot be read as it lies.
     """
     if size_of(path) is None or not path.is_file():
+        is_folder = path.is_dir()
         raise TargetUnreachable(
-            f"there is no SQLite database at {path}",
+            f"{path} is a folder, and a SQLite database is a file"
+            if is_folder
+            else f"there is no SQLite database at {path}",
             hint="check the path: relative ones are relative to the project root",
         )
-    with translated(path), opened(path, _mode(path, timeout)) as connection:
+    with translated(path, LIVE_DAMAGED):
+        if as_it_lies:
+            _refuse_to_roll_back(path, timeout)
+        mode = _mode(path, timeout)
+    with translated(path, LIVE_DAMAGED), opened(path, mode, across_threads=across_threads) as connection:
         connection.execute("PRAGMA query_only=ON")
         patiently(lambda: _look(connection), timeout, passing=COMMITTING)
         connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
@@ -116,6 +157,21 @@ def patiently(act: Callable[[], T], timeout: float, *, passing: tuple[str, ...] 
         time.sleep(POLL_SECONDS)
 
 
+def _refuse_to_roll_back(path: Path, timeout: float) -> None:
+    try:
+        with opened(path, "ro") as connection:
+            patiently(lambda: _look(connection), min(timeout, COMMIT_SECONDS), passing=COMMITTING)
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorname not in COMMITTING:
+            # whoever opens it next says it
+            return
+        raise Refused(
+            f"a write to {path.name} broke off: SQLite rolls it back, by {sidecar(path, '-journal').name}, for whoever reads",
+            state="nothing was touched",
+            hint="look at a copy of both files; or let the application, or anything but a dry run, open it once",
+        ) from exc
+
+
 def _mode(path: Path, timeout: float) -> str:
     """Open read-only wherever that can work and leaves nothing behind."""
     alone = not any(sidecar(path, suffix).exists() for suffix in SIDECARS)
@@ -145,15 +201,15 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path, if_damaged: str = "") -> Iterator[None]:
     """Turn sqlite3's errors into ours."""
     try:
         yield
     except sqlite3.Error as exc:
-        raise _translate(path, exc) from exc
+        raise _translate(path, exc, if_damaged) from exc
 
 
-def _translate(path: Path, exc: sqlite3.Error) -> DbTasksError:
+def _translate(path: Path, exc: sqlite3.Error, if_damaged: str) -> DbTasksError:
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Busy(
@@ -161,7 +217,11 @@ def _translate(path: Path, exc: sqlite3.Error) -> DbTasksError:
             hint="wait for it, or raise lock_timeout",
         )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return ArchiveDamaged(f"{path} is not a readable SQLite database", details=str(exc))
+        return ArchiveDamaged(
+            f"{path} is not a readable SQLite database",
+            details=str(exc),
+            hint=if_damaged,
+        )
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_READONLY")):
         return TargetUnreachable(
             f"cannot open {path}: {exc}", hint="check the rights on the file and its folder"
@@ -178,6 +238,11 @@ def _named(pids: list[int]) -> str:
 def sidecar(path: Path, suffix: str) -> Path:
     """Return where SQLite keeps this journal of a database file."""
     return path.with_name(f"{path.name}{suffix}")
+
+
+def folded(name: str) -> str:
+    """Return a name as SQLite compares names: only the letters of ASCII have two cases, Ä and ä are two."""
+    return name.translate(ASCII_LOWER)
 
 
 def identifier(name: str) -> str:

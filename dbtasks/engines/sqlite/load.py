@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,21 +27,23 @@ from ...errors import (
     UsageError,
     WrongEngine,
 )
-from ...events import OnEvent, Phase
+from ...events import OnEvent, Phase, ignore
 from ...models import Archive, DatabaseFacts, Format, Route
-from ...plans import LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
+from ...plans import Kept, LoadPlan, LoadRequest, LoadStrategy, Swapped, TargetState
 from ...stores.drafts import open_draft, sweep_drafts
 from ...stores.local import open_archive, translated
 from ...streams import HashingReader, decompressing, pump
 from .. import OnKeep
 from . import check, facts, files
+from .after_load import prove_scripts, run_scripts
 from .bounded import Bounded
 from .dump import copy_pages
+from .set_aside import aside_name
 
 if TYPE_CHECKING:
     from . import SqliteEngine
 
-__all__ = ["loading", "plan_load"]
+__all__ = ["loading", "no_old", "plan_beside", "plan_load", "prove_rights", "prove_room", "stage"]
 
 STRATEGIES = {
     TargetState.MISSING: LoadStrategy.CREATE,
@@ -65,10 +67,17 @@ def plan_load(engine: SqliteEngine, archive: Archive, request: LoadRequest) -> L
     ):
         if given:
             raise UsageError(f"{flag} means nothing for SQLite")
-    state = engine.state()
+    return plan_beside(engine, archive, request, engine.state())
+
+
+def plan_beside(engine: SqliteEngine, archive: Archive, request: LoadRequest, state: TargetState) -> LoadPlan:
+    """Prove that a file can be laid down beside the live one and take its place, and say how."""
+    scripts = request.after_load or ()
+    prove_scripts(scripts)
     strategy = STRATEGIES[state]
-    _prove_room(engine.path, archive, strategy)
-    _prove_rights(engine.path, strategy)
+    # beside, plus a second copy in the journal or WAL while it is brought in
+    prove_room(engine.path, archive, copies=3 if strategy is LoadStrategy.SWAP else 1)
+    prove_rights(engine.path, strategy)
     known = state in (TargetState.PRESENT, TargetState.EMPTY)
     facts: DatabaseFacts | None = engine.facts() if known else None
     pids = files.openers(engine.path)
@@ -83,8 +92,18 @@ def plan_load(engine: SqliteEngine, archive: Archive, request: LoadRequest) -> L
         facts=facts,
         live_rows=engine.row_counts() if known else {},
         sessions=tuple(f"process {pid} has the file open; it stays connected" for pid in pids),
-        steps=_steps(engine.path, strategy),
+        steps=_steps(engine.path, strategy, scripts),
+        warnings=no_old(request, strategy),
     )
+
+
+def no_old(request: LoadRequest, strategy: LoadStrategy) -> tuple[str, ...]:
+    """Say that there is no old database to drop: a restore writes into the file, or moves a damaged one aside."""
+    if not request.drop_old or strategy is LoadStrategy.CREATE:
+        return ()
+    if strategy is LoadStrategy.ASIDE:
+        return ("drop_old does not remove a damaged file: it is moved aside, the only safety copy there is",)
+    return ("drop_old means nothing for SQLite: no old database is kept",)
 
 
 def _refuse_opened(path: Path, pids: list[int]) -> None:
@@ -96,24 +115,29 @@ def _refuse_opened(path: Path, pids: list[int]) -> None:
         )
 
 
-def _steps(path: Path, strategy: LoadStrategy) -> tuple[str, ...]:
-    beside = "unpack beside the live file, check it, count its rows"
+def _steps(path: Path, strategy: LoadStrategy, scripts: Sequence[Path]) -> tuple[str, ...]:
+    hooks = (f"run {', '.join(script.name for script in scripts)} in it, check it again",) if scripts else ()
+    beside = ("unpack beside the live file, check it, count its rows", *hooks)
     return {
-        LoadStrategy.CREATE: (beside, f"put it in place as {path.name}"),
+        LoadStrategy.CREATE: (*beside, f"put it in place as {path.name}"),
         LoadStrategy.ASIDE: (
-            beside,
+            *beside,
             f"move {path.name} and its journals aside as one unit",
             "put the new file in place",
         ),
-        LoadStrategy.SWAP: (beside, f"copy it into {path.name} by the backup API, in one transaction"),
+        LoadStrategy.SWAP: (*beside, f"copy it into {path.name} by the backup API, in one transaction"),
     }[strategy]
 
 
-def _prove_room(path: Path, archive: Archive, strategy: LoadStrategy) -> None:
+def prove_room(path: Path, archive: Archive, *, copies: int) -> None:
+    """See that the disk of the live file holds so many more of the backup's plain size.
+
+    Raises:
+        StoreFull: it does not.
+    """
     raw = archive.manifest.raw_size_bytes if archive.manifest else None
     size = raw or archive.path.stat().st_size
-    # beside, plus a second copy in the journal or WAL while it is brought in
-    needed = size * (3 if strategy is LoadStrategy.SWAP else 1)
+    needed = size * copies
     folder = _existing(path.parent)
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -130,7 +154,12 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _prove_rights(path: Path, strategy: LoadStrategy) -> None:
+def prove_rights(path: Path, strategy: LoadStrategy) -> None:
+    """See that the file and its folder can be written.
+
+    Raises:
+        Refused: they cannot.
+    """
     folder = _existing(path.parent)
     writable = os.access(folder, os.W_OK) and (strategy is LoadStrategy.CREATE or os.access(path, os.W_OK))
     if not writable:
@@ -149,12 +178,22 @@ def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: On
             path.parent.mkdir(parents=True, exist_ok=True)
         sweep_drafts(path.parent)
         staged = stack.enter_context(open_draft(path.parent)).path
-        _stage(archive, staged, on_event)
+        told: tuple[str, ...] = ()
+        if plan.schema_command:
+            from .rows_command import stage_by_command
+
+            told = stage_by_command(engine, plan, archive, staged, on_event)
+        elif archive.format is Format.ROWS:
+            from .rows_stage import stage_rows
+
+            stage_rows(archive, staged, on_event)
+        else:
+            stage(archive, staged, on_event)
         check.check_file(staged)
-        yield _Loaded(engine, plan, staged)
+        yield _Loaded(engine, plan, staged, told)
 
 
-def _stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
+def stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
     """Lay down the very bytes whose hash the manifest has; a file swapped meanwhile is refused."""
     with (
         translated(f"cannot write {staged}"),
@@ -167,14 +206,17 @@ def _stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
         source.drain()
         sink.flush()
         os.fsync(sink.fileno())
-    if archive.manifest and source.sha256 != archive.manifest.sha256:
+    if archive.expected_sha256 and source.sha256 != archive.expected_sha256:
         raise ArchiveDamaged(f"{archive.path.name} changed after it was verified")
 
 
 class _Loaded:
     """A checked database file beside the live one; see `engines.Loaded`."""
 
-    def __init__(self, engine: SqliteEngine, plan: LoadPlan, staged: Path) -> None:
+    def __init__(
+        self, engine: SqliteEngine, plan: LoadPlan, staged: Path, told: tuple[str, ...] = ()
+    ) -> None:
+        self._told = told
         self._engine = engine
         self._plan = plan
         self._staged = staged
@@ -188,10 +230,17 @@ class _Loaded:
         with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
             return facts.broken_foreign_keys(connection)
 
+    def after_load(self, files: Sequence[Path], on_event: OnEvent = ignore) -> None:
+        try:
+            run_scripts(self._staged, files, on_event)
+        except (ArchiveDamaged, Busy, OperationFailed, Refused) as exc:
+            exc.state = self._untouched
+            raise
+
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         path = self._engine.path
         if self._plan.strategy is LoadStrategy.SWAP:
-            return Swapped(old=None, warnings=self._copy_in(path))
+            return Swapped(old=None, warnings=(*self._told, *self._copy_in(path)))
         if self._plan.strategy is LoadStrategy.CREATE and path.exists():
             raise LoadFailed(f"{path} was created by somebody else meanwhile", state="it was not touched")
         _refuse_opened(path, files.openers(path))
@@ -205,7 +254,7 @@ class _Loaded:
                 f"{path.name} could not be put in place: {exc.strerror or exc}",
                 state=state or self._untouched,
             ) from exc
-        return Swapped(old=str(aside) if aside else None)
+        return Swapped(old=str(aside) if aside else None, warnings=self._told)
 
     def _copy_in(self, path: Path) -> tuple[str, ...]:
         timeout = self._engine.settings.lock_timeout
@@ -258,9 +307,9 @@ class _Loaded:
         ]
         if not parts:
             return None
-        aside = path.with_name(f"{path.name}__before_{utc_now():%Y%m%dT%H%M%S%fZ}")
+        aside = aside_name(path, utc_now())
         if on_keep is not None:
-            on_keep(str(aside))
+            on_keep(Kept(str(aside)))
         aside.mkdir(mode=0o700)
         try:
             for part in parts:

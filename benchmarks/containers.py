@@ -107,7 +107,6 @@ def _started(client: Any, held: contextlib.ExitStack, version: int, scale: float
             [part for pair in settings for part in pair],
             name=f"{IMAGE}-{tag}",
             detach=True,
-            init=True,
             shm_size="1g",
             environment={"POSTGRES_PASSWORD": password},
         )

@@ -67,6 +67,8 @@ def _values(row: Row, samples: Sequence[Sample]) -> list[float]:
 def _compared(row: Row, our: Sample, their: Sample) -> float:
     if row.figure is Figure.MORE_CPU:
         return (our.cpu_s - their.cpu_s) * 1000
+    if row.figure is Figure.CPU:
+        return our.seconds["itself"] / their.cpu_s
     if row.figure is Figure.SIZE:
         return (our.size_bytes or 0) / (their.size_bytes or 1)
     seconds = our.seconds[row.part], their.seconds["whole"]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from . import moved
+from .cases import SCRIPTS
+from .contenders import Missing, More, both, into_file, itself, remover, task, tool
 from .figures import BIG, TENTH, WIDE
 from .measure import Job, Ran, run
 from .peers import DjangoProject
-from .project import Project, clean_environment
+from .project import REPOSITORY, clean_environment
 from .rounds import Contender
-from .servers import Server, Unavailable
+from .servers import Unavailable
 from .site import Site
 
 __all__ = ["CONTENDERS", "Missing", "More", "contenders"]
 
-Missing = dict[str, str]
-"""Contenders that cannot run here, with the reason."""
-More = Callable[[Site, Missing], list[Contender]]
 PIPE = 'set -o pipefail; "$1" | "$2" >"$3"'
 
 
@@ -34,42 +35,7 @@ def contenders(group: str, site: Site) -> tuple[list[Contender], Missing]:
     return CONTENDERS[group](site, missing), missing
 
 
-# -- parts of contenders -----------------------------------------------------------
-
-
-def _task(name: str, project: Project, *flags: str) -> Contender:
-    """A whole db.backup, in a store that is empty before and after."""
-    job = project.task("backup", *flags)
-    return Contender(name, job, size=project.newest_bytes, before=project.forget, after=project.forget)
-
-
-def _itself(name: str, project: Project, *flags: str) -> Contender:
-    """The dump alone, by the seconds it says itself."""
-
-    def parts(ran: Ran) -> Mapping[str, float]:
-        return {"itself": project.seconds_said(), "whole": ran.wall_s}
-
-    return Contender(name, project.itself(*flags), parts, before=project.forget, after=project.forget)
-
-
-def _both(name: str, project: Project, *flags: str) -> list[Contender]:
-    return [_itself(f"{name} itself", project, *flags), _task(name, project, *flags)]
-
-
-def _tool(name: str, server: Server, database: str, tools: Path, *arguments: str) -> Contender:
-    """One of PostgreSQL's own tools, its output thrown away."""
-    environment = {**clean_environment(), **server.environment(database)}
-    return Contender(name, Job([str(tools / arguments[0]), *arguments[1:]], environment))
-
-
-def _into_file(contender: Contender, path: Path) -> Contender:
-    job = Job(contender.job.argv, contender.job.env, stdout=path)
-    gone = _remover(path)
-    return Contender(contender.name, job, size=lambda: path.stat().st_size, before=gone, after=gone)
-
-
-def _remover(path: Path) -> Callable[[], None]:
-    return lambda: path.unlink(missing_ok=True)
+# -- groups --------------------------------------------------------------------------
 
 
 def _piped(site: Site, database: str, packer: str, missing: Missing) -> list[Contender]:
@@ -81,23 +47,20 @@ def _piped(site: Site, database: str, packer: str, missing: Missing) -> list[Con
     target = site.folder / f"piped.{packer}"
     argv = ["bash", "-c", PIPE, "bash", str(site.server.bin / "pg_dump"), packer, str(target)]
     environment = {**clean_environment(), **site.server.environment(database)}
-    gone = _remover(target)
+    gone = remover(target)
     return [
         Contender(name, Job(argv, environment), size=lambda: target.stat().st_size, before=gone, after=gone)
     ]
-
-
-# -- groups --------------------------------------------------------------------------
 
 
 def _dump(site: Site, missing: Missing) -> list[Contender]:
     server, shop = site.server, site.database("shop")
     project = site.project(server.url(shop), server.bin, DBTASKS_VIA="host")
     return [
-        _tool("pg_dump, plain, to null", server, shop, server.bin, "pg_dump"),
-        *_both(".sql.gz", project, "--format=sql"),
-        *_both(".dump with zstd", project, "--format=custom"),
-        *_both(".dir.tar, two jobs", project, "--format=directory", "--jobs=2"),
+        tool("pg_dump, plain, to null", server, shop, server.bin, "pg_dump"),
+        *both(".sql.gz", project, "--format=sql"),
+        *both(".dump with zstd", project, "--format=custom"),
+        *both(".dir.tar, two jobs", project, "--format=directory", "--jobs=2"),
         *_piped(site, shop, "gzip", missing),
         *_piped(site, shop, "pigz", missing),
     ]
@@ -107,10 +70,10 @@ def _gzip(site: Site, missing: Missing) -> list[Contender]:
     del missing
     server, shop, tools = site.server, site.database("shop"), site.plain_tools
     project = site.project(server.url(shop), tools, DBTASKS_VIA="host")
-    yardstick = _tool("pg_dump -Fc -Z1", server, shop, tools, "pg_dump", "-Fc", "-Z1")
+    yardstick = tool("pg_dump -Fc -Z1", server, shop, tools, "pg_dump", "-Fc", "-Z1")
     return [
-        _into_file(yardstick, site.folder / "yardstick.dump"),
-        *_both(".dump without zstd", project, "--format=custom"),
+        into_file(yardstick, site.folder / "yardstick.dump"),
+        *both(".dump without zstd", project, "--format=custom"),
     ]
 
 
@@ -120,10 +83,10 @@ def _container(site: Site, missing: Missing) -> list[Contender]:
     project = site.project(server.url("shop"), server.bin, DBTASKS_CONTAINER=name)
     via = ("--via=container", "--format=custom")
     return [
-        _tool("pg_dump outside, plain, to null", server, "shop", server.bin, "pg_dump"),
-        *_both("container, compressed inside", project, *via),
-        *_both("container, uncompressed", project, *via, "--compression=none"),
-        _itself("exec call", project, "--via=container", "--exec-call"),
+        tool("pg_dump outside, plain, to null", server, "shop", server.bin, "pg_dump"),
+        *both("container, compressed inside", project, *via),
+        *both("container, uncompressed", project, *via, "--compression=none"),
+        itself("exec call", project, "--via=container", "--exec-call"),
     ]
 
 
@@ -140,12 +103,11 @@ def _peer(site: Site, missing: Missing) -> list[Contender]:
             before=django.forget,
             after=django.forget,
         ),
-        _task("db.backup", project),
+        task("db.backup", project),
     ]
 
 
 def _restore(site: Site, missing: Missing) -> list[Contender]:
-    del missing
     server, shop = site.server, site.database("shop")
     project = site.project(server.url(shop), server.bin, DBTASKS_VIA="host")
     run(project.task("backup"))
@@ -162,15 +124,67 @@ def _restore(site: Site, missing: Missing) -> list[Contender]:
         server.run("VACUUM ANALYZE", shop)
         server.run("CHECKPOINT")
 
-    yardstick = _tool(
+    yardstick = tool(
         "pg_restore -1", server, shop, server.bin, "pg_restore", "-1", "--dbname=yardstick", str(archive)
     )
-    flags = ("--file=latest", "--yes", "--skip-safety-backup", "--skip-analyze")
-    ours = project.task("restore", *flags)
+    latest = ("--file=latest", "--yes")
+    ours = project.task("restore", *latest, "--skip-safety-backup", "--skip-analyze")
     return [
         Contender(yardstick.name, yardstick.job, before=fresh, after=lambda: server.drop("yardstick")),
         Contender("restore of a .dump", ours, _load_and_whole, after=tidy),
+        *_dbrestore(site, missing, shop, tidy),
+        Contender("db.restore, default settings", project.task("restore", *latest), after=tidy),
     ]
+
+
+def _dbrestore(
+    site: Site, missing: Missing, database: str, tidy: Callable[[], object]
+) -> Iterator[Contender]:
+    """The peer's restore, over the same database, of the backup it makes of it by default."""
+    name = "django-dbbackup's dbrestore, default settings"
+    try:
+        python = site.django_python
+    except Unavailable as exc:
+        missing[name] = str(exc)
+        return
+    django = DjangoProject(site.folder / "django-restores", python, site.server, database)
+    run(django.job())
+    yield Contender(name, django.job("dbrestore"), after=tidy)
+
+
+def _said(path: Path) -> Callable[[Ran], Mapping[str, float]]:
+    """Take the seconds a command tells of its own work."""
+    return lambda ran: {"itself": json.loads(path.read_text())["seconds"], "whole": ran.wall_s}
+
+
+def _gate(site: Site, missing: Missing) -> list[Contender]:
+    """The reading of a script beside all that psql itself does to load it, the server's work not counted.
+
+    Scripts of INSERTs are small ones: psql and the server take a minute over what COPY does in a second, and
+    both sides of the ratio grow with the script alike.
+    """
+    del missing
+    server, racing = site.server, []
+    for what, database, flags in zip(
+        SCRIPTS, ("shop", "fiftieth", "letters"), ((), ("--inserts",), ("--inserts",)), strict=True
+    ):
+        script = site.folder / f"{database}.sql"
+        site.script(script, database, *flags)
+
+        def fresh() -> None:
+            server.drop("yardstick")
+            server.create("yardstick")
+
+        arguments = ("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(script))
+        job = tool(f"psql, {what}", server, "yardstick", server.bin, *arguments).job
+        said = site.folder / f"{database}.said.json"
+        argv = [sys.executable, "-m", "benchmarks.scan", str(script)]
+        ours = Job(argv, clean_environment(), REPOSITORY, stdout=said)
+        racing += [
+            Contender(f"psql, {what}", job, before=fresh, after=lambda: server.drop("yardstick")),
+            Contender(f"gate, {what}", ours, _said(said)),
+        ]
+    return racing
 
 
 def _load_and_whole(ran: Ran) -> Mapping[str, float]:
@@ -187,7 +201,7 @@ def _sqlite(site: Site, missing: Missing) -> list[Contender]:
     source, copy = site.file("shop"), site.folder / "copy.db"
     project = site.project(f"sqlite:///{source}")
     site.versions["SQLite"] = sqlite3.sqlite_version
-    gone = _remover(copy)
+    gone = remover(copy)
     racing = [("cp", [*CP, str(source), str(copy)])]
     if shutil.which("sqlite3"):
         racing.append(("sqlite3 .backup", ["sqlite3", str(source), f".backup '{copy}'"]))
@@ -195,7 +209,7 @@ def _sqlite(site: Site, missing: Missing) -> list[Contender]:
         missing["sqlite3 .backup"] = "sqlite3 is not installed here"
     return [
         Contender(name, Job(argv, clean_environment()), before=gone, after=gone) for name, argv in racing
-    ] + _both("SQLite backup", project)
+    ] + both("SQLite backup", project)
 
 
 def _small(site: Site, missing: Missing) -> list[Contender]:
@@ -211,8 +225,8 @@ def _many(site: Site, missing: Missing) -> list[Contender]:
 def _beside_tool(site: Site, database: str, label: str) -> list[Contender]:
     server, name = site.server, site.database(database)
     project = site.project(server.url(name), server.bin)
-    yardstick = _tool(f"pg_dump -Fc, {label}", server, name, server.bin, "pg_dump", "-Fc")
-    return [_into_file(yardstick, site.folder / "yardstick.dump"), _task(f"db.backup, {label}", project)]
+    yardstick = tool(f"pg_dump -Fc, {label}", server, name, server.bin, "pg_dump", "-Fc")
+    return [into_file(yardstick, site.folder / "yardstick.dump"), task(f"db.backup, {label}", project)]
 
 
 def _memory(site: Site, missing: Missing) -> list[Contender]:
@@ -224,16 +238,19 @@ def _memory(site: Site, missing: Missing) -> list[Contender]:
             (".sql.gz", ("--format=sql",)),
             (".dump", ("--format=custom",)),
             (".dir.tar", ("--format=directory", "--jobs=2")),
+            ("rows backup", ("--format=rows", "--via=python")),
         ):
-            found.append(_task(f"{route}, {label}", project, *flags))
+            found.append(task(f"{route}, {label}", project, *flags))
+        python = site.project(server.url(database), DBTASKS_VIA="python")
+        found.append(moved.loaded(f"restore of rows, {label}", python, server, database))
         try:
             boxed, container = site.boxed(name)
         except Unavailable as exc:
             missing[f"container, {label}"] = str(exc)
         else:
             project = site.project(boxed.url(name), boxed.bin, DBTASKS_CONTAINER=container)
-            found.append(_task(f"container, {label}", project, "--via=container"))
-        found.append(_task(f"SQLite, {label}", site.project(f"sqlite:///{site.file(name)}")))
+            found.append(task(f"container, {label}", project, "--via=container"))
+        found.append(task(f"SQLite, {label}", site.project(f"sqlite:///{site.file(name)}")))
     return found
 
 
@@ -254,6 +271,10 @@ def _list(site: Site, missing: Missing) -> list[Contender]:
 CONTENDERS: Mapping[str, More] = {
     "dump": _dump,
     "gzip": _gzip,
+    "rows": moved.backup,
+    "rows-restore": moved.restore,
+    "rows-diff": moved.diff,
+    "migrate": moved.migrate,
     "container": _container,
     "peer": _peer,
     "sqlite": _sqlite,
@@ -262,4 +283,5 @@ CONTENDERS: Mapping[str, More] = {
     "memory": _memory,
     "list": _list,
     "restore": _restore,
+    "gate": _gate,
 }

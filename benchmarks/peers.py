@@ -74,14 +74,14 @@ class DjangoProject:
     def store(self) -> Path:
         return self.folder / "store"
 
-    def job(self) -> Job:
+    def job(self, command: str = "dbbackup") -> Job:
         environment: Mapping[str, str] = {
             **clean_environment(),
             "PATH": f"{self.server.bin}:{clean_environment().get('PATH', '')}",
             "PYTHONPATH": str(self.folder),
             "DJANGO_SETTINGS_MODULE": "measured_settings",
         }
-        argv = [str(self.python), "-m", "django", "dbbackup", "--noinput"]
+        argv = [str(self.python), "-m", "django", command, "--noinput"]
         return Job(argv, environment, self.folder)
 
     def archive_bytes(self) -> int:

@@ -13,11 +13,12 @@ from typing import Any
 
 from .words import Prose
 
-__all__ = ["MANY_TABLES", "WIDE_VALUE_BYTES", "build_many", "build_shop", "build_wide"]
+__all__ = ["MANY_TABLES", "WIDE_VALUE_BYTES", "build_letters", "build_many", "build_shop", "build_wide"]
 
 MANY_TABLES = 2000
 WIDE_VALUE_BYTES = 50_000_000
 WIDE_ROWS = 3
+LETTERS = 100_000
 PHRASES = 5000
 SEED = 20261121
 
@@ -140,6 +141,19 @@ def build_many(connection: Any, tables: int = MANY_TABLES) -> int:
             )
             if i % 100 == 99:
                 connection.commit()
+    return _finished(connection)
+
+
+def build_letters(connection: Any, scale: float) -> int:
+    """Fill an empty database with rows whose text is mostly beyond ASCII."""
+    connection.autocommit = False
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(
+            "CREATE TABLE letters AS SELECT i AS id, 'Größe und Straße, naïve façade ' || i AS name,"
+            " 'C:\\заказ\\' || i AS path, '日本語の文字列' AS label, i * 1.5 AS price, now() AS made"
+            " FROM generate_series(1, %s) i",
+            (max(1000, int(LETTERS * scale)),),
+        )
     return _finished(connection)
 
 

@@ -16,7 +16,8 @@ __all__ = ["REPOSITORY", "Project", "clean_environment"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TASKS = "from invoke import Collection\nimport dbtasks\n\nns = Collection()\nns.add_collection(dbtasks, name='db')\n"
-STEERING = ("DB", "PG", "POSTGRES", "INVOKE", "DJANGO", "BACKUP", "COMPOSE")
+STEERING = ("DB", "PG", "POSTGRES", "INVOKE", "DJANGO", "BACKUP", "COMPOSE", "PYTHONDONTWRITEBYTECODE")
+BYTECODE = REPOSITORY / "build" / "bytecode"
 
 
 @dataclass(frozen=True)
@@ -69,4 +70,5 @@ class Project:
 def clean_environment() -> dict[str, str]:
     """The environment without what would steer us, the tools or a peer."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
-    return {**kept, "PYTHONPATH": str(REPOSITORY)}
+    # what is installed is compiled once, and so is this: compiling it anew each time is nobody's start
+    return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(BYTECODE)}

@@ -21,6 +21,8 @@ __all__ = ["SMALL_SCALE", "Site"]
 
 SMALL_SCALE = 0.006
 """A database of about 15 MB."""
+SHARES = {"shop": 1, "tenth": 10, "fiftieth": 50}
+"""By what the scale is divided for a database of that name."""
 SQLITE_SHARE = 0.9
 
 
@@ -83,20 +85,33 @@ class Site:
         return tools
 
     def database(self, name: str) -> str:
-        """Build a database of the host's server: `shop`, `tenth`, `small`, `many` or `wide`."""
+        """Build a database of the host's server: `shop`, `tenth`, `fiftieth`, `small`, `many`, `letters` or `wide`."""
         return str(self.once(f"database {name}", lambda: self._build(name)))
 
     def _build(self, name: str) -> str:
         self.server.create(name)
-        scales = {"shop": self.scale, "tenth": self.scale / 10, "small": SMALL_SCALE}
+        scales = {name: self.scale / share for name, share in SHARES.items()} | {"small": SMALL_SCALE}
         with closing(self.server.connect(name)) as connection:
             if name in scales:
                 size = postgres_data.build_shop(connection, scales[name])
+            elif name == "letters":
+                size = postgres_data.build_letters(connection, self.scale)
             else:
                 build = postgres_data.build_many if name == "many" else postgres_data.build_wide
                 size = build(connection)
         self.say(f"  built {name}: {size / 1e6:,.0f} MB")
         return name
+
+    def script(self, path: Path, name: str, *flags: str) -> None:
+        """Write a plain dump of a database of the host's server."""
+        database = self.database(name)
+        environment = {**clean_environment(), **self.server.environment(database)}
+        subprocess.run(
+            [self.server.bin / "pg_dump", f"--file={path}", *flags],
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
 
     # -- PostgreSQL in a container ------------------------------------------------------
 

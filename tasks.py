@@ -100,7 +100,7 @@ def demo(c):
         _show(folder, "db.list")
         _break_shop(folder / "shop.db")
         print("\n… and then somebody deletes most of the orders and drops a table.\n")
-        _show(folder, "db.restore", "--file=latest", "--dry-run")
+        _show(folder, "db.diff")
         _show(folder, "db.restore", "--file=latest", "--yes")
         _show(folder, "db.verify", "--all")
         print(

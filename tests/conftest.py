@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import settings
 
 from tests.disks import CAN_MOUNT
+from tests.majors import OLDEST
 
 FIXTURES = sorted(path.stem for path in Path(__file__).parent.glob("fix_*.py"))
 pytest_plugins = [f"tests.{name}" for name in FIXTURES]
@@ -132,6 +134,17 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
     yield project
 
 
+def pytest_configure() -> None:
+    # a shell starts what runs in the background deaf to Ctrl-C, and every child would inherit that
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two tests at a time per core: half of each test waits, for a server, a tool, a container or a disk."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark by fixture what needs more than a wheel, and leave out what has nothing to run on."""
@@ -143,16 +156,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("docker"):
             # one worker has all of them: it starts one engine where there is none
             item.add_marker(pytest.mark.xdist_group("docker"))
+        if _is_another_format_of_the_oldest(item):
+            item.add_marker(pytest.mark.long)
     if "DBTASKS_TEST_CHINOOK" not in os.environ:
         without = [item for item in items if item.get_closest_marker("chinook")]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
-    for marker in ("loop", "long"):
-        if marker not in config.getoption("markexpr"):
-            # what takes minutes runs when it is asked for: python -m pytest -m "loop or long"
+    for marker in ("loop", "long", "timescale"):
+        # who names tests by -k wants to see them; a loop, or what needs an image, is asked for by name all the same
+        picked = marker == "long" and config.getoption("keyword")
+        if marker not in config.getoption("markexpr") and not picked:
+            # what takes minutes, or an image, runs when it is asked for: python -m pytest -m "loop or long"
             left = [item for item in items if item.get_closest_marker(marker)]
             config.hook.pytest_deselected(items=left)
             items[:] = [item for item in items if item not in left]
+
+
+def _is_another_format_of_the_oldest(item: pytest.Item) -> bool:
+    """What a format does seldom depends on the server: the default one is tried with each, the others with the newest."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return params.get("any_pg") == OLDEST and any(given in ("sql", "directory") for given in params.values())
 
 
 @pytest.hookimpl(wrapper=True)

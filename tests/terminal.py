@@ -67,7 +67,7 @@ def at_terminal(
 
 def _converse(main: int, dialog: list[tuple[str, str]]) -> str:
     seen, answered = "", 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not select.select([main], [], [], 0.2)[0]:
             continue

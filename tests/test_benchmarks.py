@@ -296,18 +296,27 @@ def test_the_task_hands_its_flags_on() -> None:
     assert "invalid choice: 'nothing'" in refused.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_dumps_and_restores_are_measured_from_data_to_figures() -> None:
-    found = figures_of("dump", "gzip", "restore")
+    found = figures_of("dump", "gzip", "rows", "rows-restore", "rows-diff", "restore", "gate")
     for name, result in found.items():
         if "pigz" not in name:
             assert result.value is not None, (name, result.why_not)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_container_is_measured_from_data_to_figures(docker_client: Any) -> None:
     for name, result in figures_of("container").items():
         assert result.value is not None, (name, result.why_not)
+
+
+@pytest.mark.long
+def test_without_pgloader_the_rows_beside_it_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.moved.shutil.which", lambda name: None)
+    result = figures_of("migrate")["for comparison: pgloader beside a bare COPY"]
+    assert (result.value, result.why_not) == (None, "pgloader is not installed here")
 
 
 def test_without_docker_the_container_rows_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

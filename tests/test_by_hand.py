@@ -85,6 +85,7 @@ def test_a_postgresql_backup_is_restored_by_hand_with_the_commands_shown(
         pg.drop_database(new)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format_", ["custom", "sql", "directory"])
 def test_a_backup_made_through_a_container_is_restored_by_hand_inside_it(
     start_box: Callable[..., Box], project: Project, format_: str

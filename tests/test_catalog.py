@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dbtasks.catalog import Catalog, archive_name, new_id, read_catalog
 from dbtasks.errors import NotFound, UsageError
-from dbtasks.models import Backup, EngineName, ForeignFile, Identity, Type
+from dbtasks.models import Backup, EngineName, ForeignFile, Format, Identity, Type
 from tests.samples import MOMENT, SHOP, a_backup
 
 OTHER = Identity(EngineName.POSTGRESQL, "localhost:5432", "shop_test")
@@ -81,6 +81,19 @@ def test_latest_of_nothing_is_not_found() -> None:
             catalog().find(selector)
     with pytest.raises(UsageError, match="no such type"):
         catalog().find("latest:hourly")
+
+
+def test_whole_safety_backups_are_told_of_and_named_before_parts_where_nothing_is_latest() -> None:
+    part = {"format": Format.ROWS, "complete": False}
+    parts = [at(hours, id_, **part) for hours, id_ in ((5, "eeeeee"), (4, "dddddd"), (3, "cccccc"))]
+    safety = at(1, "bbbbbb", type=Type.SAFETY)
+    with pytest.raises(NotFound, match="no complete backup of this database but safety backups") as caught:
+        catalog(*parts, safety).find("latest")
+    assert caught.value.hint.startswith("choose another: --file=bbbbbb (safety) or --file=eeeeee")
+    rows = at(2, "abcdef", **part, all_tables=True)
+    assert catalog(*parts, safety, rows).about_latest.startswith(
+        "there is no complete backup of this database but safety backups: latest is abcdef"
+    )
 
 
 @pytest.mark.parametrize("selector", ["0", "4", "00", "99999999999999999999", "٣٣"])

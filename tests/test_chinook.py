@@ -15,17 +15,6 @@ import pytest
 from .conftest import Project
 from .fix_postgres import PgServer
 
-VARIABLE = "DBTASKS_TEST_CHINOOK"
-
-
-@pytest.fixture
-def chinook() -> Path:
-    """The folder of the sample, named by the environment."""
-    folder = os.environ.get(VARIABLE)
-    if not folder:
-        pytest.skip(f"{VARIABLE} does not name the folder of the Chinook sample")
-    return Path(folder)
-
 
 @pytest.fixture
 def chinook_pg(chinook: Path, pg: PgServer) -> Iterator[PgServer]:
@@ -114,3 +103,97 @@ def test_a_broken_postgresql_chinook_comes_back_equal(chinook_pg: PgServer, proj
         cursor.execute("INSERT INTO artist (name) VALUES ('new') RETURNING artist_id")
         assert cursor.fetchone() == (276,)
     connection.close()
+
+
+def spelled_as_in(server: PgServer, path: Path) -> None:
+    """Give PostgreSQL's tables and columns the names they have in SQLite: album_id is AlbumId there."""
+    connection, theirs = server.connect("chinook"), sqlite3.connect(path)
+    with connection.cursor() as cursor:
+        for (table,) in theirs.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND replace(relname, '_', '') = lower(%s)",
+                (table,),
+            )
+            ((ours,),) = cursor.fetchall()
+            for _, column, *_ in theirs.execute(f'PRAGMA table_info("{table}")').fetchall():
+                cursor.execute(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND replace(attname, '_', '') = lower(%s)",
+                    (ours, column),
+                )
+                ((name,),) = cursor.fetchall()
+                if name != column:
+                    cursor.execute(f'ALTER TABLE "{ours}" RENAME "{name}" TO "{column}"')
+            if "_" in ours:
+                cursor.execute(f'ALTER TABLE "{ours}" RENAME TO "{table}"')
+    connection.commit()
+    connection.close()
+    theirs.close()
+
+
+def test_the_rows_of_chinook_are_compared_across_engines_and_the_few_that_differ_are_found(
+    project: Project, chinook: Path, chinook_pg: PgServer
+):
+    path = project.root / "Chinook.db"
+    shutil.copy(chinook / "Chinook_Sqlite.sqlite", path)
+    spelled_as_in(chinook_pg, path)
+    project.mount()
+    made = project.invoke("db.backup", "--format=rows", "--json", DATABASE_URL=f"sqlite:///{path}")
+    assert made.returncode == 0, made.stderr
+    file = f"--file={json.loads(made.stdout)['backup']['path']}"
+    environ = {"DATABASE_URL": chinook_pg.url("chinook")}
+    compared = project.invoke("db.diff", "--rows", "--exit-code", "--json", file, **environ)
+    assert compared.returncode == 10, compared.stdout + compared.stderr
+    tables = json.loads(compared.stdout)["rows"]["tables"]
+    assert {t["table"]: t["against_rows"] for t in tables}["Track"] == 3503
+    assert len(tables) == 11
+    assert [t["notes"] for t in tables] == [[]] * 11
+    assert all(t["key"] for t in tables)
+    # the sample's two scripts themselves spell one address in two ways: a customer's, and that of the seven invoices
+    assert {t["table"]: (t["added"], t["removed"], t["changed"]) for t in tables if t["differs"]} == {
+        "Customer": (0, 0, 1),
+        "Invoice": (0, 0, 7),
+    }
+    shown = project.invoke("db.diff", "--rows", "--values", file, "--table=Customer", **environ)
+    assert 'Changed  Customer  CustomerId 54: City "Edinburgh' in shown.stdout
+    connection = chinook_pg.connect("chinook")
+    with connection.cursor() as cursor:
+        cursor.execute("""UPDATE invoice SET "Total" = "Total" + 0.01 WHERE "InvoiceId" = 7""")
+    connection.commit()
+    connection.close()
+    found = project.invoke("db.diff", "--rows", "--values", file, "--table=Invoice", **environ)
+    assert 'Changed  Invoice  InvoiceId 7: Total 1.98 → "1.99"' in found.stdout
+
+
+def test_chinook_goes_from_sqlite_to_postgresql_and_comes_back_equal(
+    chinook: Path, pg: PgServer, project: Project
+):
+    """By db.migrate, then by a rows backup into a new SQLite file: every value of every table is what it was."""
+    path = project.root / "Chinook.db"
+    shutil.copy(chinook / "Chinook_Sqlite.sqlite", path)
+    project.mount()
+    environ = {"DATABASE_URL": pg.url("chinook_moved")}
+    pg.drop_database("chinook_moved")
+    try:
+        ran = project.invoke("db.migrate", "--from=Chinook.db", "--yes", "--json", **environ)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        migration = json.loads(ran.stdout)["migration"]
+        assert (len(migration["tables"]), migration["rows"]) == (11, 15607)
+        assert {t["table"]: t["target_rows"] for t in migration["tables"]}["Track"] == 3503
+        assert all(t["checksum"] and t["source_rows"] == t["target_rows"] for t in migration["tables"])
+        made = project.invoke("db.backup", "--format=rows", "--json", **environ)
+        assert made.returncode == 0, made.stderr
+    finally:
+        pg.drop_database("chinook_moved")
+    file = f"--file={json.loads(made.stdout)['backup']['path']}"
+    back = project.invoke("db.restore", file, "--into=back.db", "--yes", DATABASE_URL="sqlite:///Chinook.db")
+    assert back.returncode == 0, back.stderr
+    assert values_of(project.root / "back.db") == values_of(path)
+
+
+def values_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table, in order."""
+    connection = sqlite3.connect(path)
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    rows = {name: sorted(connection.execute(f'SELECT * FROM "{name}"'), key=repr) for name in sorted(names)}
+    connection.close()
+    return {name: found for name, found in rows.items() if not name.startswith("sqlite_")}

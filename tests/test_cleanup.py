@@ -14,6 +14,7 @@ from dbtasks.journal import read_restores, write_restore
 from tests.conftest import Project
 from tests.fix_postgres import PgDatabase
 from tests.postgres.restoring import databases
+from tests.sqlite.databases import make
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def shop(tmp_path: Path, pg_db: PgDatabase) -> Iterator[tuple[dbtasks.Settings, 
 
 def restore(config: dbtasks.Settings, **job: str) -> str:
     """Restore the latest backup and return what the former database is called."""
-    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(skip_safety_backup=True, **job))
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(**job))
     old = dbtasks.restore(config, plan).old
     assert old
     return old
@@ -53,6 +54,7 @@ def test_what_two_restores_kept_is_dropped_and_their_records_say_so(
     assert dbtasks.plan_cleanup(config).going == 0
 
 
+@pytest.mark.long
 def test_one_that_is_in_use_stays_and_is_told_once_while_the_others_go(
     shop: tuple[dbtasks.Settings, PgDatabase],
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_database_that_is_gone_already_is_no_failure(shop: tuple[dbtasks.Setti
     assert result.dropped == (old,)
 
 
+@pytest.mark.long
 def test_a_cleanup_that_fails_after_a_backup_tells_each_failure_once(
     project: Project, pg_db: PgDatabase
 ) -> None:
@@ -135,3 +138,23 @@ def test_a_cleanup_that_fails_after_a_backup_tells_each_failure_once(
         used.close()
     assert ran.returncode == 8
     assert (ran.stdout + ran.stderr).count(f"{old} is still in use") == 1
+
+
+def test_a08_the_unfinished_safety_backup_of_a_killed_run_is_told_and_removed_though_nothing_else_goes(
+    project: Project,
+) -> None:
+    project.mount()
+    make(project.root / "app.db")
+    shop = {"DATABASE_URL": f"sqlite:///{project.root / 'app.db'}"}
+    assert project.invoke("db.backup", **shop).returncode == 0
+    draft = project.root / "backups" / "safety" / ".0123456789abcdef.draft"
+    draft.mkdir(parents=True)
+    (draft / "archive").write_bytes(b"half")
+    (draft / "lock").touch()
+    planned = project.invoke("db.cleanup", "--dry-run", **shop)
+    assert f"remove  {draft}: unfinished, of a killed run" in planned.stdout
+    assert draft.exists()
+    done = project.invoke("db.cleanup", "--yes", **shop)
+    assert done.returncode == 0, done.stderr
+    assert f"removed {draft}, which a killed run had left unfinished" in done.stdout
+    assert not draft.exists()

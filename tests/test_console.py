@@ -16,7 +16,7 @@ from dbtasks.console import Console
 from dbtasks.console.console import error_lines
 from dbtasks.console.text import age_text, count_text, duration_text, printable, size_text, table_lines
 from dbtasks.errors import CommandFailed, DbTasksError, Declined, SettingsError
-from dbtasks.events import CommandStarted, Note, Phase, Progress, Warned
+from dbtasks.events import CommandStarted, Note, Phase, Progress, RowsSoFar, Warned
 from tests.samples import MOMENT
 
 
@@ -217,3 +217,13 @@ def test_numbers_are_shown_for_people(render: Callable[[object], str], value: ob
 )
 def test_ages_are_shown_in_one_unit(ago: timedelta, text: str) -> None:
     assert age_text(MOMENT - ago, MOMENT) == text
+
+
+def test_rows_that_were_read_are_counted_in_rows() -> None:
+    shown, _, err = console()
+    shown(Phase("read"))
+    shown._last -= 11
+    shown(RowsSoFar(500_000, 1_000_000))
+    shown._last -= 11
+    shown(RowsSoFar(1))
+    assert err.getvalue() == "  read\n  read: 500,000 rows (50%)\n  read: 1 row\n"

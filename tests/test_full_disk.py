@@ -167,7 +167,9 @@ if CAN_MOUNT:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    def test_a04_a_server_without_room_for_a_second_database_keeps_the_live_one(tmp_path: Path) -> None:
+    def test_a04_d24_a_server_without_room_for_a_second_database_is_told_of_and_keeps_the_live_one(
+        tmp_path: Path,
+    ) -> None:
         """The new database is made in the live one's tablespace, on a disk of 24 MB; the server is nobody else's."""
         with server_of_its_own(18) as pg:
             home = Path(pg.socket_dir)
@@ -186,6 +188,7 @@ if CAN_MOUNT:
                 made = dbtasks.backup(dbtasks.load_settings(tmp_path, environ={}, url=large.url, **tools))
                 config = dbtasks.load_settings(tmp_path, environ={}, url=live.url, **tools)
                 plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(str(made.path)))
+                assert any("may not fit" in text and str(place) in text for text in plan.warnings)
                 with pytest.raises(StoreFull) as caught:
                     dbtasks.restore(config, plan)
                 assert "No space left on device" in caught.value.details
@@ -193,5 +196,10 @@ if CAN_MOUNT:
                 assert "live was not touched" in caught.value.state
                 assert live.run("SELECT count(*) FROM t") == [(1,)]
                 assert databases(live) == ["live"]
+                filler = fill_up(disk, leave=made.path.stat().st_size // 2)
+                with pytest.raises(StoreFull, match="unpacks to more than") as caught:
+                    dbtasks.plan_restore(config, dbtasks.RestoreJob(str(made.path)))
+                assert "nothing was touched" in caught.value.state
+                filler.unlink()
                 live.server.drop_database("live")
                 pg.run("postgres", "DROP TABLESPACE small")

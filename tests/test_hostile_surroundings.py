@@ -64,7 +64,7 @@ def test_g18_stray_variables_of_libpq_lead_no_task_elsewhere(
     service.write_text(f"[other]\nhost={pg16.host}\nport={pg16.port}\ndbname=postgres\n")
     stray = {
         "PGHOST": "nowhere.invalid",
-        "PGHOSTADDR": "127.0.0.1",
+        "PGHOSTADDR": "192.0.2.1",
         "PGPORT": str(pg16.port),
         "PGDATABASE": "postgres",
         "PGUSER": "somebody",
@@ -156,6 +156,7 @@ NAMES = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
 def test_g14_an_archive_of_any_name_is_read_and_restored_as_a_file(
     pg_db: PgDatabase, tmp_path: Path, format_: Format

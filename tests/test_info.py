@@ -25,6 +25,7 @@ from dbtasks.engines.survey import Survey, TableSize
 from dbtasks.errors import StoreFull, StoreUnusable, UsageError
 from dbtasks.events import Event, Phase, RouteTaken
 from dbtasks.executors import exposure
+from dbtasks.executors.cleanup import Removals
 from dbtasks.executors.exposure import open_to_others
 from dbtasks.plans import TargetState
 from dbtasks.revisions import Revision
@@ -245,6 +246,10 @@ def test_g20_what_others_can_read_is_named_with_the_command_that_mends_it(tmp_pa
         ("DATABASE_URL=postgresql://app:hidden@localhost/shop", True),
         ("POSTGRES_PASSWORD=hidden", True),
         ("AWS_SECRET_ACCESS_KEY=hidden", True),
+        ("AWS_ACCESS_KEY=hidden", True),
+        ("CLIENT_SECRET=hidden", True),
+        ("API_TOKEN=hidden", True),
+        ("AGE_PASSPHRASE=hidden", True),
         ("DB_PASS=hidden", True),
         ("SMTP_PASS=hidden", True),
         ("MYSQL_PWD=hidden", True),
@@ -289,12 +294,12 @@ def test_where_files_have_no_modes_that_is_said(tmp_path: Path, monkeypatch: pyt
 def test_what_the_next_cleanup_removes_is_told(tmp_path: Path) -> None:
     make(tmp_path / "app.db")
     config = settings(tmp_path, keep="1")
-    assert dbtasks.inspect(config).store.next_cleanup == 0
+    assert dbtasks.inspect(config).store.next_cleanup == Removals()
     for _ in range(3):
         dbtasks.backup(config)
     report = dbtasks.inspect(config)
-    assert report.store.next_cleanup == 2
-    assert any("The next cleanup removes 2." in line for line in info_lines(report, MOMENT, None))
+    assert report.store.next_cleanup == Removals(backups=2)
+    assert any("The next cleanup removes 2 backups." in line for line in info_lines(report, MOMENT, None))
 
 
 # -- what --check fails on ------------------------------------------------------------
@@ -415,6 +420,41 @@ def test_a_newest_backup_that_is_damaged_is_a_problem_an_older_one_a_warning(tmp
     assert f"damaged backups, which count for nothing: {older.id}" in report.warnings
     assert set(report.store.damaged) == {older.id, newest.id}
     assert report.store.latest is None
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_no_safety_backup_stands_in_for_ordinary_ones_that_are_no_use(tmp_path: Path, harm: str) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    older, newest = dbtasks.backup(config), dbtasks.backup(config)
+    restored = dbtasks.restore(config, dbtasks.plan_restore(config))
+    assert dbtasks.inspect(config).problems == ()
+    for backup in (older, newest):
+        if harm == "cut":
+            backup.path.write_bytes(backup.path.read_bytes()[:-1])
+        else:
+            backup.path.unlink()
+    report = dbtasks.inspect(config)
+    assert restored.safety_backup
+    assert report.store.newest
+    assert report.store.newest.id == restored.safety_backup.id
+    (problem,) = report.problems
+    assert problem.startswith(f"the newest backup, {newest.id}, is damaged: ")
+    told = "archives are missing" if harm == "gone" else "damaged backups"
+    assert [text.rpartition(": ")[2] for text in report.warnings if told in text] == [older.id]
+
+
+def test_a_part_that_is_whole_does_not_hide_that_no_complete_backup_is(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    pg_db.run("CREATE TABLE item (id int)")
+    config = pg_settings(tmp_path, pg_db)
+    whole = dbtasks.backup(config)
+    dbtasks.backup(config, dbtasks.BackupJob(request=dbtasks.DumpRequest(schema_only=True)))
+    assert dbtasks.inspect(config).problems == ()
+    whole.path.write_bytes(whole.path.read_bytes()[:-1])
+    (problem,) = dbtasks.inspect(config).problems
+    assert problem.startswith(f"no whole and complete backup is left; the newest, {whole.id}, is damaged: ")
 
 
 def test_a_next_backup_that_will_not_fit_is_a_problem(tmp_path: Path) -> None:
@@ -617,7 +657,8 @@ def test_each_way_to_the_server_is_told_and_which_one_is_used(tmp_path: Path, pg
     assert (host.route, host.usable, host.used) == ("host", True, True)
     assert [tool.name for tool in host.tools] == ["pg_dump", "pg_restore", "psql"]
     assert container.why == "not asked for: via=host"
-    assert "not in this version" in python.why
+    assert (python.usable, python.used) == (True, False)
+    assert "tables and their rows only" in python.why
 
 
 def test_a17_a_way_whose_tools_are_older_than_the_server_is_not_usable(

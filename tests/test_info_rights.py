@@ -91,6 +91,7 @@ TASKS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("locked", ["backups", "backups/manual", "backups/restores"])
 @pytest.mark.parametrize("mode", [0o000, 0o400])
 def test_no_task_meets_a_bug_where_a_folder_may_not_be_entered(

@@ -57,6 +57,7 @@ def run(shop: Project, *arguments: str) -> dict[str, object]:
     return document
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "arguments"),
     [
@@ -68,21 +69,50 @@ def run(shop: Project, *arguments: str) -> dict[str, object]:
         ("cleanup", ("--keep=1", "--yes")),
         ("log", ()),
         ("restore", ("--file=latest", "--yes")),
+        ("restore", ("--file=latest", "--table=t", "--yes")),
+        ("restore", ("--file=latest", "--table=t", "--as=then", "--yes")),
+        ("undo", ("--yes",)),
+        ("diff", ()),
+        ("diff", ("--rows",)),
+        ("adopt", ("--file=theirs.db",)),
     ],
 )
 def test_each_document_has_documented_fields_only(shop: Project, task: str, arguments: tuple[str, ...]):
     for _ in range(3):
         run(shop, "db.backup", "--skip-cleanup")
+    if task == "adopt":
+        (shop.root / "theirs.db").write_bytes((shop.root / "app.db").read_bytes())
+        other = sqlite3.connect(shop.root / "theirs.db")
+        other.execute("CREATE TABLE more (a)")
+        other.close()
+    if task == "undo":
+        run(shop, "db.restore", "--file=latest", "--yes")
     document = run(shop, f"db.{task}", *arguments)
     assert document["ok"] is True, document
     assert set(document) <= documented(task) | {"dry_run"}
     assert set(document) >= EVERYWHERE
     taken = {name: document[name] for name in ("route", "why") if name in document}
     by_file = {"route": "file", "why": "SQLite is read directly"}
-    assert taken == (by_file if task in ("backup", "verify", "restore") else {})
+    assert taken == (by_file if task in ("backup", "verify", "restore", "undo", "diff", "adopt") else {})
     inner = document.get(task)
-    if isinstance(inner, dict) and task == "restore":
+    if isinstance(inner, dict) and task in ("restore", "undo", "diff"):
         assert set(inner) <= documented(task)
+        of_tables = "--table=t" in arguments
+        assert ("rows_of" in inner) is of_tables
+        assert inner.get("rows_of", {}) == (
+            {"then" if "--as=then" in arguments else "t": 0} if of_tables else {}
+        )
+
+
+def test_the_rows_of_a_comparison_have_documented_fields_only(shop: Project):
+    run(shop, "db.backup")
+    connection = sqlite3.connect(shop.root / "app.db")
+    connection.executescript("INSERT INTO t VALUES (1); CREATE TABLE more (a)")
+    connection.close()
+    compared = run(shop, "db.diff", "--rows", "--values")["rows"]
+    names = {part for path in fields(compared) for part in re.split(r"[.\[\]]+", path) if part}
+    of_the_row = {"id"}
+    assert names - of_the_row <= documented("diff")
 
 
 def test_db_info_has_documented_fields_only_however_little_there_is(shop: Project):
@@ -112,7 +142,16 @@ def test_the_plans_have_documented_fields_only(shop: Project):
     run(shop, "db.backup")
     (line,) = re.findall(r"^Plans: (.*)", PAGE, re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"`([a-z_]+)`", line))
-    for arguments in (("db.backup", "--dry-run"), ("db.restore", "--file=latest", "--dry-run")):
+    run(shop, "db.restore", "--file=latest", "--yes")
+    restoring = ("db.restore", "--file=latest", "--dry-run")
+    (shop.root / "theirs.db").write_bytes((shop.root / "app.db").read_bytes())
+    adopting = ("db.adopt", "--file=theirs.db", "--dry-run")
+    one_table = (*restoring, "--table=t")
+    for arguments in (("db.backup", "--dry-run"), restoring, one_table, ("db.undo", "--dry-run"), adopting):
         plan = run(shop, *arguments)["plan"]
         assert isinstance(plan, dict)
         assert set(plan) <= named
+        for change in plan.get("changes", []):
+            assert set(change) <= named
+    (change,) = run(shop, *one_table)["plan"]["changes"]
+    assert change == {"table": "t", "backup_rows": 0, "live_rows": 0, "way": "rows replaced"}

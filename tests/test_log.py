@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import dbtasks
 from dbtasks.console.documents import log_document
 from dbtasks.console.info import info_document, info_lines
 from dbtasks.console.screens import log_lines
+from dbtasks.errors import ArchiveDamaged
 from tests.samples import MOMENT
 from tests.sqlite.databases import make, settings
 
@@ -37,6 +39,48 @@ def test_a_plan_that_holds_and_a_dry_run_that_does_not_have_none(tmp_path: Path)
     assert [r.task for r in dbtasks.list_runs(config)] == ["backup"]
     dbtasks.restore(config, plan)
     assert [r.task for r in dbtasks.list_runs(config)] == ["restore", "backup"]
+
+
+def test_a_restore_into_another_database_is_in_the_log_of_the_project_too(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    made = dbtasks.backup(config)
+    dbtasks.restore(config, dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, into="other.db")))
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, into="third.db"))
+    make(tmp_path / "third.db")
+    with pytest.raises(dbtasks.DbTasksError):
+        dbtasks.restore(config, plan)
+    failed, done, _ = dbtasks.list_runs(config)
+    assert (done.task, done.ok, done.backup, Path(done.database).name) == (
+        "restore",
+        True,
+        made.id,
+        "other.db",
+    )
+    assert (failed.task, failed.ok, Path(failed.database).name) == ("restore", False, "third.db")
+    lines = log_lines([failed, done], MOMENT, None)
+    assert f"into {failed.database}: {failed.message}" in lines[-2]
+    assert lines[-1].endswith(f"into {done.database}")
+
+
+def test_an_adoption_that_fails_in_its_plan_has_one_line_and_its_rehearsal_none(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    theirs = make(tmp_path / "theirs.db", 5)
+    whole = theirs.read_bytes()
+    theirs.write_bytes(whole[:-3000])
+    job = dbtasks.AdoptJob(str(theirs))
+    for asked in (replace(job, dry_run=True), job):
+        with pytest.raises(ArchiveDamaged):
+            dbtasks.plan_adopt(config, asked)
+    (failed,) = dbtasks.list_runs(config, failed=True)
+    assert (failed.task, failed.exit_code, failed.extra["file"]) == ("adopt", 5, str(theirs))
+    theirs.write_bytes(whole)
+    plan = dbtasks.plan_adopt(config, job)
+    assert [r.task for r in dbtasks.list_runs(config)] == ["adopt", "backup"]
+    dbtasks.adopt(config, plan)
+    assert [(r.task, r.ok) for r in dbtasks.list_runs(config)][:2] == [("adopt", True), ("adopt", False)]
 
 
 def test_a_plan_that_fails_makes_no_store(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.events import Event, Note, Phase, Progress, RouteTaken, Warned
+from dbtasks.events import Event, Note, Phase, PresentSaved, Progress, RouteTaken, Warned
+from dbtasks.models import Type
 from tests.conftest import REPOSITORY
 from tests.sqlite.databases import count, make, run, settings
 
@@ -42,7 +43,8 @@ import dbtasks
 config = dbtasks.load_settings(sys.argv[1], environ={}, url="sqlite:///app.db")
 made = dbtasks.backup(config)
 dbtasks.restore(config, dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id)))
-dbtasks.verify(config, [made]); dbtasks.inspect(config); dbtasks.list_runs(config)
+dbtasks.undo(config, dbtasks.plan_undo(config))
+dbtasks.verify(config, [made], restore=True); dbtasks.inspect(config); dbtasks.list_runs(config)
 dbtasks.cleanup(config, dbtasks.plan_cleanup(config))
 """
     ran = subprocess.run(
@@ -69,19 +71,39 @@ def test_a_whole_life_of_a_backup_prints_nothing_and_returns_frozen_results(
     (verified,) = dbtasks.verify(config, [made])
     assert verified.ok
     run(path, "DELETE FROM item")
+    between: dbtasks.DiffSummary = dbtasks.diff(config, made.id)
+    assert [(t.name, t.backup_rows, t.against_rows) for t in between.tables] == [("item", 100, 0)]
+    rows: dbtasks.RowsDiff = dbtasks.diff_rows(config, made.id)
+    assert [(t.name, t.removed, len(t.removed_rows)) for t in rows.tables if t.differs] == [("item", 100, 5)]
     restoring: dbtasks.RestorePlan = dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id))
     assert {(c.name, c.backup_rows, c.live_rows) for c in restoring.changes} == {("item", 100, 0)}
     result: dbtasks.RestoreResult = dbtasks.restore(config, restoring)
     assert (result.tables, result.rows) == (2, 101)
     assert count(path) == 100
+    undoing: dbtasks.UndoPlan = dbtasks.plan_undo(config)
+    undone: dbtasks.UndoResult = dbtasks.undo(config, undoing)
+    assert (undone.undone.id, undone.way_back, count(path)) == (result.id, "db.undo", 0)
     cleaned: dbtasks.CleanupResult = dbtasks.cleanup(
         config, dbtasks.plan_cleanup(config, policy=dbtasks.Policy(keep=1))
     )
     assert cleaned.ok
     report: dbtasks.InfoReport = dbtasks.inspect(config)
     assert report.problems == ()
-    assert [r.task for r in dbtasks.list_runs(config)] == ["cleanup", "restore", "verify", "backup"]
-    for value in (config, plan, made, catalog, verified, restoring, result, cleaned, report):
+    assert [r.task for r in dbtasks.list_runs(config)] == ["cleanup", "undo", "restore", "verify", "backup"]
+    for value in (
+        config,
+        plan,
+        made,
+        catalog,
+        verified,
+        between,
+        restoring,
+        result,
+        undoing,
+        undone,
+        cleaned,
+        report,
+    ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             value.something = 1  # type: ignore[union-attr]
     assert capsys.readouterr() == ("", "")
@@ -98,10 +120,15 @@ def test_events_tell_what_is_being_done(tmp_path: Path) -> None:
     phases = [event.name for event in events if isinstance(event, Phase)]
     assert phases[:3] == ["dump", "verify", "publish"]
     assert phases.index("load") < phases.index("check") < phases.index("swap")
+    # it is told which backup brings back what was there
+    (saved,) = [event.backup for event in events if isinstance(event, PresentSaved)]
+    assert dbtasks.find(config, saved).manifest.type is Type.SAFETY
     moved = [event for event in events if isinstance(event, Progress)]
     assert moved
     assert all(event.done_bytes > 0 for event in moved)
-    assert all(isinstance(event, Phase | Progress | Note | RouteTaken | Warned) for event in events)
+    assert all(
+        isinstance(event, Phase | PresentSaved | Progress | Note | RouteTaken | Warned) for event in events
+    )
 
 
 def test_a_callback_that_fails_stops_the_work_and_nothing_is_published(tmp_path: Path) -> None:

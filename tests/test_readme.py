@@ -133,6 +133,14 @@ def damaged_file(project: Project, pg: PgServer) -> subprocess.CompletedProcess[
     return project.invoke("db.restore", "--file=latest", "--yes", DATABASE_URL="sqlite:///app.db")
 
 
+def database_emptied(project: Project, pg: PgServer) -> subprocess.CompletedProcess[str]:
+    path = make_sqlite(project.root / "app.db", 100)
+    assert project.invoke("db.backup", DATABASE_URL="sqlite:///app.db").returncode == 0
+    path.unlink()
+    make_sqlite(path, 0)
+    return project.invoke("db.backup", DATABASE_URL="sqlite:///app.db")
+
+
 def no_terminal(project: Project, pg: PgServer) -> subprocess.CompletedProcess[str]:
     make_sqlite(project.root / "app.db")
     assert project.invoke("db.backup", DATABASE_URL="sqlite:///app.db").returncode == 0
@@ -144,11 +152,12 @@ TROUBLES: dict[str, tuple[Callable[[Project, PgServer], subprocess.CompletedProc
     "wrong password": (wrong_password, "refused the login"),
     "server away": (server_away, "cannot be reached"),
     "tool missing or old": (tool_missing, "pg_dump was not found"),
-    "backup folder unwritable": (folder_unwritable, "cannot write to the backup folder"),
+    "backup folder unwritable": (folder_unwritable, "the backup folder"),
     "backup folder full": (folder_full, "no space left"),
     "bad number": (bad_number, "allowed is a whole number"),
     "wrong engine's file": (wrong_engine, "holds a postgresql database"),
     "damaged file": (damaged_file, "checksum"),
+    "database emptied": (database_emptied, "less than 50% of"),
     "no terminal": (no_terminal, "there is no terminal to ask"),
 }
 
@@ -163,4 +172,4 @@ def test_each_trouble_of_the_readme_ends_with_its_code_and_one_clear_message(
     assert ran.returncode == WRONG[what], ran.stderr
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert any(part in ran.stderr for part in ("hint:", "state:", "allowed is"))
+    assert any(part in ran.stderr for part in ("hint:", "state:", "allowed is", "--accept="))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -16,6 +17,7 @@ from dbtasks.events import Event, Phase, Warned
 from dbtasks.guards import consent_needed, nobody_to_ask, settle
 from dbtasks.manifest import dump_manifest
 from dbtasks.models import Compression, Format, PostgresTarget, Type
+from tests.conftest import Project
 from tests.fix_postgres import PgDatabase
 from tests.sqlite.databases import content, count, make, run, settings
 
@@ -119,6 +121,150 @@ def test_protect_matches_names_and_hosts_in_any_case() -> None:
     assert consent_needed(target, ("shop",)).protected
     assert consent_needed(target, ("db.Example",)).protected
     assert not consent_needed(target, ("shop2", "localhost")).protected
+
+
+LABELS = [
+    ("production", "development", "this backup was made in production and goes into development", True),
+    ("development", "production", "this backup was made in development and goes into production", True),
+    (
+        "production",
+        "",
+        "this backup was made in production and goes into app.db, of which no environment is known",
+        False,
+    ),
+    ("", "production", "this backup was made where no environment was set and goes into production", True),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("of", "into", "told", "typed"), LABELS)
+def test_g19_a_backup_of_another_environment_is_told_by_both_names_in_plan_screen_and_json(
+    project: Project, of: str, into: str, told: str, typed: bool
+) -> None:
+    project.mount()
+    make(project.root / "app.db")
+    environ = {"DATABASE_URL": "sqlite:///app.db"}
+    made = project.invoke("db.backup", DBTASKS_ENVIRONMENT=of, **environ)
+    assert made.returncode == 0, made.stderr
+    there = {**environ, "DBTASKS_ENVIRONMENT": into}
+    for flags in ((), ("--into=copy.db",)):
+        words = told.replace("app.db", "copy.db") if flags else told
+        screen = project.invoke("db.restore", "--file=latest", "--dry-run", *flags, **there)
+        assert words in screen.stderr
+        first, _, third, *_ = screen.stdout.splitlines()
+        assert first.endswith(f"  [{of}]") is bool(of)
+        assert f"  [{into}]: " in third or not into
+        document = json.loads(
+            project.invoke("db.restore", "--file=latest", "--dry-run", "--json", *flags, **there).stdout
+        )
+        assert words in document["warnings"]
+        assert words in document["plan"]["elsewhere"]
+        assert document["plan"]["from"]["environment"] == (of or None)
+        assert document["plan"]["environment"] == (into or None)
+        # what --into names was chosen
+        assert document["plan"]["protected"] is (typed and not flags)
+    ran = project.invoke("db.restore", "--file=latest", "--yes", **there)
+    assert ran.returncode == (6 if typed else 0)
+
+
+def test_g19_a_backup_from_before_the_label_goes_by_itself_where_it_replaces_nothing(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    made = dbtasks.backup(settings(tmp_path))
+    config = settings(tmp_path, environment="production")
+    assert dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id)).consent.protected
+    path.unlink()
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id))
+    assert not plan.consent.protected
+    assert plan.elsewhere == ("this backup was made where no environment was set and goes into production",)
+
+
+@pytest.mark.parametrize("into", ["app.db", "./app.db", "sqlite:///app.db"])
+def test_the_configured_database_stays_guarded_when_into_names_it(tmp_path: Path, into: str) -> None:
+    make(tmp_path / "app.db")
+    made = dbtasks.backup(settings(tmp_path, environment="staging"))
+    config = settings(tmp_path, environment="production")
+    assert dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, into=into)).consent.protected
+
+
+def test_a_restore_of_the_same_database_in_the_same_environment_has_no_word_for_it(tmp_path: Path) -> None:
+    make(tmp_path / "app.db")
+    config = settings(tmp_path, environment="production")
+    dbtasks.backup(config)
+    plan = dbtasks.plan_restore(config)
+    assert (plan.elsewhere, plan.warnings) == ((), ())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", ["db.restore", "db.undo"])
+@pytest.mark.parametrize(
+    "protect", ["APP", "", *(pytest.param(name, marks=pytest.mark.long) for name in ("app.db", "other"))]
+)
+def test_a_name_is_asked_for_alike_before_a_restore_and_an_undo(
+    project: Project, task: str, protect: str
+) -> None:
+    project.mount()
+    path = make(project.root / "app.db")
+    environ = {"DATABASE_URL": "sqlite:///app.db"}
+    assert project.invoke("db.backup", **environ).returncode == 0
+    assert project.invoke("db.restore", "--file=latest", "--yes", **environ).returncode == 0
+    environ["DBTASKS_PROTECT"] = protect
+    before = path.read_bytes()
+    flags = (task, "--file=latest") if task == "db.restore" else (task,)
+    for wrong in (
+        ("--confirm=other",),
+        ("--confirm=other", "--yes"),
+        ("--confirm=other", "--dry-run"),
+        ("--confirm=",),
+    ):
+        refused = project.invoke(*flags, *wrong, **environ)
+        assert refused.returncode == 6, (wrong, refused.stderr)
+    guarded = protect.lower() in ("app", "app.db")
+    nobody = project.invoke(*flags, **environ)
+    assert nobody.returncode == 6
+    assert ("add --confirm=app.db" if guarded else "add --yes") in nobody.stderr
+    assert path.read_bytes() == before
+    assert project.invoke(*flags, "--yes", **environ).returncode == (6 if guarded else 0)
+    for name in ("app", "app.db"):
+        assert project.invoke(*flags, f"--confirm={name}", **environ).returncode == 0
+
+
+def test_a_restore_into_a_protected_name_that_is_not_there_is_not_told_as_overwriting(
+    project: Project,
+) -> None:
+    project.mount()
+    path = make(project.root / "app.db")
+    environ = {"DATABASE_URL": "sqlite:///app.db", "DBTASKS_PROTECT": "app.db"}
+    assert project.invoke("db.backup", **environ).returncode == 0
+    asked = ("db.restore", "--file=latest", "--yes")
+    assert "this overwrites app.db" in project.invoke(*asked, **environ).stderr
+    path.unlink()
+    refused = project.invoke(*asked, **environ)
+    assert refused.returncode == 6
+    assert "this restores into app.db" in refused.stderr
+    assert "overwrites" not in refused.stderr
+    assert "--confirm=app.db, or into another database with --into=NAME" in refused.stderr
+    assert not path.exists()
+    planned = project.invoke("db.restore", "--file=latest", "--dry-run", **environ).stdout
+    assert "Consent  only its name will do, typed or as --confirm=app.db: it is protected\n" in planned
+    plain = {**environ, "DBTASKS_PROTECT": ""}
+    assert "Consent" not in project.invoke("db.restore", "--file=latest", "--dry-run", **plain).stdout
+    # what is there and holds nothing is overwritten by nobody, either; but it is there, and asked about
+    path.touch()
+    refused = project.invoke("db.restore", "--file=latest", **plain)
+    assert (refused.returncode, "this restores into app.db" in refused.stderr) == (6, True)
+
+
+def test_an_undo_and_a_table_say_in_the_plan_that_only_the_name_will_do(project: Project) -> None:
+    project.mount()
+    make(project.root / "app.db")
+    environ = {"DATABASE_URL": "sqlite:///app.db"}
+    assert project.invoke("db.backup", **environ).returncode == 0
+    assert project.invoke("db.restore", "--file=latest", "--yes", **environ).returncode == 0
+    for flags in (("db.undo",), ("db.restore", "--file=latest", "--table=item")):
+        for protect, told in (("app", True), ("", False)):
+            planned = project.invoke(*flags, "--dry-run", **environ, DBTASKS_PROTECT=protect)
+            assert planned.returncode == 0, planned.stderr
+            assert ("Consent  only its name will do" in planned.stdout) is told
 
 
 # -- what is proved again --------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 import dbtasks
 from tests.conftest import TASKS_PY, Project
 from tests.fix_postgres import PgDatabase, PgServer
+from tests.sqlite.databases import make
 
 CANARY = "zk7Qx:vV93n\\Jw4t8 hB6yp@/%41Lc2dm#?'\"="
 """Every character some layer gets wrong, and pieces that no honest text holds."""
@@ -92,6 +94,8 @@ WAYS = (
     "POSTGRES_PASSWORD",
     "PGPASSWORD",
 )
+SHORTLY = ("DATABASE_URL", "DATABASE_URL_FILE", "DB_PASSWORD")
+"""One in a url, one in a file, one apart: the others are tried where there is time for it."""
 
 
 TOOLS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
@@ -131,7 +135,10 @@ def watched_processes() -> Iterator[list[str]]:
         found.extend(sorted(seen))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=() if way in SHORTLY else pytest.mark.long) for way in WAYS]
+)
 def test_g04_g06_a_password_given_in_any_way_stays_out_of_everything_a_backup_and_a_restore_show(
     project: Project, shop: PgDatabase, way: str
 ) -> None:
@@ -140,6 +147,7 @@ def test_g04_g06_a_password_given_in_any_way_stays_out_of_everything_a_backup_an
     for arguments in (
         ("--echo", "db.backup", "--json"),
         ("db.info",),
+        ("-e", "-R", "db.restore", "--file=latest", "--yes", "--json"),
         ("-e", "db.restore", "--file=latest", "--yes", "--json"),
     ):
         ran = project.invoke(*arguments, **environ)
@@ -148,6 +156,8 @@ def test_g04_g06_a_password_given_in_any_way_stays_out_of_everything_a_backup_an
     assert_no_trace(project.root, "secret")
 
 
+GIVEN = "given.sql.gz"
+"""A file without a manifest of ours."""
 EVERY_TASK = (
     ("db.backup",),
     ("db.backup", "--format=sql"),
@@ -157,23 +167,46 @@ EVERY_TASK = (
     ("db.show", "--file=latest"),
     ("db.info",),
     ("db.log",),
+    ("db.diff",),
+    ("db.adopt", f"--file={GIVEN}"),
     ("db.verify", "--all"),
+    ("db.verify", "--all", "--restore"),
+    ("db.backup", "--output=theirs.dump"),
+    ("db.adopt", "--file=theirs.dump"),
     ("db.restore", "--file=latest", "--yes"),
+    ("db.undo", "--yes"),
     ("db.restore", "--file=latest", "--in-place", "--yes"),
+    ("db.restore", "--file=latest", "--table=item", "--yes"),
+    ("db.restore", "--file=latest", "--table=item", "--as=beside"),
+    ("db.migrate", "--from=leaving.db", "--to=moved", "--yes"),
     ("db.cleanup", "--keep=1", "--yes"),
 )
 
 
-def test_g04_g05_no_command_line_and_no_tools_environment_holds_the_password_during_any_task(
+STORE_KEYS = {
+    "AWS_ACCESS_KEY_ID": f"AKIA{PIECES[0]}",
+    "AWS_SECRET_ACCESS_KEY": CANARY,
+    "AWS_SESSION_TOKEN": CANARY,
+}
+"""No task needs them yet; they lie in the environment or in .env for something else."""
+
+
+def test_g04_g05_g20_no_command_line_and_no_tools_environment_holds_a_password_or_a_key_during_any_task(
     project: Project, shop: PgDatabase
 ) -> None:
     assert {arguments[0] for arguments in EVERY_TASK} == {f"db.{name}" for name in dbtasks.ns.task_names}
     project.mount()
-    environ = {"DATABASE_URL": url(shop), "DBTASKS_PG_BIN": str(shop.server.bin)}
+    project.dotenv("".join(f"S3_{name}={PIECES[1]}\n" for name in ("ACCESS_KEY", "SECRET_KEY")))
+    environ = {**STORE_KEYS, "DATABASE_URL": url(shop), "DBTASKS_PG_BIN": str(shop.server.bin)}
+    make(project.root / "leaving.db")
     with watched_processes() as seen:
         for arguments in EVERY_TASK:
+            if arguments[0] == "db.adopt":
+                shutil.copy(*project.root.glob("backups/manual/*.sql.gz"), project.root / GIVEN)
             ran = project.invoke(*arguments, **environ)
             assert ran.returncode == 0, (arguments, ran.stderr)
+            assert_silent(ran.stdout + ran.stderr)
+    shop.server.drop_database("moved")
     commands = "\n".join(seen)
     for arguments in EVERY_TASK:
         assert f"invoke {' '.join(arguments)}" in commands
@@ -181,8 +214,10 @@ def test_g04_g05_no_command_line_and_no_tools_environment_holds_the_password_dur
     assert "pg_restore" in commands
     assert "PGPASSFILE=" in commands
     assert_silent(commands)
+    assert_no_trace(project.root, ".env")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["dotenv", "invoke.yaml", "configure", "mount"])
 def test_g20_a_password_in_a_projects_files_stays_in_them(
     project: Project, shop: PgDatabase, where: str
@@ -241,6 +276,7 @@ FAILING = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", FAILING.split(","))
 def test_g07_g08_a_password_stays_out_of_every_refusal_traceback_and_log(
     project: Project, shop: PgDatabase, pg16: PgServer, case: str
@@ -249,10 +285,11 @@ def test_g07_g08_a_password_stays_out_of_every_refusal_traceback_and_log(
     failing = _failing(shop, pg16)
     assert list(failing) == FAILING.split(",")
     environ = {"DBTASKS_PG_BIN": str(shop.server.bin), "DBTASKS_CONNECT_TIMEOUT": "3", **failing[case]}
-    for arguments in (("--debug", "db.backup", "--json"), ("db.info",)):
+    for arguments in (("-e", "--debug", "db.backup", "--json"), ("db.info",)):
         ran = project.invoke(*arguments, **environ)
         if arguments != ("db.info",) and case != "unquoted":
             assert ran.returncode != 0, case
+            assert "Traceback (most recent call last)" in ran.stderr
         assert_silent(ran.stdout + ran.stderr)
     assert_no_trace(project.root)
 

@@ -43,7 +43,19 @@ def document(ran: Ran) -> dict[str, Any]:
     assert isinstance(parsed, dict)
     assert parsed["exit_code"] == ran.returncode
     assert parsed["ok"] == (ran.returncode == 0)
-    assert parsed["task"] in ["backup", "restore", "list", "show", "info", "verify", "cleanup", "log"]
+    assert parsed["task"] in [
+        "adopt",
+        "backup",
+        "restore",
+        "undo",
+        "diff",
+        "list",
+        "show",
+        "info",
+        "verify",
+        "cleanup",
+        "log",
+    ]
     return parsed
 
 
@@ -73,9 +85,8 @@ def test_a_backup_a_loss_and_a_restore_as_the_readme_has_them(shop: Project) -> 
     assert back.returncode == 0, back.stderr
     assert "equal to the manifest" in back.stdout
     assert count(shop.root / "shop.db") == 100
-    undo = re.search(r"back again: invoke (db\.restore --file=[a-z0-9]{6})", back.stdout)
-    assert undo, "the restore says how it is undone"
-    assert shop.invoke(*undo[1].split(), "--yes").returncode == 0
+    assert "  back again: invoke db.undo\n" in back.stdout, "the restore says how it is undone"
+    assert shop.invoke("db.undo", "--yes").returncode == 0
     assert count(shop.root / "shop.db") == 0
 
 
@@ -217,6 +228,19 @@ def test_a10_an_interrupted_backup_ends_with_130_one_document_and_nothing_left(
     assert [r["exit_code"] for r in document(shop.invoke("db.log", "--json"))["runs"]] == [0, 130]
 
 
+def _until_it_waits(pid: int) -> None:
+    """Wait until a process uses no processor any more.
+
+    Interrupted while it imports, CPython 3.11 notes an interrupt in the text that a dataclass is made of as one that nobody
+    handled, and ends by the signal instead of the code: a shell shows 130 for both.
+    """
+    stat, before = Path(f"/proc/{pid}/stat"), ""
+    time.sleep(0.3 if stat.exists() else 1.5)
+    while stat.exists() and (used := " ".join(stat.read_text().rpartition(")")[2].split()[11:13])) != before:
+        before = used
+        time.sleep(0.3)
+
+
 class _slow:  # noqa: N801 - reads as a word
     """A task that waits for a lock inside the database until it is told to go on."""
 
@@ -240,7 +264,7 @@ class _slow:  # noqa: N801 - reads as a word
         while not any(p.stat().st_size for p in locks.glob("*.lock")):
             assert time.monotonic() < deadline and self.process.poll() is None
             time.sleep(0.02)
-        time.sleep(0.2)
+        _until_it_waits(self.process.pid)
         return self.process, held
 
     def __exit__(self, *error: object) -> None:
@@ -264,39 +288,6 @@ def test_h05_a_second_run_is_refused_and_told_who_holds_the_lock_since_when(shop
 
 
 # -- dry runs ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("db.backup", "--dry-run"),
-        ("--dry", "db.backup"),
-        ("db.backup", "--dry"),
-        ("-R", "db.backup"),
-        ("db.backup", "--output=out.sqlite3", "--dry-run"),
-        ("db.restore", "--file=latest", "--dry-run"),
-        ("db.restore", "--file=latest", "--yes", "--dry-run"),
-        ("db.restore", "--file=latest", "--confirm=shop.db", "--dry-run"),
-        ("db.restore", "--file=latest", "--into=new/other.db", "--yes", "--dry-run"),
-        ("-R", "db.restore", "--file=1", "--yes"),
-        ("db.restore", "--file=1", "--yes", "-R"),
-        ("db.cleanup", "--keep=1", "--yes", "--dry-run"),
-        ("--dry", "db.cleanup", "--keep=1", "--yes"),
-        ("db.verify", "--all", "--dry-run"),
-        ("--dry", "db.verify"),
-    ],
-)
-@pytest.mark.parametrize("journal", ["delete", "wal"])
-def test_d23_a_dry_run_changes_not_one_byte(shop: Project, arguments: tuple[str, ...], journal: str) -> None:
-    backed_up(shop)
-    run(shop.root / "shop.db", f"PRAGMA journal_mode={journal}")
-    run(shop.root / "shop.db", "DELETE FROM item WHERE id > 10")
-    backed_up(shop)
-    before = tree_of(shop.root)
-    ran = shop.invoke(*arguments)
-    assert ran.returncode == 0, ran.stderr
-    assert tree_of(shop.root) == before
-    assert ran.stdout
 
 
 def test_a_dry_backup_makes_no_backup_folder(shop: Project) -> None:
@@ -336,6 +327,7 @@ def test_without_a_terminal_the_refusal_names_the_flag_to_add(shop: Project) -> 
     assert (shop.root / "shop.db").read_bytes() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protect", ["", "shop.db", "SHOP", "other,shop"])
 @pytest.mark.parametrize("name", ["shop.db", "shop"])
 def test_a_right_confirm_is_enough_even_for_a_protected_target(
@@ -348,6 +340,7 @@ def test_a_right_confirm_is_enough_even_for_a_protected_target(
     assert count(shop.root / "shop.db") == 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["Shop.db", "sho", "shop.d", "", " ", "yes"])
 def test_a_wrong_confirm_is_refused_even_with_yes(shop: Project, name: str) -> None:
     backed_up(shop)
@@ -379,6 +372,7 @@ def test_digits_are_always_a_number_of_the_list(shop: Project) -> None:
     assert shop.invoke("db.restore", "--file=3", "--unverified", "--yes").returncode == 4
 
 
+@pytest.mark.long
 def test_latest_can_be_of_a_type_and_is_never_a_safety_backup(shop: Project) -> None:
     daily = backed_up(shop, "--type=daily")
     manual = backed_up(shop)
@@ -419,14 +413,15 @@ def test_a_beginning_that_several_ids_have_is_refused_with_their_list(shop: Proj
 # -- at a terminal ----------------------------------------------------------------
 
 
+@pytest.mark.long
 @POSIX
 @pytest.mark.parametrize("pick", ["number", "id", "enter"])
 def test_at_a_terminal_a_backup_is_picked_and_the_name_typed(shop: Project, pick: str) -> None:
     old = backed_up(shop)
-    run(shop.root / "shop.db", "DELETE FROM item WHERE id > 10")
+    run(shop.root / "shop.db", "DELETE FROM item WHERE id >= 60")
     backed_up(shop)
     run(shop.root / "shop.db", "DELETE FROM item")
-    answer, rows = {"number": ("2\r", 100), "id": (f"{old}\r", 100), "enter": ("\r", 11)}[pick]
+    answer, rows = {"number": ("2\r", 100), "id": (f"{old}\r", 100), "enter": ("\r", 60)}[pick]
     name = {"number": "shop.db\r", "id": "shop\r", "enter": "shop.db\r"}[pick]
     seen = at_terminal(shop, "db.restore", dialog=[("Number or id", answer), (r"Type .*\(shop\.db\)", name)])
     assert seen.returncode == 0, seen.text
@@ -436,6 +431,7 @@ def test_at_a_terminal_a_backup_is_picked_and_the_name_typed(shop: Project, pick
     )
 
 
+@pytest.mark.long
 @POSIX
 @pytest.mark.parametrize(
     "dialog",
@@ -485,12 +481,13 @@ def test_a_wrong_number_at_the_prompt_is_not_found(shop: Project) -> None:
     assert at_terminal(shop, "db.restore", dialog=[("Number or id", "9\r")]).returncode == 4
 
 
+@pytest.mark.long
 @POSIX
 @pytest.mark.parametrize(("answer", "left"), [("yes\r", 1), ("y\r", 1), ("no\r", 3), ("\r", 3), ("\x04", 3)])
 def test_at_a_terminal_cleanup_asks(shop: Project, answer: str, left: int) -> None:
     for _ in range(3):
         backed_up(shop)
-    seen = at_terminal(shop, "db.cleanup", "--keep=1", dialog=[(r"\(2\)\? \(yes/no\)", answer)])
+    seen = at_terminal(shop, "db.cleanup", "--keep=1", dialog=[(r"Remove 2 backups\? \(yes/no\)", answer)])
     assert seen.returncode == (0 if left == 1 else 6), seen.text
     assert len(ids(shop)) == left
 
@@ -544,6 +541,7 @@ def test_a_bar_on_an_ascii_terminal_is_ascii(shop: Project) -> None:
 # -- poor surroundings ------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environ", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
 )
@@ -570,6 +568,7 @@ def _piped(shop: Project, command: str) -> Ran:
     )
 
 
+@pytest.mark.long
 @POSIX
 @pytest.mark.parametrize("task", ["db.list", "db.info", "db.show", "db.info --json", "db.log"])
 def test_a_reader_that_leaves_early_is_no_error(shop: Project, task: str) -> None:

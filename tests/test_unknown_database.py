@@ -63,6 +63,7 @@ def test_an_empty_store_without_a_database_is_said_to_be_empty(project: Project)
     assert "There are no backups of any database." in ran.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "call", [("db.show",), ("db.verify",), ("db.verify", "--all"), ("db.show", "--file=latest:daily")]
 )

@@ -16,7 +16,7 @@ from dbtasks.engines.routes import open_engine
 from dbtasks.errors import ArchiveDamaged, Busy, DbTasksError, UsageError, WrongEngine
 from dbtasks.executors.browse import archive_of
 from dbtasks.models import Archive, Type
-from dbtasks.plans import DumpRequest, LoadRequest, TargetState
+from dbtasks.plans import DumpRequest, LoadRequest, PartRequest, TargetState
 from dbtasks.settings import Settings, load_settings
 from dbtasks.stores.local import LocalStore
 from tests.fix_postgres import PgDatabase
@@ -284,3 +284,52 @@ def test_a_request_that_means_nothing_here_is_a_usage_error(live: Live) -> None:
     )
     with live.engine() as engine, pytest.raises(UsageError):
         engine.plan_dump(nonsense)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("there", [True, False], ids=["live", "removed"])
+def test_what_is_loaded_to_be_looked_at_is_gone_afterwards_and_never_live(live: Live, there: bool) -> None:
+    with live.backed_up() as (engine, made):
+        if not there:
+            live.remove()
+        before = live.content() if there else None
+        surroundings = live.surroundings()
+        archive = archive_of(made)
+        assert engine.plan_scratch(archive)
+        assert live.surroundings() == surroundings, "a plan writes nothing"
+        with engine.scratch(archive) as loaded:
+            counts = {name.removeprefix("public."): rows for name, rows in loaded.counts().items()}
+            assert counts["item"] == 500
+            assert loaded.problems() == ()
+            assert engine.plan_scratch(archive) == loaded.where
+        assert live.surroundings() == surroundings
+        with pytest.raises(KeyboardInterrupt), engine.scratch(archive):
+            raise KeyboardInterrupt
+        assert live.surroundings() == surroundings
+        assert not there or live.content() == before
+
+
+# -- single tables -------------------------------------------------------------------
+
+
+def test_a_part_is_live_with_its_commit_and_not_before(live: Live) -> None:
+    with live.backed_up() as (engine, made):
+        before = live.content()
+        ((name, rows),) = [(n, rows) for n, rows in made.manifest.counts.items() if n.endswith("note")]
+        plan = engine.plan_part(archive_of(made), PartRequest((name,)))
+        assert [(table.name, table.backup_rows, table.live_rows) for table in plan.tables] == [
+            (name, rows, 0)
+        ]
+        with engine.load_part(plan, archive_of(made)) as loaded:
+            assert loaded.counts() == {name: rows}
+        assert live.content() == before
+        with engine.load_part(plan, archive_of(made)) as loaded:
+            assert loaded.problems() == ()
+            assert loaded.commit().old is None
+        assert live.content() != before
+        assert engine.row_counts()[name] == rows
+
+
+def test_a_part_that_is_not_there_is_named(live: Live) -> None:
+    with live.backed_up() as (engine, made), pytest.raises(UsageError, match="holds no such table"):
+        engine.plan_part(archive_of(made), PartRequest(("nosuch",)))

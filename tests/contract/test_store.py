@@ -6,16 +6,19 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dbtasks.errors import AlreadyExists, ArchiveDamaged, NotFound
+from dbtasks.lock import try_lock
 from dbtasks.manifest import dump_manifest
 from dbtasks.models import Backup, ForeignFile, Manifest, Type
 from dbtasks.stores import Store
+from dbtasks.stores.drafts import LOCK, claim_draft, discard_draft
 from dbtasks.stores.local import LocalStore, OutputFolder
 from tests.conftest import REPOSITORY
 from tests.disks import CAN_MOUNT, small_disk
@@ -328,7 +331,8 @@ class TestLocalFiles:
         made = stored(local)
         manifest_path(made).write_bytes(data)
         assert backups(local) == []
-        assert "the manifest cannot be read" in " ".join(entry.why for entry in foreign(local))
+        assert {entry.why for entry in foreign(local)} == {"its manifest cannot be read"}
+        assert [entry.path for entry in foreign(local) if entry.unreadable] == [made.path]
 
     def test_c06_a_manifest_that_points_out_of_its_folder_is_foreign(self, local, tmp_path):
         made = stored(local)
@@ -407,14 +411,14 @@ class TestLocalFiles:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.parent.chmod(0o700)
         path.write_text("in the way")
-        with pytest.raises(Exception, match="cannot write to the backup folder") as caught:
+        with pytest.raises(Exception, match=r"the backup folder .* is a file, or lies in one") as caught:
             stored(store)
         assert caught.value.exit_code == 2
         assert "backup_dir" in caught.value.hint
 
     def test_a26_a_folder_that_cannot_be_made_is_named(self):
         # not even root makes folders there
-        with pytest.raises(Exception, match="cannot write to the backup folder /proc/") as caught:
+        with pytest.raises(Exception, match=r"the backup folder /proc/.* cannot be made") as caught:
             stored(LocalStore(Path("/proc/dbtasks/backups")))
         assert caught.value.exit_code == 2
 
@@ -510,6 +514,26 @@ class TestLocalFaults:
         assert_swept_clean(local, backups(local))
         assert len(backups(local)) == 61
 
+    def test_h02_who_locks_a_draft_that_is_being_swept_does_not_take_it_for_its_own(self, local, monkeypatch):
+        stored(local, id_="aaaaaa")
+        folder = backups(local)[0].path.parent / f".{'0' * 16}.draft"
+        folder.mkdir(mode=0o700)
+        theirs = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        close = os.close
+        taken = []
+
+        def closing(lock: int) -> None:
+            close(lock)
+            if not taken:
+                # the very moment at which the sweeper's lock is free again
+                taken.append(try_lock(theirs) and (folder / LOCK).exists())
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "close", closing)
+            discard_draft(folder, claim_draft(folder))
+        assert taken == [False]
+        os.close(theirs)
+
     def test_a08_a_run_killed_at_any_step_of_publishing_leaves_nothing_that_looks_like_a_backup(
         self, tmp_path
     ):
@@ -598,13 +622,19 @@ def assert_swept_clean(store: LocalStore, listed: list[Backup]) -> None:
     assert store.sweep() == []
 
 
-def child(what: str, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def child(what: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.contract.dying", what, str(folder)],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            # one that sweeps for ever outlives a test that failed
+            process.kill()
 
 
 def killed_at_every_step(what: str, folder: Path) -> list[LocalStore]:

@@ -437,11 +437,17 @@ def test_two_running_containers_are_refused_and_the_host_is_not_taken_instead(
             box.container.remove(force=True, v=True)
 
 
-def test_a_route_this_version_does_not_have_is_named(project: Project) -> None:
-    ran = invoke(project, "db.backup", "--via=python", DATABASE_URL="postgresql:///shop")
+def test_a_rows_backup_goes_by_the_published_port_and_not_inside(
+    start_box: Callable[..., Box], project: Project
+) -> None:
+    box = start_box(name="rows-box", publish=True)
+    ran = invoke(project, "db.backup", "--format=rows", "--json", DATABASE_URL=box.url())
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["route"] == "python"
+    # without a url the database is only reached inside, where there is no psycopg2
+    ran = invoke(project, "db.backup", "--format=rows", DBTASKS_CONTAINER=box.name)
     assert ran.returncode == 3
-    assert "the python route is not in this version" in ran.stderr
-    assert "use --via=container or --via=host" in ran.stderr
+    assert f"the database in container {box.name} is only reached in there" in ran.stderr
 
 
 # -- the words about containers ------------------------------------------------------------

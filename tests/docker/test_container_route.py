@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from tests.fix_docker import PASSWORD, Box
+from tests.fix_docker import PASSWORD, PSQL, Box
 
 FILL = """
 CREATE TABLE public.item (id serial PRIMARY KEY, name text NOT NULL, price numeric);
@@ -60,8 +61,22 @@ def left_inside(box: Box) -> list[str]:
     return [name for name in out.decode().split() if "dbtasks" in name]
 
 
-@pytest.mark.parametrize("format_", ["custom", "sql", "directory"])
-@pytest.mark.parametrize("place", ["published", "inside"])
+@pytest.mark.parametrize(
+    ("format_", "place"),
+    [
+        ("custom", "published"),
+        ("sql", "inside"),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                ("custom", "inside"),
+                ("sql", "published"),
+                ("directory", "inside"),
+                ("directory", "published"),
+            )
+        ),
+    ],
+)
 def test_a_broken_shop_comes_back_through_its_container(
     shop: Callable[..., Box], project: Project, format_: str, place: str
 ):
@@ -86,6 +101,51 @@ def test_a_broken_shop_comes_back_through_its_container(
     assert not [line for line in box.processes() if "pg_dump" in line or "psql" in line]
 
 
+@pytest.mark.long
+def test_d14_sessions_inside_without_a_published_port_are_planned_and_ended(
+    shop: Callable[..., Box], project: Project
+):
+    box = shop(labels=labels(project), publish=False)
+    url = "postgresql:///shop"
+    assert run(project, "db.backup", DATABASE_URL=url).returncode == 0
+    box.sql(BREAK)
+    holding = "SELECT set_config('application_name', 'the shop itself', false), pg_sleep(600)"
+    box.container.exec_run([*PSQL, "-U", box.user, "-d", box.database, "-c", holding], detach=True)
+    connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'the shop itself'"
+    while box.sql(connected) != "1":
+        time.sleep(0.05)
+    plan = run(project, "db.restore", "--file=latest", "--dry-run", "--json", DATABASE_URL=url)
+    assert "the shop itself" in str(json.loads(plan.stdout)["plan"]["sessions"])
+    assert box.sql(connected) == "1"
+    ran = run(project, "db.restore", "--file=latest", "--yes", "--json", DATABASE_URL=url)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["restore"]["sessions_ended"] == 1
+    assert box.sql(connected) == "0"
+    assert box.sql("SELECT count(*) FROM public.item") == "1000"
+
+
+def test_a14_what_pg_dump_warns_of_inside_is_in_the_manifest_and_the_log_and_not_in_the_dump(
+    shop: Callable[..., Box], project: Project
+):
+    box = shop(labels=labels(project), publish=False)
+    box.sql(
+        "CREATE TABLE public.chicken (id int PRIMARY KEY, egg int);"
+        "CREATE TABLE public.egg (id int PRIMARY KEY, chicken int REFERENCES public.chicken);"
+        "ALTER TABLE public.chicken ADD FOREIGN KEY (egg) REFERENCES public.egg"
+    )
+    url = "postgresql:///shop"
+    command = ("db.backup", "--format=sql", "--compression=none", "--data-only", "--json")
+    made = run(project, *command, DATABASE_URL=url)
+    assert made.returncode == 0, made.stderr
+    backup = json.loads(made.stdout)["backup"]
+    warned = "circular foreign-key constraints"
+    assert warned in " ".join(backup["warnings"])
+    archive = next((project.root / "backups").rglob("*.sql"))
+    assert warned not in archive.read_text()
+    assert warned in (project.root / "backups" / "log.jsonl").read_text()
+
+
+@pytest.mark.long
 def test_in_place_works_through_a_container(shop: Callable[..., Box], project: Project):
     box = shop(labels=labels(project), publish=False)
     url = "postgresql:///shop"

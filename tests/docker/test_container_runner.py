@@ -60,6 +60,11 @@ def test_a13_the_exit_status_is_read_after_all_output(runner: ContainerRunner, b
     assert caught.value.details == "but: broken"
 
 
+def test_what_tools_say_inside_is_english_whatever_the_image_was_set_to(runner: ContainerRunner):
+    """LC_ALL is stronger than any LANG or LC_MESSAGES of an image, and with it C counts no LANGUAGE."""
+    assert runner.run(shell('printf %s "$LC_ALL"')) == "C"
+
+
 def test_a16_a_tool_that_is_not_in_the_container_is_named(runner: ContainerRunner):
     with pytest.raises(ToolMissing, match="pg_nothing is not in container"):
         runner.version("pg_nothing")
@@ -96,6 +101,28 @@ def test_three_megabytes_of_messages_do_not_block_the_tool(runner: ContainerRunn
         tool.write(b"x")
         tool.close()
         assert tool.read_line() == b"done\n"
+
+
+def test_leaving_early_ends_a_tool_that_would_write_for_ever(runner: ContainerRunner, box: Box):
+    with pytest.raises(CommandFailed), runner.reading(shell("while :; do echo early-leaver; done")) as source:
+        source.read(10)
+    assert eventually(lambda: running(box, "early-leaver") == [])
+
+
+def test_leaving_before_the_last_words_of_a_tool_that_ends_is_no_failure(runner: ContainerRunner):
+    with runner.reading(shell("printf '%s' the data; printf '%070000d' 0")) as source:
+        assert source.read(8) == b"thedata0"
+
+
+def test_two_who_leave_at_once_give_docker_its_time_back(runner: ContainerRunner):
+    first, second = runner.impatient(), runner.impatient()
+    patience = runner._api.timeout
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert runner._api.timeout < patience
+    second.__exit__(None, None, None)
+    assert runner._api.timeout == patience
 
 
 def test_leaving_by_an_exception_leaves_nothing_running(runner: ContainerRunner, box: Box):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +14,12 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.errors import Busy, DbTasksError, StoreFull
-from dbtasks.events import Event, Phase, Progress
+from dbtasks.errors import Busy, DbTasksError, NotFound, StoreFull
+from dbtasks.events import Event, Phase, Progress, Warned
 from dbtasks.models import Format
 from dbtasks.plans import DumpRequest, LoadRequest
 from dbtasks.runners.docker_door import docker_client
+from tests.conftest import Project
 from tests.disks import CAN_MOUNT, small_disk
 from tests.fix_docker import Box
 
@@ -104,11 +109,12 @@ if CAN_MOUNT:
         assert eventually(lambda: left_inside(box) == [])
 
     @pytest.mark.fault
+    @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
     def test_a04_without_room_inside_the_container_no_restore_touches_the_live_database(
-        full: Box, box: Box, tmp_path: Path
+        full: Box, box: Box, tmp_path: Path, format_: Format
     ) -> None:
         box.sql("DROP TABLE IF EXISTS item; " + ROWS)
-        made = dbtasks.backup(settings(tmp_path, box))
+        made = dbtasks.backup(settings(tmp_path, box), dbtasks.BackupJob(request=DumpRequest(format=format_)))
         config = settings(tmp_path, full)
         with pytest.raises(StoreFull):
             dbtasks.restore(config, dbtasks.plan_restore(config, dbtasks.RestoreJob(str(made.path))))
@@ -155,6 +161,91 @@ def test_a11_a_container_that_is_killed_during_a_backup_leaves_nothing_and_is_na
     assert not list(tmp_path.rglob("*.draft"))
     (run, _) = dbtasks.list_runs(config)
     assert (run.ok, run.exit_code) == (False, caught.value.exit_code)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY, Format.SQL])
+def test_a11_a_container_that_is_killed_during_a_load_is_named_with_what_stays_and_what_helps(
+    start_box: Callable[..., Box], tmp_path: Path, format_: Format
+) -> None:
+    box = start_box(publish=False)
+    box.sql(ROWS)
+    tmp_path.joinpath("shop").mkdir()
+    config = dbtasks.load_settings(
+        tmp_path / "shop", environ={}, url="postgresql:///shop", container=box.name, via="container"
+    )
+    dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_)))
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob("latest", skip_safety_backup=True))
+    said: list[Event] = []
+
+    def end_it(event: Event) -> None:
+        said.append(event)
+        if isinstance(event, Phase) and event.name == "load":
+            threading.Timer(0.2, box.container.kill).start()
+
+    with pytest.raises(DbTasksError) as caught:
+        dbtasks.restore(config, plan, on_event=end_it)
+    assert caught.value.exit_code in (3, 9)
+    assert f"container {box.name}" in caught.value.message
+    assert "shop was not touched" in caught.value.state
+    if "does not answer" not in caught.value.message:
+        # else the server's connection ended first, and Docker had not noticed yet
+        assert "stopped" in caught.value.message
+        assert f"docker start {box.name}" in caught.value.hint
+    (new,) = [event.detail for event in said if isinstance(event, Phase) and event.name == "create"]
+    assert any(isinstance(event, Warned) and new in event.text for event in said)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY, Format.SQL])
+def test_c07_a_backup_that_is_gone_after_the_plan_is_not_found_and_nothing_was_touched(
+    box: Box, tmp_path: Path, format_: Format
+) -> None:
+    box.sql("CREATE TABLE IF NOT EXISTS kept AS SELECT 1 a")
+    config = settings(tmp_path / "shop", box)
+    made = dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_)))
+    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, skip_safety_backup=True))
+    made.path.unlink()
+    with pytest.raises(NotFound, match=f"{made.path} is not there") as missed:
+        dbtasks.restore(config, plan)
+    assert "shop was not touched" in missed.value.state
+    assert box.sql("SELECT a FROM kept") == "1"
+    assert left_inside(box) == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("moment", ["dump", "verify"])
+def test_a10_an_interrupted_backup_of_a_paused_container_ends_and_leaves_nothing_when_it_goes_on(
+    start_box: Callable[..., Box], project: Project, moment: str
+) -> None:
+    project.mount()
+    box = start_box(publish=False)
+    box.sql(ROWS)
+    named = {"DATABASE_URL": "postgresql:///shop", "DBTASKS_CONTAINER": box.name, "DBTASKS_VIA": "container"}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "db.backup"],
+        cwd=project.root,
+        env=project.environ(**named),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        assert running.stderr
+        assert any(line.split()[:1] == [moment] for line in running.stderr)
+        box.container.pause()
+        time.sleep(0.5)
+        running.send_signal(signal.SIGTERM)
+        # the minute is no aim: without an end this would wait as long as the container stays paused
+        _, said = running.communicate(timeout=60)
+    box.container.unpause()
+    assert running.returncode == 130
+    if moment == "dump":
+        assert f"container {box.name} is paused" in said
+    assert eventually(lambda: left_inside(box) == [])
+    assert eventually(lambda: not [line for line in box.processes() if "pg_dump" in line or "psql" in line])
+    assert project.invoke("db.list", **named).stdout.count("shop_") == 0
+    assert project.invoke("db.backup", **named).returncode == 0
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,34 +152,58 @@ def test_a12_a_restore_that_ends_early_leaves_nothing_inside(
     shop.sql("DROP INDEX public.slow; DELETE FROM public.item WHERE id > 5")
 
 
-KEEPING = """
-import sys, time
+COPYING = """
+import sys
+from pathlib import Path
 import docker
 from dbtasks.runners.container import ContainerRunner
 from dbtasks.runners.inside import kept_folder
 with kept_folder(ContainerRunner(docker.from_env().containers.get(sys.argv[1]))) as inside:
-    print(inside.path, flush=True)
-    time.sleep(600)
+    print("begun", flush=True)
+    inside.put(Path(sys.argv[2]))
+    print("copied", flush=True)
+    sys.stdin.read()
 """
+KILLS = 12
 
 
 @pytest.mark.fault
-def test_a12_what_docker_still_unpacks_for_a_killed_run_goes_too(shop: Box, project: Project):
-    keeping = subprocess.Popen(
-        [sys.executable, "-c", KEEPING, shop.container.id],
-        env=project.environ(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert keeping.stdout is not None
-    path = keeping.stdout.readline().strip()
-    assert Path(path).name in "".join(files(shop))
-    keeping.kill()
-    keeping.communicate()
-    assert eventually(lambda: Path(path).name not in "".join(files(shop)))
-    # what Docker's unpacking does for the next file whose folder is not there
-    shop.container.exec_run(["mkdir", "-p", f"{path}/archive"])
-    assert eventually(lambda: Path(path).name not in "".join(files(shop)))
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a12_a_kill_while_an_archive_is_copied_inside_leaves_nothing_of_it(
+    shop: Box, project: Project, tmp_path: Path, what: str
+):
+    """Nor is it made anew afterwards by what was still on its way."""
+    archive = tmp_path / "archive"
+    if what == "file":
+        archive.write_bytes(os.urandom(300_000))
+    else:
+        archive.mkdir()
+        for number in range(1_000):
+            (archive / f"{number}.dat").write_bytes(b"row\n")
+    pace = 0.0
+    # the first is measured and killed when it has all been copied
+    for number in range(KILLS + 1):
+        copying = subprocess.Popen(
+            [sys.executable, "-c", COPYING, shop.container.id, archive],
+            env=project.environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert copying.stdout is not None
+        assert copying.stdout.readline() == "begun\n"
+        started = time.monotonic()
+        if number:
+            time.sleep(pace * number / KILLS)
+        else:
+            assert copying.stdout.readline() == "copied\n"
+            pace = time.monotonic() - started
+        copying.kill()
+        copying.communicate()
+        assert eventually(lambda: tools(shop) == [])
+        assert [line for line in files(shop) if "dbtasks" in line] == []
+    # nor has anything of it died as an orphan by a signal
+    assert shop.crashes() == []
 
 
 def test_a_backup_and_a_restore_that_end_well_leave_nothing_inside(shop: Box, project: Project):

@@ -289,8 +289,8 @@ def test_a11_what_a_killed_container_kept_goes_with_the_next_run(
         runner: Any = engine.runner  # type: ignore[attr-defined]
         with kept_folder(runner):
             box.container.kill()
-            box.container.start()
             raise ZeroDivisionError
+    box.container.start()
     (old,) = left_inside(box)
     box.container.exec_run(["sh", "-c", "mkdir /tmp/dbtasks-0123456789ab-01234567-01"])
     box.container.reload()

@@ -139,7 +139,6 @@ def test_a_container_that_was_waited_for_has_to_be_the_urls_too(
     right, wrong = free_port(), free_port()
     container = docker_client.containers.create(
         pg_image,
-        init=True,
         ports={"5432/tcp": ("127.0.0.1", right)},
         environment={"POSTGRES_USER": "postgres", "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "shop"},
     )

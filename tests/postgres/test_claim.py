@@ -30,6 +30,7 @@ def planned(config: dbtasks.Settings, in_place: bool) -> dbtasks.RestorePlan:
     return dbtasks.plan_restore(config, dbtasks.RestoreJob(request=LoadRequest(in_place=in_place)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("in_place", [False, True], ids=["beside", "in place"])
 def test_h08_a_restore_from_another_machine_is_refused_and_told_whose_is_under_way(
     pg_db: PgDatabase, tmp_path: Path, in_place: bool

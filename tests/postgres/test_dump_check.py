@@ -58,7 +58,11 @@ def checker(pg_db: PgDatabase, tmp_path: Path) -> Iterator[Checker]:
 def test_c03_a_cut_anywhere_is_found(checker: Checker, format_: Format, compression: Compression) -> None:
     whole = checker.archive(format_, compression)
     checker.check(whole, format_)
-    cuts = [*range(1, len(whole), len(whole) // 12), len(whole) - 1]
+    # a script whose last line ends without a newline, or without an empty one, is whole
+    end = (
+        len(whole.rstrip(b"\n")) if format_ is Format.SQL and compression is Compression.NONE else len(whole)
+    )
+    cuts = [*range(1, end, end // 12), end - 1]
     if format_ is Format.DIRECTORY:
         # a tar may be padded: what is left without its padding and still has its end is whole
         cuts = [cut for cut in cuts if whole[cut:].strip(b"\0")] + [len(whole.rstrip(b"\0")) + 100]
@@ -151,7 +155,7 @@ def test_another_kind_of_file_is_named(checker: Checker) -> None:
     assert type(checker.refusal(b"-- MySQL dump 10", Format.SQL)) is WrongEngine
     assert "holds a sql archive" in checker.refusal(checker.archive(Format.SQL), Format.CUSTOM).message
     packed = gzip.compress(checker.archive(Format.CUSTOM))
-    assert "gzip file around" in checker.refusal(packed, Format.CUSTOM).message
+    assert "inside a gzip file" in checker.refusal(packed, Format.CUSTOM).message
 
 
 @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])

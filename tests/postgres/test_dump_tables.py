@@ -37,6 +37,7 @@ def script(made: Made) -> str:
     return made.archive.path.read_text()
 
 
+@pytest.mark.long
 def test_a21_a_name_means_the_table_of_that_name_and_no_other(any_db: PgDatabase, tmp_path: Path) -> None:
     for table in (*HOSTILE, "case", "table", "star", "stxr"):
         any_db.run(f"CREATE TABLE {quoted(table)}(a int)")

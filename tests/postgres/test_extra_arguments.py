@@ -93,6 +93,7 @@ def test_an_argument_that_chooses_what_is_dumped_stops_the_plan(
         engine.plan_dump(DumpRequest(extra=tuple(extra)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("extra", [*WHOLE, ["-x"], ["--no-comments"]], ids=" ".join)
 @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.SQL])
 def test_a_backup_whose_arguments_leave_nothing_out_is_complete_and_comes_back(

@@ -46,7 +46,6 @@ def test_facts_of_a_database_with_everything_in_it(any_db: PgDatabase, engine_fo
     assert facts.tables == (
         '"Sh.op"."Or""ders"',
         "public.alembic_version",
-        "public.parted",
         "public.parted_1",
         "public.plain",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import dbtasks
 from dbtasks.engines.postgres.contents import Contents
 from dbtasks.engines.postgres.load import plan_load
 from dbtasks.errors import Refused, RightMissing, ToolMissing, UsageError, VersionMismatch
@@ -157,8 +158,33 @@ def test_d19_a_database_that_cannot_be_created_is_said_with_the_grant(
     ):
         plan_load(engine, archive, LoadRequest())
     assert f'ALTER ROLE "{weak.user}" CREATEDB' in refused.value.hint
-    with pytest.raises(RightMissing, match="no such role"), engine_on(full) as engine:
+    with pytest.raises(RightMissing, match="no such role") as refused, engine_on(full) as engine:
         plan_load(engine, archive, LoadRequest(role="nobody_of_that_name"))
+    assert 'CREATE ROLE "nobody_of_that_name";' in refused.value.hint
+
+
+def test_a_role_that_may_not_be_set_is_told_with_the_grant_for_rows_too(pg: PgServer, tmp_path: Path) -> None:
+    me, other = pg.create_role(), pg.create_role()
+    with pg.fresh(f'OWNER "{me.user}"') as database:
+        mine = database.seen_by(me)
+        mine.run("CREATE TABLE item AS SELECT 1 AS a")
+        config = dbtasks.load_settings(tmp_path, environ={}, url=mine.url, pg_bin=str(pg.bin))
+        for format_, via in ((Format.CUSTOM, "host"), (Format.ROWS, "python")):
+            config = replace(config, format=format_, via=(via,))
+            made = dbtasks.backup(config)
+            for role, told, hint in (
+                (
+                    other.user,
+                    f"{me.user} is not a member of that role",
+                    f'GRANT "{other.user}" TO "{me.user}";',
+                ),
+                ("nobody", "there is no such role", 'CREATE ROLE "nobody";'),
+            ):
+                job = dbtasks.RestoreJob(made.id, request=dbtasks.LoadRequest(role=role))
+                with pytest.raises(RightMissing, match=told) as refused:
+                    dbtasks.plan_restore(config, job)
+                assert hint in refused.value.hint
+                assert refused.value.state == "nothing was touched"
 
 
 def test_a_partial_backup_never_replaces_a_database(full: PgDatabase, tmp_path: Path) -> None:
@@ -187,9 +213,9 @@ def test_rows_without_definitions_are_refused_everywhere(full: PgDatabase, tmp_p
             plan_load(engine, archive, LoadRequest())
 
 
-def test_a_script_of_somebody_else_is_refused(full: PgDatabase, tmp_path: Path) -> None:
+def test_a_script_of_somebody_else_is_refused_to_a_superuser(full: PgDatabase, tmp_path: Path) -> None:
     archive = replace(archive_of(full, tmp_path, Format.SQL), manifest=None)
-    with engine_on(full) as engine, pytest.raises(Refused, match="without a manifest"):
+    with engine_on(full) as engine, pytest.raises(Refused, match="no manifest"):
         plan_load(engine, archive, LoadRequest(unverified=True))
 
 

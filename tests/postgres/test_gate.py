@@ -58,6 +58,10 @@ INNOCENT = {
         b"INSERT INTO public.t VALUES (1, 'it''s', -2.5, '--', '/*', '; COPY', NULL);\n" * 3
         + b"INSERT INTO \"T; x\" (a, b) VALUES (E'a', '$$\n');\nINSERT INTO t VALUES (1 --)'\n);\nSELECT 1;\n"
     ),
+    "bits as inserts": (
+        b"INSERT INTO t VALUES (1, B'0101', X'1F', B'', 'b');\n" * 3
+        + b"INSERT INTO t VALUES\n\t(B'1', 'it''s'),\n\t(B'1''', X'a''\\', B'--');\nSELECT 1;\n"
+    ),
     "arithmetic": b"SELECT 1-1, 2/1, 3 - -1, 1e10;",
     "a name glued to a number": b"SELECT 1 AS a, 2, 3, 4, 1e10, 0x1F;",
 }
@@ -87,6 +91,9 @@ HOSTILE = {
     "a meta-command behind a COPY inside parentheses": b"( ;COPY t FROM stdin;\n\\! x\n\\.\n",
     "a meta-command behind a COPY with more on its line": b"COPY t FROM stdin; SELECT 1\n\\.\n",
     "a meta-command behind rows that ended": b"COPY t FROM stdin;\n\\.\r\n\\! x\n\\.\n",
+    "rows in the oldest format": b"COPY BINARY t FROM stdin;\n\\! x\n\\.\n",
+    "a string that goes on behind a carriage return": b"SELECT E'a'\r'b\\' '; \\! touch x\n';",
+    "a carriage return alone": b"SELECT 1\r;",
     "rows in another format": b"COPY t FROM stdin WITH (FORMAT csv);\n\\! x\n\\.\n",
     "a COPY from a program": b"COPY t FROM PROGRAM 'x';",
     "a COPY to a file": b"COPY t TO '/tmp/x';",
@@ -109,6 +116,14 @@ HOSTILE = {
     "a prepared transaction": b"PREPARE TRANSACTION 'x';",
     "a second begin": b"BEGIN;\nBEGIN;\n",
     "a transaction begun with a level": b"BEGIN ISOLATION LEVEL SERIALIZABLE;\n",
+    "a meta-command between bits as inserts": b"INSERT INTO t VALUES (B'1' \\! x\n);\n",
+    "a meta-command behind a quote behind bits": (
+        b"INSERT INTO t VALUES (B'1'');\nINSERT INTO t VALUES (');\n\\! x\n');\n"
+    ),
+    "a meta-command behind bits glued to a number": b"INSERT INTO t VALUES (1B'1');\n\\! x\n",
+    "a meta-command behind a quote behind bits, as strings were read once": (
+        b"SET standard_conforming_strings = off;\nSELECT B'1''\\'' ; \\! x ';\n"
+    ),
     "a NUL byte": b"SELECT '\0';",
 }
 
@@ -176,6 +191,13 @@ def test_the_reading_is_set_again_before_each_statement_that_depends_on_it() -> 
     )
 
 
+def test_g01_the_reading_is_set_again_before_a_comment_in_front_of_plain_rows() -> None:
+    # read as SJIS the comment would go on into the string, and what follows there be run
+    script = b"SELECT f();\n/* \x81*/ INSERT INTO t VALUES ('*/ COMMIT; --');\n"
+    sent = b"".join(Gate(io.BytesIO(script + END)))
+    assert sent.endswith(MODE + b"\n/* \x81*/ INSERT INTO t VALUES ('*/ COMMIT; --');\n" + END)
+
+
 def test_a_dump_that_declares_the_old_reading_of_strings_is_read_that_way() -> None:
     script = b"SET standard_conforming_strings = off;\nSELECT '\\'; \\! x ';\n" + END
     assert passed(script).count(b"\\!") == 1
@@ -200,6 +222,7 @@ def test_statements_are_shown_whole_and_can_be_left_out(size: int) -> None:
     assert shown == [
         b'ALTER TABLE t OWNER TO "b\xc3\xb6b";',
         b'GRANT ALL ON t TO "a;b";',
+        b"SELECT 'GRANT x;';",
         b"CREATE FUNCTION f() BEGIN ATOMIC ; END;",
     ]
 
@@ -233,6 +256,14 @@ def test_where_blocks_begin_decides_nothing(pieces: list[bytes], sizes: list[int
             return type(exc)
 
     assert outcome(sizes) == outcome([1 << 20])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+@pytest.mark.parametrize("start", [b"$$$$", b"$a$x$a$ ", b"'' ", b'"" '])
+def test_g01_a_statement_that_begins_with_no_word_is_refused(start: bytes, size: int) -> None:
+    script = start + b"SET standard_conforming_strings = off;\n" + END
+    with pytest.raises(Refused, match="does not begin with a word"):
+        list(Gate(Blocks(script, [size])))
 
 
 def test_a_value_of_many_megabytes_passes_in_pieces() -> None:

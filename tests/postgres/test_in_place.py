@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from dbtasks.engines.postgres.load import loading, plan_load
-from dbtasks.errors import ArchiveDamaged, Busy, LoadFailed, Refused, RightMissing
-from dbtasks.events import Event
+from dbtasks.errors import LoadFailed, Refused, RightMissing
+from dbtasks.events import Event, ignore
 from dbtasks.models import Format
 from dbtasks.plans import LoadRequest, LoadStrategy
-from tests.fix_postgres import PgDatabase, PgServer
+from tests.fix_postgres import PgDatabase, PgServer, server_of_its_own
 from tests.postgres.restoring import databases, engine_on, restore
 from tests.postgres.rich import ROWS, archive_of, count, fill, fingerprint, tool
-from tests.postgres.test_restore import BROKEN, FORMATS, TRAILER, children, plain, scripted
+from tests.postgres.test_restore import FORMATS, TRAILER, plain, scripted
 
 IN_PLACE = LoadRequest(in_place=True)
 
@@ -45,7 +46,8 @@ def test_d10_d11_d12_a_role_without_createdb_gets_everything_back_in_place(
         with engine_on(mine) as engine:
             plan, swapped, counts = restore(engine, archive)
         assert plan.strategy is LoadStrategy.IN_PLACE
-        assert owner.user in plan.why
+        assert plan.why_in_place == f"the role {owner.user} may not create databases"
+        assert plan.why == engine.why
         assert {
             "DROP VIEW IF EXISTS public.later CASCADE",
             "DROP TABLE IF EXISTS public.newer CASCADE",
@@ -67,35 +69,10 @@ def test_in_place_can_be_asked_for(pg_db: PgDatabase, tmp_path: Path) -> None:
     before = pg_db.run(oid)
     with engine_on(pg_db) as engine:
         plan, _, _ = restore(engine, archive, IN_PLACE)
-    assert plan.why == "asked for"
+    assert plan.why_in_place == "asked for"
     assert pg_db.run(oid) == before
     assert count(pg_db) == {"public.t": 1}
     assert pg_db.run("SELECT count(*) FROM pg_stats WHERE tablename = 't'") == [(1,)]
-
-
-@pytest.mark.parametrize("format_", FORMATS)
-def test_d01_an_error_in_the_middle_changes_nothing(
-    any_db: PgDatabase, format_: Format, tmp_path: Path
-) -> None:
-    any_db.run(BROKEN)
-    archive = archive_of(any_db, tmp_path, format_)
-    before = fingerprint(any_db)
-    with engine_on(any_db) as engine, pytest.raises(LoadFailed) as failed:
-        restore(engine, archive, IN_PLACE)
-    assert "limit_" in failed.value.details
-    assert failed.value.state == f"{any_db.name} is as it was"
-    assert fingerprint(any_db) == before
-
-
-def test_d07_an_error_behind_large_objects_changes_nothing(pg_db: PgDatabase, tmp_path: Path) -> None:
-    fill(pg_db)
-    before = fingerprint(pg_db)
-    script = tool(pg_db.server, "pg_dump", "-Fp", pg_db.name)
-    archive = scripted(pg_db, tmp_path, script.replace(TRAILER, b"SELECT 1 / 0;\n\n" + TRAILER))
-    with engine_on(pg_db) as engine, pytest.raises(LoadFailed):
-        restore(engine, archive, IN_PLACE)
-    assert fingerprint(pg_db) == before
-    assert pg_db.run("SELECT count(*) FROM pg_largeobject_metadata") == [(3,)]
 
 
 def test_a_constraint_that_fails_at_the_commit_changes_nothing(pg_db: PgDatabase, tmp_path: Path) -> None:
@@ -110,40 +87,6 @@ def test_a_constraint_that_fails_at_the_commit_changes_nothing(pg_db: PgDatabase
     with engine_on(pg_db) as engine, pytest.raises(LoadFailed, match="did not commit") as failed:
         restore(engine, archive, IN_PLACE)
     assert "violates foreign key" in failed.value.details
-    assert fingerprint(pg_db) == before
-
-
-def test_d02_a_custom_archive_that_ends_early_changes_nothing(pg_db: PgDatabase, tmp_path: Path) -> None:
-    fill(pg_db)
-    pg_db.run("CREATE TABLE big AS SELECT md5(i::text) FROM generate_series(1, 20000) i")
-    before = fingerprint(pg_db)
-    whole = archive_of(pg_db, tmp_path, Format.CUSTOM)
-    whole.path.write_bytes(whole.path.read_bytes()[: int(whole.path.stat().st_size * 0.8)])
-    with engine_on(pg_db) as engine, pytest.raises((LoadFailed, ArchiveDamaged)):
-        restore(engine, whole, IN_PLACE)
-    assert fingerprint(pg_db) == before
-
-
-@pytest.mark.parametrize("format_", [Format.CUSTOM, Format.SQL])
-def test_d15_a_reader_idle_in_its_transaction_is_named_and_nothing_hangs(
-    pg_db: PgDatabase, format_: Format, tmp_path: Path
-) -> None:
-    """lock_timeout of the server is no help: scripts of pg_dump set it to 0."""
-    pg_db.run("CREATE TABLE t AS SELECT 1 a")
-    before = fingerprint(pg_db)
-    archive = archive_of(pg_db, tmp_path, format_)
-    reader = pg_db.connect()
-    with contextlib.closing(reader), reader.cursor() as cursor:
-        reader.autocommit = False
-        cursor.execute("SELECT * FROM t")
-        with (
-            engine_on(pg_db, lock_timeout=1) as engine,
-            pytest.raises(Busy, match=r"process \d+ \(postgres") as busy,
-        ):
-            restore(engine, archive, IN_PLACE)
-        assert busy.value.state == f"{pg_db.name} is as it was"
-        cursor.execute("SELECT count(*) FROM t")
-        assert cursor.fetchall() == [(1,)]
     assert fingerprint(pg_db) == before
 
 
@@ -175,21 +118,6 @@ def test_a_short_wait_for_a_lock_is_no_failure(pg_db: PgDatabase, tmp_path: Path
         restore(engine, archive, IN_PLACE)
     assert reader.wait() == 0
     assert count(pg_db) == {"public.t": 1}
-
-
-@pytest.mark.fault
-def test_d05_a_killed_psql_changes_nothing(pg_db: PgDatabase, tmp_path: Path) -> None:
-    fill(pg_db)
-    before = fingerprint(pg_db)
-    archive = archive_of(pg_db, tmp_path, Format.SQL)
-
-    with engine_on(pg_db) as engine:
-        plan = plan_load(engine, archive, IN_PLACE)
-        with pytest.raises(LoadFailed), loading(engine, plan, archive, list[Event]().append) as loaded:
-            for pid in children("psql"):
-                os.kill(pid, signal.SIGKILL)
-            loaded.commit()
-    assert fingerprint(pg_db) == before
 
 
 @pytest.mark.fault
@@ -253,6 +181,29 @@ def test_too_many_objects_for_the_servers_lock_table_are_refused_naming_the_sett
         assert plan_load(engine, archive, LoadRequest()).strategy is LoadStrategy.SWAP
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_the_load_itself_creates_counts_among_the_locks(format_: Format, tmp_path: Path) -> None:
+    """Into a database that holds next to nothing, on a server with room for some hundred locks."""
+    small = server_of_its_own(18, max_locks_per_transaction="10", max_connections="20")
+    with small as server, server.fresh() as source, server.fresh() as database:
+        for number in range(90):
+            source.run(f"CREATE TABLE t{number} (a int PRIMARY KEY)")
+        database.run("CREATE TABLE t (a int)")
+        before = fingerprint(database)
+        archive = archive_of(source, tmp_path, format_)
+        with engine_on(database) as engine, pytest.raises(Refused, match="locks") as refused:
+            plan_load(engine, archive, IN_PLACE)
+        assert "max_locks_per_transaction" in refused.value.hint
+        assert "without --in-place" in refused.value.hint
+        assert fingerprint(database) == before
+        for number in range(30, 90):
+            source.run(f"DROP TABLE t{number}")
+        with engine_on(database) as engine:
+            restore(engine, archive_of(source, tmp_path, format_), IN_PLACE)
+        assert len(count(database)) == 30, "what is let through fits"
+
+
 def test_what_belongs_to_others_is_named_before_anything_is_touched(pg: PgServer, tmp_path: Path) -> None:
     owner = pg.create_role()
     with pg.fresh(f"OWNER {owner.user}") as database:
@@ -283,6 +234,79 @@ def test_extensions_and_their_schemas_stay_where_they_are(
             plan, _, _ = restore(engine, archive)
         assert plan.strategy is LoadStrategy.IN_PLACE
         assert not any("Ext" in statement for statement in plan.drops)
+        assert fingerprint(mine) == before
+
+
+MADE_MEANWHILE = {
+    "a view": "CREATE VIEW later AS SELECT * FROM t",
+    "a partition": "CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2); INSERT INTO t VALUES (2)",
+    "a foreign key": "CREATE TABLE child (a int REFERENCES t); INSERT INTO child VALUES (1)",
+    "a table in a schema": "CREATE TABLE apart.more AS SELECT 1 a",
+    "large objects": "SELECT lo_create(0)",
+}
+LISTED = """
+    CREATE TABLE t (a int PRIMARY KEY) PARTITION BY LIST (a); CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1);
+    INSERT INTO t VALUES (1); CREATE SCHEMA apart;
+"""
+
+
+@pytest.mark.parametrize("what", MADE_MEANWHILE)
+def test_d12_what_was_made_after_the_plan_is_not_dropped_with_what_it_showed(
+    pg_db: PgDatabase, what: str, tmp_path: Path
+) -> None:
+    pg_db.run(LISTED)
+    archive = archive_of(pg_db, tmp_path, Format.CUSTOM)
+    with engine_on(pg_db) as engine:
+        plan = plan_load(engine, archive, IN_PLACE)
+        pg_db.run(MADE_MEANWHILE[what])
+        before = fingerprint(pg_db)
+        with pytest.raises(Refused) as refused, loading(engine, plan, archive, ignore):
+            pass
+        assert refused.value.exit_code == 6
+        assert refused.value.state == f"{pg_db.name} is as it was"
+        assert "--dry-run" in refused.value.hint
+        assert fingerprint(pg_db) == before
+        restore(engine, archive, IN_PLACE)
+    assert pg_db.run("SELECT count(*) FROM pg_class WHERE relname IN ('later', 't2', 'child', 'more')") == [
+        (0,)
+    ]
+
+
+def test_d12_what_is_made_while_the_load_waits_for_its_locks_is_not_dropped_either(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(LISTED)
+    archive = archive_of(pg_db, tmp_path, Format.CUSTOM)
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"
+    with engine_on(pg_db) as engine, closing(pg_db.connect()) as other:
+        plan = plan_load(engine, archive, IN_PLACE)
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN; CREATE VIEW later AS SELECT * FROM t")
+
+            def commit() -> None:
+                while pg_db.run(waits) != [(1,)]:
+                    time.sleep(0.05)
+                cursor.execute("COMMIT")
+
+            committing = threading.Thread(target=commit)
+            committing.start()
+            with pytest.raises(Refused), loading(engine, plan, archive, ignore):
+                pass
+            committing.join()
+    assert pg_db.run("SELECT a FROM later") == [(1,)]
+
+
+def test_a_partition_of_somebody_elses_is_shown_and_goes_with_its_table(pg: PgServer, tmp_path: Path) -> None:
+    owner, other = pg.create_role(), pg.create_role()
+    with pg.fresh(f"OWNER {owner.user}") as database:
+        mine = database.seen_by(owner)
+        mine.run(LISTED)
+        before = fingerprint(mine)
+        archive = archive_of(mine, tmp_path, Format.CUSTOM)
+        database.run(f"ALTER TABLE t1 OWNER TO {other.user}")
+        with engine_on(mine) as engine:
+            plan, _, _ = restore(engine, archive, IN_PLACE)
+        assert "DROP TABLE IF EXISTS public.t1 CASCADE" in plan.drops
         assert fingerprint(mine) == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 import dbtasks
+from dbtasks.engines.routes import open_engine
 from dbtasks.errors import Busy
+from dbtasks.executors.killed import told_of_killed
 from tests.conftest import REPOSITORY
 from tests.fix_postgres import PgDatabase
 from tests.postgres.restoring import databases
@@ -96,9 +99,15 @@ def test_a08_h07_d08_the_pg_restore_of_a_killed_restore_holds_the_run_lock_and_n
         dbtasks.backup(config)
     assert f"is dead (process {parent.pid}), but a tool it started still works" in caught.value.hint
     assert "fuser -v " in caught.value.hint
+    at_work = [text for text in told(config) if "still works" in text]
+    assert re.fullmatch(
+        r"pg_restore \(process \d+\), which a killed run started, still works: .*", at_work[0]
+    )
+    assert f"{pg_db.name} is as it was" in told(config)[0]
     for (pid,) in loading():
         pg_db.server.run("postgres", "SELECT pg_terminate_backend(%s)", (pid,))
     until(lambda: _free(config))
+    assert not any("still works" in text for text in told(config))
     assert pg_db.run("SELECT a FROM slow ORDER BY a") == [(1,), (2,)]
     left = databases(pg_db)
     assert len(left) == 2, "the half-loaded one is still there"
@@ -112,6 +121,12 @@ def test_a08_h07_d08_the_pg_restore_of_a_killed_restore_holds_the_run_lock_and_n
     with pytest.raises(dbtasks.DbTasksError):
         dbtasks.restore(config, plan, on_event=stop)
     assert databases(pg_db) == [pg_db.name]
+
+
+def told(config: dbtasks.Settings) -> tuple[str, ...]:
+    """What db.info says of killed runs."""
+    with open_engine(config) as engine:
+        return told_of_killed(config, engine)
 
 
 def _free(config: dbtasks.Settings) -> bool:

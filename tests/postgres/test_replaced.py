@@ -39,6 +39,7 @@ def test_what_a_restore_kept_is_dropped_and_gone_already_is_fine(pg_db: PgDataba
     assert identifier
 
 
+@pytest.mark.long
 def test_a_database_somebody_is_connected_to_is_not_dropped(pg_db: PgDatabase, kept: str) -> None:
     with (
         contextlib.closing(pg_db.server.connect(kept)),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +128,7 @@ def test_an_empty_backup_is_a_backup(pg_db: PgDatabase, format_: Format, tmp_pat
     assert count(pg_db) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ['Qu"oted\n name', "a=b host=elsewhere", "postgresql://x", "ö" * 31, "x" * 63, "back\\sl'ash"],
@@ -265,6 +262,7 @@ def assert_untouched(database: PgDatabase, before: str) -> None:
     assert databases(database) == [database.name]
 
 
+STRATEGIES = ["beside", "in place"]
 BROKEN = """
     CREATE SCHEMA inner_;
     CREATE FUNCTION inner_.limit_() RETURNS int LANGUAGE sql AS 'SELECT 5';
@@ -279,19 +277,20 @@ BROKEN = """
 """
 
 
+@pytest.mark.parametrize("in_place", [False, True], ids=STRATEGIES)
 @pytest.mark.parametrize("format_", FORMATS)
 def test_d01_e04_an_error_in_the_middle_leaves_the_live_database_alone(
-    any_db: PgDatabase, format_: Format, tmp_path: Path
+    any_db: PgDatabase, format_: Format, in_place: bool, tmp_path: Path
 ) -> None:
     any_db.run(BROKEN)
     archive = archive_of(any_db, tmp_path, format_)
     before = fingerprint(any_db)
     with engine_on(any_db) as engine:
-        plan = plan_load(engine, archive, LoadRequest())
+        plan = plan_load(engine, archive, LoadRequest(in_place=in_place))
         with pytest.raises(LoadFailed) as failed, loading(engine, plan, archive, list[Event]().append):
             pytest.fail("it loaded")
     assert "limit_" in failed.value.details
-    assert any_db.name in failed.value.state
+    assert failed.value.state == f"{any_db.name} {'is as it was' if in_place else 'was not touched'}"
     assert_untouched(any_db, before)
 
 
@@ -302,16 +301,20 @@ def scripted(database: PgDatabase, folder: Path, script: bytes) -> Archive:
     return described(path, database, Format.SQL, Compression.GZIP)
 
 
-def test_d07_an_error_behind_large_objects_leaves_nothing(pg_db: PgDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_place", [False, True], ids=STRATEGIES)
+def test_d07_an_error_behind_large_objects_leaves_nothing(
+    pg_db: PgDatabase, in_place: bool, tmp_path: Path
+) -> None:
     fill(pg_db)
     before = fingerprint(pg_db)
     script = tool(pg_db.server, "pg_dump", "-Fp", pg_db.name)
     assert b"\nCOMMIT;\n" in script
     archive = scripted(pg_db, tmp_path, script.replace(TRAILER, b"SELECT 1 / 0;\n\n" + TRAILER))
     with engine_on(pg_db) as engine, pytest.raises(LoadFailed, match="broke off") as failed:
-        restore(engine, archive)
+        restore(engine, archive, LoadRequest(in_place=in_place))
     assert "division by zero" in failed.value.details
     assert_untouched(pg_db, before)
+    assert pg_db.run("SELECT count(*) FROM pg_largeobject_metadata") == [(3,)]
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.999])
@@ -332,19 +335,21 @@ def test_d02_d03_d04_a_cut_script_is_refused_before_anything_happens(
     assert_untouched(pg_db, before)
 
 
+@pytest.mark.parametrize("in_place", [False, True], ids=STRATEGIES)
 @pytest.mark.parametrize("format_", [Format.CUSTOM, Format.DIRECTORY])
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.8])
 def test_c03_d06_a_cut_archive_never_becomes_live(
-    pg_db: PgDatabase, format_: Format, kept: float, tmp_path: Path
+    pg_db: PgDatabase, format_: Format, kept: float, in_place: bool, tmp_path: Path
 ) -> None:
     fill(pg_db)
+    pg_db.run("CREATE TABLE big AS SELECT md5(i::text) FROM generate_series(1, 20000) i")
     before = fingerprint(pg_db)
     whole = archive_of(pg_db, tmp_path, format_)
     cut = tmp_path / "cut"
     cut.write_bytes(whole.path.read_bytes()[: int(whole.path.stat().st_size * kept)])
     archive = described(cut, pg_db, format_, Compression.NONE)
     with engine_on(pg_db) as engine, pytest.raises((ArchiveDamaged, LoadFailed)):
-        restore(engine, archive)
+        restore(engine, archive, LoadRequest(in_place=in_place))
     assert_untouched(pg_db, before)
 
 
@@ -368,74 +373,6 @@ def test_g01_a_script_with_a_command_is_refused_in_the_plan(pg_db: PgDatabase, t
     with engine_on(pg_db) as engine, pytest.raises(Refused, match="touch"):
         plan_load(engine, archive, LoadRequest())
     assert not proof.exists()
-
-
-SLOW = """
-    CREATE FUNCTION public.wait() RETURNS boolean LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_catalog.pg_sleep(CASE WHEN pg_catalog.current_database() LIKE '%\\_\\_new\\_%' THEN 60 ELSE 0 END);
-        RETURN true; END $$;
-    CREATE TABLE slow (a int CHECK (public.wait()));
-    INSERT INTO slow VALUES (1);
-"""
-
-
-def children(name: str) -> list[int]:
-    """Our own child processes of a name."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "stat").read_text().rpartition(") ")[2].split()
-            if int(words[1]) == os.getpid() and (folder / "comm").read_text().strip() == name:
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
-def when_loading(database: PgDatabase, act: str) -> threading.Thread:
-    """Act as soon as the slow row is being loaded: kill the tool, or end its session on the server."""
-
-    def wait_and_act() -> None:
-        query = "SELECT pid FROM pg_stat_activity WHERE left(datname, %s) = %s AND wait_event = 'PgSleep'"
-        new = f"{database.name}__new_"
-        for _ in range(600):
-            pids = [pid for (pid,) in database.server.run("postgres", query, (len(new), new))]
-            if pids:
-                break
-            time.sleep(0.05)
-        if act == "end the session":
-            database.server.run("postgres", "SELECT pg_terminate_backend(%s)", (pids[0],))
-        else:
-            for pid in children(act):
-                os.kill(pid, signal.SIGKILL)
-
-    thread = threading.Thread(target=wait_and_act)
-    thread.start()
-    return thread
-
-
-@pytest.mark.fault
-@pytest.mark.parametrize(
-    ("format_", "act"),
-    [
-        (Format.CUSTOM, "pg_restore"),
-        (Format.CUSTOM, "end the session"),
-        (Format.SQL, "psql"),
-        (Format.SQL, "end the session"),
-    ],
-)
-def test_d05_d08_d09_a_killed_load_leaves_the_live_database_alone(
-    pg_db: PgDatabase, format_: Format, act: str, tmp_path: Path
-) -> None:
-    pg_db.run(SLOW)
-    before = fingerprint(pg_db)
-    archive = archive_of(pg_db, tmp_path, format_)
-    with engine_on(pg_db) as engine:
-        thread = when_loading(pg_db, act)
-        with pytest.raises(LoadFailed):
-            restore(engine, archive)
-        thread.join()
-    assert_untouched(pg_db, before)
 
 
 def test_leaving_without_a_commit_drops_what_was_loaded(pg_db: PgDatabase, tmp_path: Path) -> None:

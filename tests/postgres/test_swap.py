@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dbtasks.plans import LoadRequest, LoadStrategy
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases, engine_on, restore
 from tests.postgres.rich import archive_of, count, fingerprint
+from tests.postgres.test_orphans import until
 
 ABOUT = """
     SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider,
@@ -156,30 +157,37 @@ class Writer:
                 self.errors.add(str(exc).strip().splitlines()[0])
 
 
-def test_d14_d16_eight_clients_that_reconnect_at_once_do_not_defeat_the_swap(
-    any_db: PgDatabase, tmp_path: Path
-) -> None:
-    any_db.run("CREATE TABLE visit (a int); INSERT INTO visit SELECT generate_series(1, 1000)")
-    archive = archive_of(any_db, tmp_path, Format.CUSTOM)
-    any_db.run("CREATE TABLE newer (a int)")
+@contextlib.contextmanager
+def eight_writers(database: PgDatabase) -> Iterator[list[Writer]]:
+    """Eight such applications; the block begins when each is connected."""
     stop = threading.Event()
-    writers = [Writer(any_db, stop) for _ in range(8)]
+    writers = [Writer(database, stop) for _ in range(8)]
     threads = [threading.Thread(target=writer.run) for writer in writers]
     for thread in threads:
         thread.start()
     try:
         while any(writer.connected == 0 for writer in writers):
             time.sleep(0.01)
+        yield writers
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_d14_d16_eight_clients_that_reconnect_at_once_do_not_defeat_the_swap(
+    any_db: PgDatabase, tmp_path: Path
+) -> None:
+    any_db.run("CREATE TABLE visit (a int); INSERT INTO visit SELECT generate_series(1, 1000)")
+    archive = archive_of(any_db, tmp_path, Format.CUSTOM)
+    any_db.run("CREATE TABLE newer (a int)")
+    with eight_writers(any_db) as writers:
         with engine_on(any_db) as engine:
             _, swapped, counts = restore(engine, archive)
         for _ in range(400):
             if count(any_db)["public.visit"] > 1000:
                 break
             time.sleep(0.05)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
     assert counts == {"public.visit": 1000}
     assert swapped.sessions_ended >= 8
     assert all(writer.ended >= 1 for writer in writers)
@@ -189,6 +197,7 @@ def test_d14_d16_eight_clients_that_reconnect_at_once_do_not_defeat_the_swap(
     assert any_db.run("SELECT datallowconn FROM pg_database WHERE datname = current_database()") == [(True,)]
 
 
+@pytest.mark.long
 def test_a_session_that_may_not_be_ended_is_named_and_nothing_changes(pg: PgServer, tmp_path: Path) -> None:
     owner = pg.create_role("LOGIN CREATEDB")
     with pg.fresh(f"OWNER {owner.user}") as database:
@@ -228,6 +237,10 @@ def test_d13_a_restore_twice_gives_the_backup_and_not_its_double(shop: PgDatabas
     assert databases(shop) == sorted([shop.name, first.old or "", second.old or ""])
 
 
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+
+
+@pytest.mark.long
 def test_an_owner_who_may_create_databases_needs_no_superuser(any_pg: PgServer, tmp_path: Path) -> None:
     owner = any_pg.create_role("LOGIN CREATEDB")
     with any_pg.fresh(f"OWNER {owner.user}") as database:
@@ -237,6 +250,8 @@ def test_an_owner_who_may_create_databases_needs_no_superuser(any_pg: PgServer, 
             archive = archive_of(mine, tmp_path, format_)
             mine.run("DELETE FROM t")
             with contextlib.closing(mine.connect()), engine_on(mine) as engine:
+                # what was closed a moment ago may still be on its way out
+                until(lambda: database.server.run("postgres", CONNECTED, (database.name,)) == [(1,)])
                 plan, swapped, _ = restore(engine, archive)
             assert plan.strategy is LoadStrategy.SWAP
             assert swapped.sessions_ended == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,24 +12,16 @@ from pathlib import Path
 import pytest
 
 import dbtasks
+from tests.disks import small_disk
 
 from .databases import make, settings
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path | None]:
-    """Half a megabyte of disk, where this user may mount one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    is_root = sys.platform != "win32" and os.geteuid() == 0
-    if not is_root or subprocess.run(mount, capture_output=True).returncode:
-        yield None
-        return
-    try:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Half a megabyte of disk; only where `tests.disks.CAN_MOUNT`."""
+    with small_disk(tmp_path / "small", "512k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def archives(root: Path) -> list[Path]:
 
 def leftovers(root: Path) -> list[str]:
     """Return what no run may leave behind: drafts, scratch folders, staged files."""
-    known = {".gitignore", ".locks", ".git", ".env"}
+    known = {".gitignore", ".locks", ".proofs", ".git", ".env"}
     return [str(p.relative_to(root)) for p in root.rglob(".*") if p.name not in known]
 
 

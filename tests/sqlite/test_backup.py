@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.errors import Busy, StoreFull, StoreUnusable, TargetUnreachable, UsageError
+from dbtasks.errors import ArchiveDamaged, Busy, StoreFull, StoreUnusable, TargetUnreachable, UsageError
 from dbtasks.events import Event, Warned
 from dbtasks.executors.backup import BackupJob
 from dbtasks.models import Compression, Format
 from dbtasks.plans import DumpRequest
+from tests.disks import CAN_MOUNT
 
 from .databases import (
     SIDECARS,
@@ -326,22 +327,22 @@ def test_a07_a_file_system_that_takes_no_more_leaves_no_backup_and_no_draft(
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.fault
-def test_a07_a_full_disk_is_named_and_earlier_backups_stay(tmp_path: Path, small_disk: Path | None) -> None:
-    if small_disk is None:
-        return  # only root may mount a small disk; the test above limits the process instead
-    path = make(tmp_path / "app.db", 10)
-    config = settings(tmp_path, backup_dir=str(small_disk / "backups"))
-    first = dbtasks.backup(config)
-    make(tmp_path / "large.db", 3000, width=300)
-    (tmp_path / "large.db").replace(path)
-    for codec in (None, Compression.GZIP):
-        with pytest.raises(StoreFull) as caught:
-            dbtasks.backup(config, BackupJob(request=DumpRequest(compression=codec)))
-        assert caught.value.exit_code == 9
-        assert "earlier backups are untouched" in caught.value.state
-    assert [b.id for b in dbtasks.list_backups(config).backups] == [first.id]
-    assert leftovers(small_disk) == []
+if CAN_MOUNT:
+
+    @pytest.mark.fault
+    def test_a07_a_full_disk_is_named_and_earlier_backups_stay(tmp_path: Path, disk: Path) -> None:
+        path = make(tmp_path / "app.db", 10)
+        config = settings(tmp_path, backup_dir=str(disk / "backups"))
+        first = dbtasks.backup(config)
+        make(tmp_path / "large.db", 3000, width=300)
+        (tmp_path / "large.db").replace(path)
+        for codec in (None, Compression.GZIP):
+            with pytest.raises(StoreFull) as caught:
+                dbtasks.backup(config, BackupJob(request=DumpRequest(compression=codec)))
+            assert caught.value.exit_code == 9
+            assert "earlier backups are untouched" in caught.value.state
+        assert [b.id for b in dbtasks.list_backups(config).backups] == [first.id]
+        assert leftovers(disk) == []
 
 
 def test_a_backup_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
@@ -350,7 +351,24 @@ def test_a_backup_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) ->
     with pytest.raises(StoreUnusable) as caught:
         dbtasks.backup(settings(tmp_path, backup_dir="file/backups"))
     assert caught.value.exit_code == 2
+    # nothing that rights would help
+    assert "file/backups is a file, or lies in one" in caught.value.message
+    assert caught.value.hint == "set backup_dir to a folder"
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_what_is_no_database_of_sqlites_is_told_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "app.db").write_text("no database, and long enough to look like one: " + "x" * 4096)
+    with pytest.raises(ArchiveDamaged, match="is not a readable SQLite database") as damaged:
+        dbtasks.backup(settings(tmp_path))
+    assert "db.restore puts a backup in the place" in damaged.value.hint
+    (tmp_path / "app.db").unlink()
+    (tmp_path / "app.db").mkdir()
+    with pytest.raises(TargetUnreachable, match=r"app\.db is a folder, and a SQLite database is a file"):
+        dbtasks.backup(settings(tmp_path))
+    with pytest.raises(UsageError, match="means nothing for SQLite") as refused:
+        dbtasks.backup(settings(tmp_path, via="python"))
+    assert "via=auto" in refused.value.hint
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")

@@ -108,6 +108,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("phase", "delay", "journal"),
     [*((*moment, "delete") for moment in MOMENTS), *((*moment, "wal") for moment in MOMENTS[-4:])],
@@ -126,6 +127,7 @@ def test_f06_h06_a_restore_killed_at_any_moment_leaves_the_live_file_whole(
         assert_whole(backup.path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("phase", "delay", "number"),
     [
@@ -154,24 +156,24 @@ def test_a10_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_p
     config, wanted = _prepared(tmp_path, "wal")
     from .databases import holder
 
-    with process(CHILD, tmp_path, "restore", "600", wanted) as child:
+    with (
+        holder(tmp_path / "app.db", "BEGIN IMMEDIATE"),
+        process(CHILD, tmp_path, "restore", "600", wanted) as child,
+    ):
         assert child.stdout
         for line in child.stdout:
-            if line.strip() == "load":
+            if line.strip() == "swap":
                 break
-        with holder(tmp_path / "app.db", "BEGIN IMMEDIATE"):
-            for line in child.stdout:
-                if line.strip() == "swap":
-                    break
-            time.sleep(0.3)
-            os.kill(child.pid, signal.SIGTERM)
-            words = child.stdout.readline()
+        time.sleep(0.3)
+        os.kill(child.pid, signal.SIGTERM)
+        words = child.stdout.readline()
     assert words.startswith("END interrupted"), words
     assert "as it was" in words
     assert _old_or_new(tmp_path) == "old"
     assert dbtasks.list_runs(config)[0].exit_code == 130
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ("phase", "delay"), [("dump", 0.0), ("dump", 0.01), ("verify", 0.0), ("verify", 0.02), ("publish", 0.0)]

@@ -20,12 +20,14 @@ from dbtasks.errors import (
     LoadFailed,
     NotFound,
     Refused,
+    SettingsError,
     UsageError,
     WrongEngine,
 )
 from dbtasks.executors.backup import BackupJob
-from dbtasks.models import Compression
+from dbtasks.models import Compression, Type
 from dbtasks.plans import DumpRequest, LoadRequest, LoadStrategy, TargetState
+from tests.disks import CAN_MOUNT
 
 from .databases import (
     SIDECARS,
@@ -38,6 +40,7 @@ from .databases import (
     holder,
     leftovers,
     make,
+    process,
     run,
     settings,
     tree,
@@ -444,7 +447,7 @@ def test_the_safety_backup_brings_the_former_state_back(tmp_path: Path) -> None:
     result = restore(config)
     assert content(path) != newer
     assert result.safety_backup is not None
-    assert result.way_back == f"db.restore --file={result.safety_backup.id}"
+    assert result.way_back == "db.undo"
     restore(config, result.safety_backup.id)
     assert content(path) == newer
 
@@ -611,8 +614,8 @@ def test_the_wrong_kinds_of_target_are_refused_by_name(tmp_path: Path) -> None:
     server = dbtasks.load_settings(tmp_path, environ={}, url="postgresql://u:p@localhost:1/shop")
     with pytest.raises(WrongEngine):
         dbtasks.plan_restore(server, dbtasks.RestoreJob(made.id))
-    with pytest.raises(UsageError, match="--into"):
-        dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, into="sqlite:///other.db"))
+    with pytest.raises(SettingsError, match="--into: mysql:// databases are not supported"):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, into="mysql://host/other"))
     with pytest.raises(UsageError, match="--in-place"):
         dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id, request=LoadRequest(in_place=True)))
 
@@ -626,6 +629,23 @@ def test_a_folder_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
         dbtasks.plan_restore(config, dbtasks.RestoreJob("latest", into="folder.db"))
     assert caught.value.exit_code != 1
     assert list((tmp_path / "folder.db").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_g11_a_file_that_is_there_keeps_its_mode_and_one_that_was_missing_is_private(tmp_path: Path) -> None:
+    path = make(tmp_path / "app.db")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    path.chmod(0o664)
+    before = os.umask(0o002)
+    try:
+        restore(config)
+        assert path.stat().st_mode & 0o777 == 0o664
+        path.unlink()
+        restore(config, "latest:manual")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
@@ -643,45 +663,84 @@ def test_a_read_only_target_is_refused_before_anything_is_written(ordinary_user:
     assert after == before
 
 
-@pytest.mark.fault
-def test_d24_a_disk_too_small_for_the_restore_is_named_before_it_starts(
-    tmp_path: Path, small_disk: Path | None
-) -> None:
-    if small_disk is None:
-        return  # only root may mount a small disk
-    make(tmp_path / "app.db", 2000, width=200)
-    config = settings(tmp_path)
-    dbtasks.backup(config)
-    make(small_disk / "app.db", 10)
-    before = tree(small_disk)
-    with pytest.raises(dbtasks.DbTasksError) as caught:
-        dbtasks.plan_restore(config, dbtasks.RestoreJob("latest", into=str(small_disk / "app.db")))
-    assert caught.value.exit_code == 9
-    assert "not touched" in caught.value.state
-    assert tree(small_disk) == before
+LIMITED = """
+import resource, sys
+import dbtasks
+from pathlib import Path
+config = dbtasks.load_settings(Path(sys.argv[1]), environ={}, url="sqlite:///app.db")
+plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+print("ready", flush=True)
+try:
+    dbtasks.restore(config, plan)
+except dbtasks.DbTasksError as exc:
+    print(exc.exit_code, exc.state, flush=True)
+"""
 
 
 @pytest.mark.fault
-def test_d24_a_disk_that_fills_during_the_restore_leaves_the_live_file_as_it_was(
-    tmp_path: Path, small_disk: Path | None
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+@pytest.mark.parametrize(
+    ("live", "saved", "said"),
+    [(10, 2000, "app.db is as it was"), (2000, 10, "without a safety backup the restore did not start")],
+    ids=["load", "safety backup"],
+)
+def test_a04_d21_d24_a_file_system_that_takes_no_more_ends_a_restore_and_the_live_file_is_as_it_was(
+    tmp_path: Path, live: int, saved: int, said: str
 ) -> None:
-    if small_disk is None:
-        return  # only root may mount a small disk
-    make(tmp_path / "app.db", 300, width=200)
-    config = settings(tmp_path)
-    dbtasks.backup(config)
-    target = make(small_disk / "app.db", 10)
-    before = content(target)
-    plan = dbtasks.plan_restore(config, dbtasks.RestoreJob("latest", into=str(target)))
-    (small_disk / "ballast").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096 - 180_000))
-    with pytest.raises(dbtasks.DbTasksError) as caught:
-        dbtasks.restore(config, plan)
-    assert caught.value.exit_code == 9
-    assert "is as it was" in caught.value.state
-    (small_disk / "ballast").unlink()
-    assert content(target) == before
-    assert_whole(target)
-    assert leftovers(small_disk) == []
+    path = make(tmp_path / "app.db", saved, width=300)
+    backup = dbtasks.backup(settings(tmp_path))
+    path.unlink()
+    make(path, live, width=300)
+    before = content(path)
+    with process(LIMITED, tmp_path, backup.id) as limited:
+        assert limited.stdout
+        code, state = limited.stdout.readline().split(" ", 1)
+    assert code == "9"
+    assert said in state
+    assert content(path) == before
+    listed = dbtasks.list_backups(settings(tmp_path)).backups
+    assert [entry.id for entry in listed if entry.manifest.type is not Type.SAFETY] == [backup.id]
+    assert len(listed) == (2 if live < saved else 1)
+    assert leftovers(tmp_path) == []
+
+
+if CAN_MOUNT:
+
+    @pytest.mark.fault
+    def test_d24_a_disk_too_small_for_the_restore_is_named_before_it_starts(
+        tmp_path: Path, disk: Path
+    ) -> None:
+        make(tmp_path / "app.db", 2000, width=200)
+        config = settings(tmp_path)
+        dbtasks.backup(config)
+        make(disk / "app.db", 10)
+        before = tree(disk)
+        with pytest.raises(dbtasks.DbTasksError) as caught:
+            dbtasks.plan_restore(config, dbtasks.RestoreJob("latest", into=str(disk / "app.db")))
+        assert caught.value.exit_code == 9
+        assert "not touched" in caught.value.state
+        assert tree(disk) == before
+
+    @pytest.mark.fault
+    def test_d24_a_disk_that_fills_during_the_restore_leaves_the_live_file_as_it_was(
+        tmp_path: Path, disk: Path
+    ) -> None:
+        make(tmp_path / "app.db", 300, width=200)
+        config = settings(tmp_path)
+        dbtasks.backup(config)
+        target = make(disk / "app.db", 10)
+        before = content(target)
+        plan = dbtasks.plan_restore(config, dbtasks.RestoreJob("latest", into=str(target)))
+        (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096 - 180_000))
+        with pytest.raises(dbtasks.DbTasksError) as caught:
+            dbtasks.restore(config, plan)
+        assert caught.value.exit_code == 9
+        assert "is as it was" in caught.value.state
+        (disk / "ballast").unlink()
+        assert content(target) == before
+        assert_whole(target)
+        assert leftovers(disk) == []
 
 
 def test_a_restore_into_another_file_leaves_the_configured_one_alone(tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ manifests = st.builds(
     revision=st.none() | st.builds(Revision, texts, lists),
     note=texts,
     pinned=st.booleans(),
+    restored_at=st.none() | instants,
+    restored_how=texts,
+    restored_seconds=st.none() | st.floats(0, 1e9),
     tables=st.lists(st.builds(TableCount, texts, amounts, amounts, st.booleans()), max_size=3).map(tuple),
     not_counted=texts,
     sequences=lists,
@@ -75,6 +78,8 @@ manifests = st.builds(
     globals=st.none() | names,
     globals_sha256=st.just("") | hashes,
     damage=texts,
+    anomaly=texts,
+    anomaly_accepted=st.booleans(),
 )
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbtasks.errors import SettingsError
-from dbtasks.models import Backup, EngineName, Identity, Type
+from dbtasks.models import Backup, EngineName, Format, Identity, Type
 from dbtasks.retention import Policy, RetentionPlan, plan_retention
 from dbtasks.settings import Levels, resolve_settings
 from tests.samples import SHOP, a_backup
@@ -342,3 +342,55 @@ def test_the_last_complete_backup_of_a_former_server_stays():
     old = aged(400, "old", system_identifier="7001")
     plan = plan_retention([old, aged(1, complete=False), aged(2)], Policy(keep_days=5), NOW)
     assert "the last complete backup of this database" in reasons(plan, "old")
+
+
+def test_the_newest_complete_backup_that_a_restore_has_proven_stays_per_database():
+    proven = {"restored_at": NOW}
+    other = replace(SHOP, name="other")
+    backups = [
+        aged(1, "newest"),
+        aged(2, "partial", complete=False, **proven),
+        aged(3, "damaged", damage="it rotted", **proven),
+        aged(4, "proven", type=Type.MONTHLY, **proven),
+        aged(5, "older", type=Type.MONTHLY, **proven),
+        aged(3.5, "monthly", type=Type.MONTHLY),
+        aged(6, "theirs", database=other, **proven),
+        aged(1, "their newest", database=other),
+        aged(-1, "future", **proven),
+    ]
+    plan = plan_retention(backups, Policy(keep=1), NOW)
+    why = "the last backup proven by a restore"
+    assert {b.id for b in plan.kept if why in reasons(plan, b.id)} == {"proven", "theirs"}
+    assert "older" not in kept(plan)
+
+
+ROWS = {"format": Format.ROWS, "complete": False}
+
+
+@pytest.mark.parametrize(
+    "safety", [ROWS | {"all_tables": True}, {"format": Format.SQLITE}], ids=["of rows", "complete"]
+)
+def test_h04_a_safety_backup_takes_no_place_of_the_rows_that_latest_names(safety):
+    backups = [
+        *(aged(days, **ROWS) for days in (1, 2, 3)),
+        aged(4, "safety", type=Type.SAFETY, **safety),
+        aged(5, "named", **ROWS, all_tables=True),
+        aged(6, "older", **ROWS, all_tables=True),
+    ]
+    plan = plan_retention(backups, Policy(keep=3), NOW)
+    assert reasons(plan, "named") == ("the last one of all tables' rows, and no ordinary backup is complete",)
+    assert kept(plan) == ["d1", "d2", "d3", "safety", "named"]
+
+
+def test_h04_the_newest_rows_that_a_restore_has_proven_stay_beside_a_complete_backup():
+    proven = ROWS | {"all_tables": True, "restored_at": NOW}
+    backups = [
+        aged(1, "complete"),
+        *(aged(days, **ROWS) for days in (2, 3)),
+        aged(4, "part", **{**proven, "all_tables": False}),
+        aged(5, "proven", **proven),
+        aged(6, "older", **proven),
+    ]
+    plan = plan_retention(backups, Policy(keep=1), NOW)
+    assert kept(plan) == ["complete", "d2", "proven"]
+    assert reasons(plan, "proven") == ("the last backup proven by a restore",)

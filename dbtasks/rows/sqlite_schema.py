@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterable
 
+from ..schemas import quoted
 from .schema import Column, ForeignKey, Index, Key, PortableSchema, Sequence, Spelling, Table
 
 __all__ = ["beside_tables", "describe", "plain_tables", "quoted", "virtual_tables"]
@@ -28,11 +29,6 @@ INSIDES = {
 COMPUTED = (2, 3)
 """What table_xinfo calls hidden: computed when read, or stored."""
 IN_DEFINITION = "see the table's definition"
-
-
-def quoted(name: str) -> str:
-    """Return an identifier as SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def virtual_tables(connection: sqlite3.Connection) -> tuple[str, ...]:

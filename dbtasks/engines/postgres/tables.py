@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ...errors import Refused, UsageError
 from ...near import did_you_mean
 from ...plans import DumpRequest
+from ...schemas import quoted
 from ...sessions import Session
 from .extra import incomplete_by
 from .facts import COUNTED, HYPERTABLE, INSIDE, PARTITIONED, SEQUENCE, Relation
@@ -259,16 +260,12 @@ def _arguments(
 ) -> tuple[str, ...]:
     lists = (("--table", included), ("--exclude-table", excluded), ("--exclude-table-data", no_rows))
     arguments = [
-        f"{flag}={_pattern(relation)}"
+        f"{flag}={quoted(relation.schema, relation.name)}"
         for flag, relations in lists
         for relation in sorted(relations, key=lambda relation: (relation.schema, relation.name))
     ]
     # the short spelling is the one every version knows
     return (*arguments, *(("-b",) if large else ()), *(("--strict-names",) if included else ()))
-
-
-def _pattern(relation: Relation) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (relation.schema, relation.name))
 
 
 def _not_included(

@@ -12,7 +12,7 @@ from ..models import Archive, Revision
 from ..nouns import many
 from ..rows.file import Header
 from ..rows.older import OlderSource
-from ..rows.older_to_postgres import NotTaken
+from ..rows.older_values import NotTaken
 from ..rows.schema import PortableSchema, Table
 from .rows_archive import Head, opened_older
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...events import OnEvent, ignore
 from ...models import Archive
 from ...rows.file import Header
+from ...rows.lines import ESCAPED
 from ...rows.older_to_postgres import Reader, reader_for
 from ...rows.postgres_schema import describe
 from ...rows.schema import PortableSchema
@@ -28,8 +29,6 @@ from .rows_copy import add_bare_rows, copy_rows
 from .server import Server
 
 __all__ = ["fill_older", "place_older", "prove_older", "stranger_rows"]
-
-ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
 def place_older(session: Session, archive: Archive, head: Head) -> tuple[Head, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...sessions import Session
+from .asleep import triggers_of
 from .facts import HYPERTABLE, INSIDE, PARTITIONED, Relation, relations
 from .matviews import matviews_reading
 from .statements import Name
@@ -47,10 +48,6 @@ INTO = """
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid
                       AND p.confrelid = ANY (%(oids)s) AND p.conrelid <> ALL (%(oids)s))
     ORDER BY 2, 3, 1
-"""
-TRIGGERS = """
-    SELECT t.tgrelid, t.tgname::text AS name FROM pg_catalog.pg_trigger t
-    WHERE t.tgrelid = ANY (%s) AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 2
 """
 # a type of arrays that the server named gives way
 TAKEN = """
@@ -138,7 +135,7 @@ def look_at_tables(session: Session, names: Iterable[Name]) -> Live:
         schemas={str(name): bool(creates) for name, creates in session.rows(SCHEMAS)},
         types=frozenset((schema, name) for schema, name in session.rows(TYPES)),
         hypertables=frozenset(n for n, r in by_name.items() if r.kind in (HYPERTABLE, INSIDE)),
-        triggers=tuple(dict.fromkeys(str(name) for _, name in session.rows(TRIGGERS, (oids,)))),
+        triggers=tuple(sorted({name for _, _, name, _ in triggers_of(session, oids)})),
         matviews=matviews_reading(session, oids),
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ...errors import Refused
 from ...models import Archive
 from ...plans import PartRequest, PartWay
 from ...rows.schema import PortableSchema, Table
@@ -18,22 +17,25 @@ from ...sessions import Session
 from ..rows_archive import Head
 from .choose_part import hypertable_refused
 from .in_the_way import (
-    UNTOUCHED,
     differs,
-    free_name,
+    index_of_copy,
     missing_parent,
     missing_reference,
+    no_partition_here,
     place_for_copy,
     prove_may_create,
+    prove_names_free,
     prove_replaceable,
     refuse_referring,
+    sequence_of_copy,
     taken,
 )
-from .live_tables import Live, look_at_tables, names_taken
+from .live_tables import Live, look_at_tables
 from .named_table import find_among, unknown
+from .part_words import comes_alone, comes_without_owner, only_the_table, referred_before, would_empty
 from .rows_fit import prove_rows
 from .rows_live import look_for_rows
-from .statements import Name, quoted_pair
+from .statements import Name, quoted, quoted_pair
 from .tables import split_name
 
 __all__ = ["RowsChoice", "choose_rows", "look_at_members"]
@@ -146,7 +148,7 @@ class _Choosing:
         if attached:
             self._attached.append(_name(parent))
         elif parent:
-            self._warnings.append(f"{name} was a partition of {parent}, which is not here: it comes alone")
+            self._warnings.append(comes_alone(_name(name), _name(parent)))
         for member in _members(self._schema, name):
             if _name(member) in self._live.relations:
                 raise taken("the table", _name(member))
@@ -167,7 +169,7 @@ class _Choosing:
                 self._fill(member, place)
                 self._refilled.append(member)
             elif place in self._live.relations:
-                raise differs(root, [f"{member} is a partition of it in the backup, and none here"])
+                raise no_partition_here(root, place)
             else:
                 self._attached.append(_name(self._table(member).partition_of))
                 self._make(member, alone=False)
@@ -181,10 +183,10 @@ class _Choosing:
         place, names = place_for_copy(self._session, as_name, _name(name), inherits, self._live)
         schema, new = place
         own = sequences_of(self._schema, (name,))
-        numbers = {one.name: (schema, free_name(f"{new}_{one.column}_seq", names)) for one in own}
-        prefix = _name(name)[1] + "_"
+        numbers = {one.name: (schema, sequence_of_copy(new, one.column, names)) for one in own}
         alone = completed(self._schema, name, alone=True)
-        indexes = {one: free_name(f"{new}_{one.removeprefix(prefix)}", names) for one in index_names(alone)}
+        old = _name(name)[1]
+        indexes = {one: index_of_copy(new, old, one, names) for one in index_names(alone)}
         self._copy = copied(self._schema, name, Called(place, numbers, indexes))
         self._added.append(place)
         for member in _members(self._schema, name):
@@ -244,9 +246,7 @@ class _Choosing:
         owners = {one.name: one.table for one in self._schema.sequences}
         for one in made.sequences:
             if not one.table and owners.get(one.name):
-                self._warnings.append(
-                    f"the sequence {one.name} belonged to {owners[one.name]}, which is not here: it comes without"
-                )
+                self._warnings.append(comes_without_owner(_name(one.name), _name(owners[one.name])))
         return made
 
     def _prove_columns(self) -> None:
@@ -270,19 +270,14 @@ class _Choosing:
         for schema in sorted({_name(name)[0] for name in names}):
             if schema in self._live.schemas:
                 prove_may_create(schema, self._live)
-                if self._copy is None:
-                    self._prove_free(schema, made)
-
-    def _prove_free(self, schema: str, made: PortableSchema) -> None:
-        names = names_taken(self._session, schema)
+        if self._copy is not None:
+            return
         wanted = [("the sequence", _name(one.name)) for one in made.sequences]
         wanted += [("the table", _name(one.name)) for one in made.tables]
         wanted += [
             ("the index", (_name(one.name)[0], index)) for one in made.tables for index in index_names(one)
         ]
-        for what, name in wanted:
-            if name[0] == schema and name[1] in names:
-                raise taken(what, name)
+        prove_names_free(self._session, wanted)
 
     def _prove_family(self) -> None:
         """See that what created tables inherit from and refer to is there."""
@@ -301,15 +296,9 @@ class _Choosing:
         bare = [name for name in dict.fromkeys(wanted) if name not in self._head.filled]
         emptied = [name for name in bare if name in self._refilled]
         if emptied:
-            raise Refused(
-                f"the rows of {', '.join(emptied)} were left out of {self._archive.path.name}: replacing what is there would empty it",
-                state=UNTOUCHED,
-                hint="choose another backup (db.list)",
-            )
+            raise would_empty(map(_name, emptied), self._archive.path.name)
         if bare:
-            self._warnings.append(
-                f"{', '.join(bare)}: the rows were left out of the backup, only the table comes"
-            )
+            self._warnings.append(only_the_table(map(_name, bare)))
 
     def _tell_lost_keys(self) -> None:
         for table in self._schema.tables:
@@ -317,7 +306,8 @@ class _Choosing:
                 continue
             for key in table.foreign_keys:
                 if key.references in self._tables:
-                    statement = f'ALTER TABLE {quoted_pair(_name(table.name))} ADD CONSTRAINT "{key.name}" {key.definition}'
-                    self._warnings.append(
-                        f"{table.name} referred to {key.references} when the backup was made, and does not after this: {statement}"
+                    own = _name(table.name)
+                    statement = (
+                        f"ALTER TABLE {quoted_pair(own)} ADD CONSTRAINT {quoted(key.name)} {key.definition}"
                     )
+                    self._warnings.append(referred_before(own, _name(key.references), statement))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..engines.parts_left_out import lacks_definitions
 from ..engines.postgres.server import create_roles
 from ..engines.routes import open_checker, open_engine
 from ..engines.rows_archive import refuse_rows
@@ -228,17 +229,12 @@ def _live(target: Target, holdings: Holdings) -> Side:
     )
 
 
-def _lacks_definitions(side: Side) -> bool:
-    """Whether tables that are not in it may have been there: a backup without some rows has all definitions."""
-    return any(not part.startswith(("rows of ", "all rows")) for part in side.not_included)
-
-
 # -- comparing ------------------------------------------------------------------------------
 
 
 def _summary(archive: Archive, ours: Holdings, other: Side, theirs: Holdings) -> DiffSummary:
     backup = _archived(archive, ours)
-    partial = _lacks_definitions(backup), _lacks_definitions(other)
+    partial = lacks_definitions(backup.not_included), lacks_definitions(other.not_included)
     not_counted = ours.not_counted or theirs.not_counted
     tables = () if not_counted else tuple(_table_differences(ours, theirs, partial))
     missing = sorted(ours.roles - theirs.roles) if other.live and ours.schema and theirs.roles else []

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..engines.held_rows import rows_of_archive, where_rows_are_read
+from ..engines.parts_left_out import lacks_definitions
 from ..engines.python_route import Dumping
 from ..engines.routes import open_engine
 from ..engines.scratch import ScratchPlaces
@@ -266,9 +267,7 @@ def _is_complete(wanted: _Wanted) -> tuple[bool, bool]:
 
 def _holds_all(archive: Archive) -> bool:
     manifest = archive.manifest
-    return manifest is not None and not any(
-        not part.startswith(("rows of ", "all rows")) for part in manifest.parts
-    )
+    return manifest is not None and not lacks_definitions(manifest.parts)
 
 
 def _pairs(

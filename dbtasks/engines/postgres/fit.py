@@ -21,6 +21,7 @@ from ...errors import (
 from ...models import Archive, DatabaseFacts, Format
 from ...nouns import many
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
+from ..parts_left_out import rows_alone
 from .after_load import prove_scripts
 from .contents import Contents, read_contents
 from .fit_timescale import prove_beside, prove_timescale, timescale_words
@@ -190,7 +191,7 @@ def _refuse_what_replaces_nothing(
     if manifest is None or manifest.complete:
         return
     lacks = "; ".join(manifest.not_included)
-    if any(part.startswith("all definitions") for part in manifest.not_included):
+    if rows_alone(manifest.not_included):
         raise Refused(
             f"backup {manifest.id} holds rows only ({lacks}): there is nothing to load them into",
             state=UNTOUCHED,

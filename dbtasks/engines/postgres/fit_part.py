@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...errors import Refused
 from ...models import Archive, Manifest
 from ...plans import LoadRequest, PartPlan, PartRequest, PartTable, PartWay
+from ..parts_left_out import rows_alone
 from .choose_part import Choice, choose, hypertable_refused
 from .contents import Contents
 from .event_triggers import awake, words_about
@@ -93,7 +94,7 @@ def _find(name: str, definitions: Definitions, manifest: Manifest | None) -> Nam
     for other in definitions.of_kind("view", "foreign table"):
         if other.on[1] == table and schema in (None, other.on[0]):
             raise Refused(f"--table={name}: that is a {other.kind}, and holds no rows", state=UNTOUCHED)
-    if manifest and any(part.startswith("all definitions") for part in manifest.not_included):
+    if manifest and rows_alone(manifest.not_included):
         raise Refused(
             f"--table={name}: backup {manifest.id} holds rows only, without the definitions that tell what they are",
             state=UNTOUCHED,

@@ -16,6 +16,7 @@ from ...near import did_you_mean
 from ...plans import DumpRequest
 from ...schemas import quoted
 from ...sessions import Session
+from ..parts_left_out import parts_left_out
 from .extra import incomplete_by
 from .facts import COUNTED, HYPERTABLE, INSIDE, PARTITIONED, SEQUENCE, Relation
 from .hypertables import SCHEMAS
@@ -271,21 +272,9 @@ def _arguments(
 def _not_included(
     request: DumpRequest, included: set[Relation], excluded: set[Relation], no_rows: set[Relation]
 ) -> tuple[str, ...]:
-    parts = []
-    if request.tables:
-        names = _names(included)
-        parts.append(f"all other tables than {names} (it holds only {names})")
-    if excluded:
-        parts.append(f"table {_names(excluded)}")
-    if no_rows and not request.schema_only:
-        parts.append(f"rows of {_names(no_rows)}")
-    if request.schema_only:
-        parts.append("all rows (--schema-only)")
-    if request.data_only:
-        parts.append("all definitions (--data-only)")
-    if partial := incomplete_by(request.extra):
-        parts.append(f"what pg_dump's own arguments leave out: {' '.join(partial)}")
-    return tuple(parts)
+    parts = parts_left_out(request, wanted=_names(included), excluded=_names(excluded), bare=_names(no_rows))
+    partial = " ".join(incomplete_by(request.extra))
+    return (*parts, f"what pg_dump's own arguments leave out: {partial}") if partial else parts
 
 
 def _names(relations: set[Relation]) -> str:

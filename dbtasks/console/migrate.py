@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..executors.migration_report import next_value_text, report_object
-from .documents import target_object
+from .documents import consent_object, target_object
 from .screens import consent_lines
 from .text import count_text, duration_text, many, table_lines
 
@@ -151,9 +151,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             "state": str(plan.state),
             "makes_database": plan.makes_database,
             "makes_tables": plan.makes_tables,
-            "confirm": plan.consent.name,
-            "protected": plan.consent.protected,
-            "why_protected": plan.consent.reason or None,
+            **consent_object(plan.consent),
             "tables": [
                 {
                     "table": name,

@@ -12,6 +12,7 @@ from ..errors import ArchiveDamaged, CountsDiffer, Refused, WrongEngine
 from ..events import OnEvent, Phase
 from ..formats import sniff
 from ..models import Archive, Compression, EngineName, Format, Revision, TableCount
+from ..nouns import some
 from ..plans import Checked, Described
 from ..rows.file import FileSource, Header
 from ..rows.fits import Fit
@@ -337,9 +338,8 @@ def prove_tables(archive: Archive, head: Head, into: str, lacking: Sequence[str]
     if not head.filled:
         raise Refused(f"{archive.path.name} holds no rows", state="nothing was touched")
     if lacking:
-        more = f" and {len(lacking) - LISTED} more" if len(lacking) > LISTED else ""
         raise Refused(
-            f"{into} lacks tables of {archive.path.name}: {', '.join(lacking[:LISTED])}{more}",
+            f"{into} lacks tables of {archive.path.name}: {some(lacking, LISTED)}",
             details="\n".join(lacking[LISTED:100]),
             hint=MAKE_THEM if head.older else MAKE_THEM_OR_BESIDE,
             state="nothing was touched",

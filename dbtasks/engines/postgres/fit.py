@@ -19,7 +19,7 @@ from ...errors import (
     VersionMismatch,
 )
 from ...models import Archive, DatabaseFacts, Format
-from ...nouns import many
+from ...nouns import many, some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ..parts_left_out import rows_alone
 from .after_load import prove_scripts
@@ -31,7 +31,7 @@ from .last_words import by_hand
 from .may_create import prove_may_create
 from .names import prove_name
 from .room import prove_room
-from .server import Server, look_at_server, prove_extensions, prove_roles, some
+from .server import Server, look_at_server, prove_extensions, prove_roles
 
 if TYPE_CHECKING:
     from . import PostgresEngine

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import MissingExtra, RightMissing, UsageError, VersionMismatch
 from ...models import Compression, Format, Route
+from ...nouns import some
 from ...plans import DumpPlan, DumpRequest
 from ...runners import ToolVersion
 from ...sessions import Session
@@ -180,7 +181,7 @@ def prove_rights(session: Session, selection: Selection, *, hint: str, filtered:
     unreadable = sorted(names[oid] for (oid,) in session.rows(UNREADABLE, (read,)))
     if unreadable:
         raise RightMissing(
-            f"the role may not read {_some(unreadable)}",
+            f"the role may not read {some(unreadable)}",
             hint="grant it pg_read_all_data, use the owner's login, or leave them out with --exclude-table",
             state="nothing was written",
         )
@@ -190,7 +191,7 @@ def prove_rights(session: Session, selection: Selection, *, hint: str, filtered:
     hidden = sorted(names[oid] for (oid,) in session.rows(FILTERED, (with_rows,)))
     if hidden:
         raise RightMissing(
-            f"row-level security hides rows of {_some(hidden)} from this role",
+            f"row-level security hides rows of {some(hidden)} from this role",
             hint=hint,
             state="nothing was written",
         )
@@ -204,7 +205,3 @@ def _prove_globals(session: Session) -> None:
             hint="leave --globals out, or use a superuser's login",
             state="nothing was written",
         )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

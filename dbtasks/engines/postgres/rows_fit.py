@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import Refused, RightMissing, UsageError
 from ...models import Archive, EngineName
+from ...nouns import some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
 from ..rows_across import convert, refuse_rows_across
@@ -32,7 +33,7 @@ from .rows_command import plan_by_command
 from .rows_create import makes_tables, plan_rows_creation
 from .rows_live import LiveTables, look_for_rows
 from .rows_older import place_older, prove_older, stranger_rows
-from .server import look_at_server, prove_role, roles_there, some
+from .server import look_at_server, prove_role, roles_there
 
 if TYPE_CHECKING:
     from . import PostgresEngine

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ...errors import Refused, UsageError
 from ...near import did_you_mean
+from ...nouns import some
 from ...plans import DumpRequest
 from ...schemas import quoted
 from ...sessions import Session
@@ -184,8 +185,7 @@ def _find(name: str, found: Sequence[Relation], flag: str) -> Relation:
 
 def _there_are(found: Sequence[Relation]) -> str:
     names = [str(relation) for relation in found if relation.kind in (*COUNTED, PARTITIONED)]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"there are {', '.join(names[:LISTED])}{more}" if names else "the database has no tables"
+    return f"there are {some(names, LISTED)}" if names else "the database has no tables"
 
 
 def _refuse_hypertables(found: Sequence[Relation], named: set[Relation]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.sqlite import load_part
+from dbtasks.engines.sqlite import live_transaction
 from dbtasks.errors import (
     ArchiveDamaged,
     Busy,
@@ -400,8 +400,8 @@ def test_a10_an_interrupt_in_the_middle_of_the_rows_ends_it_and_the_file_is_as_i
         os.kill(os.getpid(), signal.SIGINT)
         return 0
 
-    monkeypatch.setattr(load_part, "_breathe", pressed)
-    monkeypatch.setattr(load_part, "BREATH", 500)
+    monkeypatch.setattr(live_transaction, "_breathe", pressed)
+    monkeypatch.setattr(live_transaction, "BREATH", 500)
     with pytest.raises(Interrupted, match="restore of item was interrupted") as interrupted:
         bring(config, "item")
     assert "app.db is as it was" in interrupted.value.state

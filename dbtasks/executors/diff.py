@@ -221,12 +221,17 @@ def _live(target: Target, holdings: Holdings) -> Side:
     )
 
 
+def _lacks_definitions(side: Side) -> bool:
+    """Whether tables that are not in it may have been there: a backup without some rows has all definitions."""
+    return lacks_definitions(side.not_included)
+
+
 # -- comparing ------------------------------------------------------------------------------
 
 
 def _summary(archive: Archive, ours: Holdings, other: Side, theirs: Holdings) -> DiffSummary:
     backup = _archived(archive, ours)
-    partial = lacks_definitions(backup.not_included), lacks_definitions(other.not_included)
+    partial = _lacks_definitions(backup), _lacks_definitions(other)
     not_counted = ours.not_counted or theirs.not_counted
     tables = () if not_counted else tuple(_table_differences(ours, theirs, partial))
     missing = sorted(ours.roles - theirs.roles) if other.live and ours.schema and theirs.roles else []

@@ -50,18 +50,23 @@ CREATE TRIGGER gone AFTER DELETE ON item BEGIN INSERT INTO log VALUES ('out; ' |
 """
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> tuple[dbtasks.Settings, Path]:
-    """A shop of 100 items with one backup."""
-    path = tmp_path / "app.db"
+def filled(path: Path) -> Path:
+    """A shop of 100 items."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(SHOP)
         connection.executemany("INSERT INTO customer (name) VALUES (?)", [(f"c{i}",) for i in range(1, 6)])
         items = [(f"i{i}", i, 1 + i % 5) for i in range(1, 101)]
         connection.executemany("INSERT INTO item (name, price, customer) VALUES (?, ?, ?)", items)
         connection.execute("DELETE FROM log")
-        connection.execute("INSERT INTO plain (rowid, a, b) VALUES (7, 'x', x'00ff'), (9, NULL, 1.5)")
         connection.execute("INSERT INTO pair VALUES ('k', 'v')")
+    return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> tuple[dbtasks.Settings, Path]:
+    """Such a shop with one backup."""
+    path = filled(tmp_path / "app.db")
+    run(path, "INSERT INTO plain (rowid, a, b) VALUES (7, 'x', x'00ff'), (9, NULL, 1.5)")
     config = settings(tmp_path)
     dbtasks.backup(config)
     return config, path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from ..errors import Refused
 from ..events import CommandStarted, OnEvent, Phase
@@ -13,6 +13,7 @@ from ..runners.project_command import find_program, run_project_command
 from ..secrets import Secret, redact
 from ..settings import Settings
 from ..settings.keys import PREFIX
+from ..urls import postgres_url
 
 __all__ = [
     "NAMES",
@@ -127,16 +128,4 @@ def _sqlite_url(path: str) -> str:
 
 
 def _url(target: PostgresTarget) -> Secret:
-    password = quote(target.password.reveal(), safe="") if target.password else ""
-    login = quote(target.user, safe="") + (f":{password}" if password else "")
-    options = dict(target.options)
-    if not target.host or target.host.startswith("/"):
-        # a socket's folder is no host of a URL's, and there is no port without one
-        options |= {"host": target.host} if target.host else {}
-        options["port"], place = str(target.port), ""
-    else:
-        host = f"[{target.host}]" if ":" in target.host else quote(target.host, safe="")
-        place = f"{host}:{target.port}"
-    query = f"?{urlencode(options)}" if options else ""
-    at = f"{login}@" if login else ""
-    return Secret(f"postgresql://{at}{place}/{quote(target.database, safe='')}{query}")
+    return Secret(postgres_url(target, target.password.reveal() if target.password else ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ...events import OnEvent, ignore
+from ...events import OnEvent
 from ...models import Archive
 from ...rows.file import Header
 from ...rows.lines import ESCAPED
@@ -67,9 +67,9 @@ def _table_of(session: Session, head: Head) -> Callable[[Header], OlderTable | N
     return tables_of(head, live, reader_of)
 
 
-def prove_older(session: Session, archive: Archive, head: Head, on_event: OnEvent = ignore) -> None:
+def prove_older(session: Session, archive: Archive, head: Head) -> None:
     """Read every value as its column will; see `prove_values`."""
-    prove_values(archive, _table_of(session, head), on_event)
+    prove_values(archive, _table_of(session, head))
 
 
 def stranger_rows(archive: Archive, server: Server) -> tuple[str, ...]:

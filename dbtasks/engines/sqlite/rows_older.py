@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import LoadFailed
-from ...events import OnEvent, ignore
+from ...events import OnEvent
 from ...models import Archive
 from ...rows.file import Header
 from ...rows.older_to_sqlite import sqlite_reader_for
@@ -46,11 +46,9 @@ def _table_of(connection: sqlite3.Connection, head: Head) -> Callable[[Header], 
     return tables_of(head, live, reader_of)
 
 
-def prove_older(
-    connection: sqlite3.Connection, archive: Archive, head: Head, on_event: OnEvent = ignore
-) -> None:
+def prove_older(connection: sqlite3.Connection, archive: Archive, head: Head) -> None:
     """Read every value as its column will; see `prove_values`."""
-    prove_values(archive, _table_of(connection, head), on_event)
+    prove_values(archive, _table_of(connection, head))
 
 
 def fill_older(

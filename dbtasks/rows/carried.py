@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..schemas import quoted, table_name
+from ..schemas import table_name
 from .losses import Loss
 from .postgres_named import names_of_keys
 from .postgres_spelling import LIMIT_BYTES
@@ -98,7 +98,7 @@ class Carried:
                 self._losses.append(Loss(what, "compares columns of different types"))
                 return None
         text = (
-            f"FOREIGN KEY ({quoted_list(one.columns)}) REFERENCES {quoted(SCHEMA)}.{quoted(other.name)}({quoted_list(referenced)})"
+            f"FOREIGN KEY ({quoted_list(one.columns)}) REFERENCES {_quoted(SCHEMA)}.{_quoted(other.name)}({quoted_list(referenced)})"
             f" {one.definition}"
         )
         return ForeignKey(one.columns, self._names[other.name], referenced, "", text.rstrip() + when)
@@ -117,11 +117,11 @@ class Carried:
         name = self._free(one.name)
         if name != one.name:
             self._losses.append(Loss(f"the index {one.name}", f"is called {name} there: its name is taken"))
-        columns = ", ".join(quoted(column) + (" DESC" if down else "") for column, down in items)
-        on = f"{quoted(SCHEMA)}.{quoted(table.name)}"
+        columns = ", ".join(_quoted(column) + (" DESC" if down else "") for column, down in items)
+        on = f"{_quoted(SCHEMA)}.{_quoted(table.name)}"
         only = f" WHERE ({condition})" if condition else ""
         unique = "UNIQUE " if is_unique else ""
-        return Index(name, f"CREATE {unique}INDEX {quoted(name)} ON {on} USING btree ({columns}){only}")
+        return Index(name, f"CREATE {unique}INDEX {_quoted(name)} ON {on} USING btree ({columns}){only}")
 
     def _free(self, name: str) -> str:
         number, wanted = 1, name
@@ -164,6 +164,10 @@ def _keys_of(table: Table) -> list[set[str]]:
     return found
 
 
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def quoted_list(names: Sequence[str]) -> str:
     """Return names as SQL."""
-    return ", ".join(map(quoted, names))
+    return ", ".join(map(_quoted, names))

@@ -35,7 +35,7 @@ from ...streams import HashingWriter, compressing, pump
 from .commands import dump_command, globals_command
 from .extra import ROW_SECURITY, read_extra
 from .facts import HYPERTABLE, count_rows, reading_snapshot, sequence_values
-from .held import blocked, lock_tables, table_sizes, wanted_tables
+from .held_tables import blocked, lock_tables, table_sizes, wanted_tables
 from .hypertables import catalog_tables
 from .last_words import disk_full
 from .tables import Selection

@@ -39,7 +39,7 @@ from .facts import (
     revision_of,
     sequence_values,
 )
-from .held import UNTOUCHED, held_still, table_sizes, wanted_tables
+from .held_tables import UNTOUCHED, held_still, table_sizes, wanted_tables
 from .left_out import left_out
 from .live_tables import foreign_keys_into
 from .names import prove_name

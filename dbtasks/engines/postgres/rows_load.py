@@ -41,7 +41,7 @@ from .direct import direct_session
 from .facts import Relation, count_rows
 from .matviews import refresh
 from .over_the_commit import is_committed
-from .rows_convert import fill_across
+from .rows_across import fill_across
 from .rows_copy import add_bare_rows, copy_rows
 from .rows_create import made_for_rows
 from .rows_fit import as_role, prove_rows

@@ -41,9 +41,9 @@ from .load_part import unmet
 from .named_table import prove_database
 from .next_numbers import raise_sequences
 from .part_words import changed_since, count_live, drops_of, part_steps
-from .rows_choose import RowsChoice, choose_rows, look_at_members
 from .rows_fit import as_role
 from .rows_load import LoadedRows, as_everybody, empty_tables, fill_tables, held_up, transaction
+from .rows_part_choose import RowsChoice, choose_rows, look_at_members
 from .server import look_at_server
 from .set_aside import put_back, set_aside
 from .statements import Name

@@ -14,9 +14,9 @@ from ...stores import Draft
 from ..rows_archive import not_by_itself
 from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
 from . import facts, files
-from .choose_rows import Chosen, choose_rows, left_out
 from .file_numbers import numbers_of
 from .rows_fit import referring_into
+from .tables import Chosen, choose_rows, left_out
 
 if TYPE_CHECKING:
     import sqlite3

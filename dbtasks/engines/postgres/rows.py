@@ -24,8 +24,8 @@ from ...rows.postgres_types import user_types
 from ...rows.schema import UserType
 from ...sessions import PsycopgSession, Session
 from ...stores import Draft
-from ..rows_archive import not_by_itself
 from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
+from ..rows_fit import not_by_itself
 from .access import PythonAccess
 from .facts import (
     COUNTED,

@@ -13,7 +13,8 @@ from ...errors import DbTasksError, Refused, RightMissing, UsageError
 from ...events import OnEvent, Phase
 from ...models import Archive, DatabaseFacts
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
-from ..rows_archive import Head, head_of_rows, other_revision, prove_tables
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
 from ..schema_command import make_schema, prove_command, refuse_made_nothing, shown_command
 from .direct import direct_session

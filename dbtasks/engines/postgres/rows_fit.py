@@ -14,15 +14,8 @@ from ...nouns import some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
 from ..rows_across import convert, refuse_rows_across
-from ..rows_archive import (
-    Head,
-    head_of_rows,
-    other_revision,
-    prove_tables,
-    refuse_differences,
-    refuse_referring,
-    rows_stay,
-)
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import other_revision, prove_tables, refuse_differences, refuse_referring, rows_stay
 from ..rows_older import other_version, refuse_without_tables
 from .after_load import prove_scripts
 from .direct import direct_session

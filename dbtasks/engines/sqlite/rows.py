@@ -11,8 +11,8 @@ from ...plans import Dumped, DumpPlan, DumpRequest
 from ...rows.sqlite import SqliteSource
 from ...rows.sqlite_schema import plain_tables
 from ...stores import Draft
-from ..rows_archive import not_by_itself
 from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
+from ..rows_fit import not_by_itself
 from . import facts, files
 from .file_numbers import numbers_of
 from .rows_fit import referring_into

@@ -11,7 +11,8 @@ from ...errors import Busy, DbTasksError, Refused
 from ...events import OnEvent
 from ...models import Archive, SqliteTarget
 from ...plans import LoadPlan, LoadRequest, TargetState
-from ..rows_archive import Head, head_of_rows, other_revision, prove_tables
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
 from ..schema_command import make_schema, prove_command, refuse_made_nothing, shown_command
 from . import facts, files

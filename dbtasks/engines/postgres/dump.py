@@ -111,7 +111,7 @@ def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
     """Lock what will be dumped, then take and export the snapshot; both last as long as the block."""
     filtered = any(argument.name == ROW_SECURITY for argument in read_extra(plan.request.extra))
     with engine.session() as session:
-        before = wanted_tables(engine, plan, session)
+        before = wanted_tables(engine, plan.request, plan.format, session)
         with reading_snapshot(session, row_security=filtered):
             try:
                 lock_tables(session, before.dumped)
@@ -120,7 +120,10 @@ def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
             ((name,),) = session.rows("SELECT pg_catalog.pg_export_snapshot()")
             # what was created or dropped between the plan and the locks is seen here
             yield _Snapshot(
-                str(name), wanted_tables(engine, plan, session), filtered, catalog_tables(session)
+                str(name),
+                wanted_tables(engine, plan.request, plan.format, session),
+                filtered,
+                catalog_tables(session),
             )
 
 

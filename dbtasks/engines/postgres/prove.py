@@ -14,10 +14,11 @@ from ...sessions import Session
 from ...streams import zstd_available
 from .commands import SUFFIXES, zstd_in_pg_dump
 from .extra import ROW_SECURITY, metadata_left_out, read_extra
-from .facts import COUNTED, INSIDE, PARTITIONED, SEQUENCE, database_facts, relations
+from .facts import COUNTED, INSIDE, PARTITIONED, SEQUENCE, database_facts
+from .held_tables import wanted_tables
 from .holes import dumping_holes
 from .names import prove_name
-from .tables import Selection, select_tables
+from .tables import Selection
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -53,13 +54,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
     settings = engine.settings
     with engine.session() as session:
         facts = database_facts(session, migration_table=settings.migration_table)
-        selection = select_tables(
-            session,
-            relations(session),
-            request,
-            exclude_tables=settings.exclude_tables,
-            exclude_data=settings.exclude_data,
-        )
+        selection = wanted_tables(engine, request, format_, session)
         prove_rights(
             session,
             selection,

@@ -44,7 +44,7 @@ from .left_out import left_out
 from .live_tables import foreign_keys_into
 from .names import prove_name
 from .prove import prove_rights
-from .tables import Selection, select_tables
+from .tables import Selection
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -66,14 +66,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
     settings = engine.settings
     with engine.session() as session:
         facts = database_facts(session, migration_table=settings.migration_table)
-        selection = select_tables(
-            session,
-            relations(session),
-            request,
-            exclude_tables=settings.exclude_tables,
-            exclude_data=settings.exclude_data,
-            large_objects=False,
-        )
+        selection = wanted_tables(engine, request, Format.ROWS, session)
         prove_rights(session, selection, hint="use the owner's login or a role with BYPASSRLS")
         lacks = (*_no_hypertables(selection), *left_out(session))
         referring = _referring(session, selection)
@@ -212,7 +205,7 @@ def _held(engine: PostgresEngine, plan: DumpPlan, session: Session) -> Iterator[
     """Lock what is wanted, then take the snapshot; both last as long as the block."""
 
     def look() -> tuple[Selection, Sequence[Relation]]:
-        selection = wanted_tables(engine, plan, session)
+        selection = wanted_tables(engine, plan.request, plan.format, session)
         return selection, selection.dumped
 
     with held_still(engine, session, look) as selection:

@@ -43,11 +43,10 @@ from .next_numbers import raise_sequences
 from .part_words import changed_since, count_live, drops_of, part_steps
 from .rows_fit import as_role
 from .rows_load import LoadedRows, as_everybody, empty_tables, fill_tables, held_up, transaction
-from .rows_part_choose import RowsChoice, choose_rows, look_at_members
+from .rows_part_choose import RowsChoice, choose_rows, look_at_members, name_of
 from .server import look_at_server
 from .set_aside import put_back, set_aside
 from .statements import Name
-from .tables import split_name
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -94,7 +93,7 @@ def plan_rows_part(engine: PostgresEngine, archive: Archive, request: PartReques
 
 def _tables(choice: RowsChoice, head: Head, live_rows: Mapping[str, int]) -> tuple[PartTable, ...]:
     coming: dict[Name, int] = dict.fromkeys(choice.emptied, 0)
-    coming |= dict.fromkeys((_name(one.name) for one in choice.made.tables if not one.partition_by), 0)
+    coming |= dict.fromkeys((name_of(one.name) for one in choice.made.tables if not one.partition_by), 0)
     for source, place in choice.filled:
         coming[place] = coming.get(place, 0) + head.rows.get(source, 0)
     return tuple(
@@ -118,11 +117,6 @@ def _comes_without(choice: RowsChoice) -> tuple[str, ...]:
     made = ", ".join(one.name for one in choice.made.tables)
     lacks = "triggers, policies, statistics, comments, owners and privileges"
     return (f"{made}: a rows backup holds no {lacks}, it comes without",) if made else ()
-
-
-def _name(text: str) -> Name:
-    schema, name = split_name(text)
-    return schema or "", name
 
 
 # -- the load ---------------------------------------------------------------------------------------
@@ -244,7 +238,7 @@ def _load(
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     warnings = _numbers(session, chosen, head.schema, places, above)
     wake(session, asleep, "TRIGGER")
-    made = [places[place].oid for place in (_name(one.name) for one in chosen.made.tables)]
+    made = [places[place].oid for place in (name_of(one.name) for one in chosen.made.tables)]
     while clones := strange_clones(session, made):
         wake(session, clones, "TRIGGER")
     return warnings
@@ -267,6 +261,6 @@ def _numbers(
         *above,
         *(place for _, place in chosen.filled),
     }
-    values = {_name(one.name): (one.last_value, one.is_called) for one in schema.sequences}
-    columns = {_name(one.name): (_name(one.table), one.column) for one in schema.sequences if one.table}
+    values = {name_of(one.name): (one.last_value, one.is_called) for one in schema.sequences}
+    columns = {name_of(one.name): (name_of(one.table), one.column) for one in schema.sequences if one.table}
     return raise_sequences(session, [places[name].oid for name in sorted(loaded)], values, columns)

@@ -39,7 +39,6 @@ __all__ = [
     "prove_tables",
     "refuse_differences",
     "refuse_referring",
-    "refuse_rows",
     "rows_stay",
 ]
 
@@ -423,18 +422,3 @@ def rows_stay(archive: Archive, outside: Sequence[str]) -> tuple[str, ...]:
     """Say what of a live database a rows backup does not touch: what it does not hold."""
     lacks = archive.manifest.not_included if archive.manifest else ("whatever is no row of its tables",)
     return (*(f"table {name}" for name in outside), *lacks)
-
-
-def refuse_rows(archive: Archive) -> None:
-    """Refuse what this version does not do with a `rows` archive: it makes, verifies and restores them.
-
-    Raises:
-        Refused: it is one.
-    """
-    if archive.format is Format.ROWS:
-        raise Refused(
-            f"{archive.path.name} is a rows backup: this version makes, verifies and restores them, and does not"
-            " compare their definitions yet",
-            hint="db.diff --rows compares its rows; db.show prints how to take them out by hand",
-            state="nothing was touched",
-        )

@@ -36,3 +36,5 @@ class Holdings:
     """Who else is connected, described."""
     server_version: str = ""
     warnings: tuple[str, ...] = ()
+    all_tables: bool | None = None
+    """Whether a table that is not in it was not there; None: a manifest says what was left out."""

@@ -27,9 +27,9 @@ def diff_lines(summary: DiffSummary, now: datetime) -> list[str]:
         *labelled("Backup", [side_text(summary.backup, now, _version(summary.backup))]),
         *labelled("Against", [side_text(against, now, _version(against))]),
         *_row_lines(summary),
-        *schema_lines(summary.schema, summary.not_compared, live=against.live, most=SHOWN),
+        *schema_lines(summary.schema, summary.not_compared, live=summary.foretells, most=SHOWN),
         *labelled("Server", _server_texts(summary), most=SHOWN),
-        *migration_lines(summary.migration, live=against.live),
+        *migration_lines(summary.migration, live=summary.foretells),
         *labelled("Session", summary.sessions, most=SHOWN),
         *labelled("Note", summary.notes),
     ]
@@ -53,18 +53,19 @@ def _row_lines(summary: DiffSummary) -> list[str]:
         return labelled("Rows", [same])
     live = summary.against.live
     header = ("table", "backup", "live" if live else "other", "")
-    rows = [_table_row(table, live=live) for table in summary.tables[:SHOWN]]
+    foretells = summary.foretells
+    rows = [_table_row(table, live=live, foretells=foretells) for table in summary.tables[:SHOWN]]
     lines = table_lines(header, rows, right=(1, 2))
     if len(summary.tables) > SHOWN:
         lines.append(f"… and {many(len(summary.tables) - SHOWN, 'more table')}")
     return labelled("Rows", [*lines, same])
 
 
-def _table_row(table: TableDifference, *, live: bool) -> tuple[str, str, str, str]:
+def _table_row(table: TableDifference, *, live: bool, foretells: bool) -> tuple[str, str, str, str]:
     if not table.in_against:
-        what = "comes back" if live else "only in the backup"
+        what = "comes back" if foretells else "only in the backup"
     elif not table.in_backup:
-        what = "will be gone" if live else "only in the other"
+        what = "will be gone" if foretells else f"only {'live' if live else 'in the other'}"
     else:
         what = f"{(table.backup_rows or 0) - (table.against_rows or 0):+,}"
     return table.name, count_text(table.backup_rows), count_text(table.against_rows), what
@@ -110,6 +111,8 @@ def _verdict(summary: DiffSummary) -> str:
     if not summary.against.live:
         return "They differ."
     name = summary.backup.name
+    if not summary.foretells:
+        return f"They differ; restoring {name} would fill the tables that are there, and leave their definitions."
     if summary.not_counted:
         return f"They differ; how many rows a restore of {name} would change is not known."
     lost = sum(max(0, (t.against_rows or 0) - (t.backup_rows or 0)) for t in summary.tables)

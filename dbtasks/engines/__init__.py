@@ -145,8 +145,18 @@ class Engine(Protocol):
             CannotReach: a tool or a right is missing. Busy: something stayed locked.
         """
 
-    def holdings_of(self, archive: Archive) -> Holdings:
+    def holdings_beside(self, archive: Archive) -> tuple[Holdings, Holdings]:
+        """Read what a rows backup holds, and what the database holds, both as far as such a backup tells it.
+
+        Raises:
+            ArchiveDamaged, Refused: it cannot be read, or one of its tables could be several here.
+            CannotReach, Busy: as `holdings`.
+        """
+
+    def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Read what an archive holds without loading it; the database is not asked.
+
+        `as_rows`: the definitions are to be compared with those of a rows backup, and are told as that tells them.
 
         Raises:
             ArchiveDamaged, WrongEngine, Refused, VersionMismatch: it cannot be read.

@@ -21,7 +21,7 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from .postgres.access import Access
 
-__all__ = ["Dumping", "python_access", "route_order", "saving_rows"]
+__all__ = ["Dumping", "comparing_rows", "python_access", "route_order", "saving_rows"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ def saving_rows(format_: Format) -> Dumping | None:
     None: the restore is one by client tools.
     """
     return Dumping(None) if format_ is Format.ROWS else None
+
+
+def comparing_rows(settings: Settings, via: str | None) -> Dumping | None:
+    """Say what reading a live database by psycopg2 for a comparison needs: no client tool, and no container that has them,
+    is looked for unless it is named.
+    """
+    ways = via.lower().split(",") if via else settings.via
+    return Dumping(Format.ROWS) if {"auto", "python"} & set(ways) and not settings.found_in else None
 
 
 def route_order(wanted: tuple[str, ...], dumping: Dumping | None = None) -> tuple[Route, ...]:

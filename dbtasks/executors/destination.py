@@ -20,6 +20,7 @@ __all__ = [
     "destination",
     "doubts_about",
     "elsewhere",
+    "engine_of_archive",
     "environment_of",
     "is_whole",
     "prove_same_engine",
@@ -204,17 +205,24 @@ def _other_server(manifest: Manifest, target: Target, load: LoadPlan) -> Iterato
         )
 
 
+def engine_of_archive(archive: Archive) -> EngineName | None:
+    """Return from which kind of database an archive is; None for an older tool's rows, which are of neither.
+
+    Raises:
+        ArchiveDamaged: it does not say.
+    """
+    if archive.format is Format.ROWS:
+        return engine_of_rows(archive)
+    return EngineName.SQLITE if archive.format is Format.SQLITE else EngineName.POSTGRESQL
+
+
 def prove_same_engine(archive: Archive, target: Target) -> None:
     """Compare the kinds of database.
 
     Raises:
         WrongEngine: the archive was made from the other kind. ArchiveDamaged: it does not say.
     """
-    made_for: EngineName | None
-    if archive.format is Format.ROWS:
-        made_for = engine_of_rows(archive)
-    else:
-        made_for = EngineName.SQLITE if archive.format is Format.SQLITE else EngineName.POSTGRESQL
+    made_for = engine_of_archive(archive)
     # an older tool's rows are of neither kind: the tables they go into say what they are
     if made_for not in (target.engine, None):
         raise WrongEngine(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ..engines.parts_left_out import lacks_definitions
 from ..engines.postgres.server import create_roles
+from ..engines.python_route import comparing_rows
 from ..engines.routes import open_checker, open_engine
-from ..engines.rows_archive import refuse_rows
 from ..errors import ArchiveDamaged, WrongEngine
 from ..events import OnEvent, Phase, ignore
 from ..holdings import Holdings
@@ -18,7 +18,7 @@ from ..models import Archive, Format, Revision, Target
 from ..schemas import Schema, SchemaDrift, compare_schemas
 from ..settings import Settings
 from .browse import find_archive, hint_of_another
-from .destination import prove_same_engine
+from .destination import engine_of_archive, prove_same_engine
 from .reading import prove_bytes
 from .sides import ComparedSide, told_of_databases
 
@@ -38,6 +38,8 @@ class Side(ComparedSide):
     server_version: str = ""
     unknown: tuple[str, ...] = ()
     """What nobody can say of an adopted file, for people."""
+    rows_alone: bool = False
+    """Whether a restore of it brings rows into the tables that are there, and leaves their definitions."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class DiffSummary:
         return bool(self.tables or drifted or self.extensions or self.roles_missing or migrated)
 
     @property
+    def foretells(self) -> bool:
+        """Whether it says what a restore of the backup would do: not of one that leaves the definitions as they are."""
+        return self.against.live and not self.backup.rows_alone
+
+    @property
     def _revisions_differ(self) -> bool:
         step = self.migration
         if step is None or step.backup is None or step.against is None:
@@ -132,19 +139,24 @@ def diff(
         if not unverified:
             _prove_whole(settings, archive, on_event)
             _prove_whole(settings, other, on_event)
-        ours = _holdings_of(settings, archive, on_event)
-        theirs = _holdings_of(settings, other, on_event)
+        as_rows = Format.ROWS in (archive.format, other.format)
+        ours = _holdings_of(settings, archive, on_event, as_rows=as_rows)
+        theirs = _holdings_of(settings, other, on_event, as_rows=as_rows)
         return _summary(archive, ours, _archived(other, theirs), theirs)
-    refuse_rows(archive)
     target = settings.require_target()
     prove_same_engine(archive, target)
     if not unverified:
         _prove_whole(settings, archive, on_event)
-    with open_engine(settings, target, via=via, on_event=on_event) as engine:
+    dumping = comparing_rows(settings, via) if archive.format is Format.ROWS else None
+    with open_engine(settings, target, via=via, on_event=on_event, dumping=dumping) as engine:
         on_event(Phase("read", archive.path.name))
-        ours = engine.holdings_of(archive)
-        on_event(Phase("count", f"{target.name}, in one snapshot"))
-        theirs = engine.holdings()
+        if archive.format is Format.ROWS:
+            on_event(Phase("count", f"{target.name}, in one snapshot"))
+            ours, theirs = engine.holdings_beside(archive)
+        else:
+            ours = engine.holdings_of(archive)
+            on_event(Phase("count", f"{target.name}, in one snapshot"))
+            theirs = engine.holdings()
     return _summary(archive, ours, _live(target, theirs), theirs)
 
 
@@ -163,10 +175,10 @@ def _prove_whole(settings: Settings, archive: Archive, on_event: OnEvent) -> Non
         raise
 
 
-def _holdings_of(settings: Settings, archive: Archive, on_event: OnEvent) -> Holdings:
+def _holdings_of(settings: Settings, archive: Archive, on_event: OnEvent, *, as_rows: bool) -> Holdings:
     with open_checker(settings, archive.format, on_event=on_event) as engine:
         on_event(Phase("read", archive.path.name))
-        return engine.holdings_of(archive)
+        return engine.holdings_of(archive, as_rows=as_rows)
 
 
 def _prove_same_kind(archive: Archive, other: Archive) -> None:
@@ -175,9 +187,9 @@ def _prove_same_kind(archive: Archive, other: Archive) -> None:
     Raises:
         WrongEngine: they are of different kinds.
     """
-    refuse_rows(archive)
-    refuse_rows(other)
-    if (archive.format is Format.SQLITE) is not (other.format is Format.SQLITE):
+    kinds = {engine_of_archive(archive), engine_of_archive(other)}
+    # an older tool's file is of no kind, and refused by whoever reads it
+    if len(kinds - {None}) > 1:
         raise WrongEngine(
             f"{archive.path.name} is a {archive.format} archive and {other.path.name} a {other.format} one:"
             " they are of different kinds of database",
@@ -194,7 +206,10 @@ def _archived(archive: Archive, holdings: Holdings) -> Side:
         made = holdings.schema.objects.values() if holdings.schema else ()
         # as elsewhere: what is above partitions holds no rows
         tables = sum(1 for one in made if one.type == "table" and not PARTITIONED.search(one.definition))
-        return Side(str(archive.path), live=False, database=None, tables=tables)
+        if holdings.tables:
+            tables = len(holdings.tables)
+        rows_alone = archive.format is Format.ROWS
+        return Side(str(archive.path), live=False, database=None, tables=tables, rows_alone=rows_alone)
     return Side(
         name=manifest.id,
         live=False,
@@ -207,6 +222,7 @@ def _archived(archive: Archive, holdings: Holdings) -> Side:
         revision=holdings.revision,
         server_version=manifest.server_version,
         unknown=manifest.adoption.unknown if manifest.adoption else (),
+        rows_alone=archive.format is Format.ROWS,
     )
 
 
@@ -221,8 +237,10 @@ def _live(target: Target, holdings: Holdings) -> Side:
     )
 
 
-def _lacks_definitions(side: Side) -> bool:
+def _lacks_tables(side: Side, holdings: Holdings) -> bool:
     """Whether tables that are not in it may have been there: a backup without some rows has all definitions."""
+    if holdings.all_tables is not None:
+        return not holdings.all_tables
     return lacks_definitions(side.not_included)
 
 
@@ -231,7 +249,7 @@ def _lacks_definitions(side: Side) -> bool:
 
 def _summary(archive: Archive, ours: Holdings, other: Side, theirs: Holdings) -> DiffSummary:
     backup = _archived(archive, ours)
-    partial = _lacks_definitions(backup), _lacks_definitions(other)
+    partial = _lacks_tables(backup, ours), _lacks_tables(other, theirs)
     not_counted = ours.not_counted or theirs.not_counted
     tables = () if not_counted else tuple(_table_differences(ours, theirs, partial))
     missing = sorted(ours.roles - theirs.roles) if other.live and ours.schema and theirs.roles else []

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ..engines.held_rows import rows_of_archive, where_rows_are_read
 from ..engines.parts_left_out import lacks_definitions
-from ..engines.python_route import Dumping
+from ..engines.python_route import comparing_rows
 from ..engines.routes import open_engine
 from ..engines.scratch import ScratchPlaces
 from ..errors import UsageError
 from ..events import OnEvent, Phase, RowsSoFar, ignore
-from ..models import Archive, EngineName, Format, Target
+from ..models import Archive, EngineName, Target
 from ..near import did_you_mean
 from ..rows.compare import AGAINST, BACKUP, Found, RowValues, workbench
 from ..rows.held import HeldRows
@@ -229,9 +229,7 @@ def _find(settings: Settings, file: str, against: str | None, *, unverified: boo
 
 @contextmanager
 def _live_rows(settings: Settings, target: Target, via: str | None, on_event: OnEvent) -> Iterator[HeldRows]:
-    ways = via.lower().split(",") if via else settings.via
-    # psycopg2 reads the rows: no client tool, and no container that has them, is looked for unless it is named
-    dumping = Dumping(Format.ROWS) if {"auto", "python"} & set(ways) and not settings.found_in else None
+    dumping = comparing_rows(settings, via)
     with (
         open_engine(settings, target, via=via, on_event=on_event, dumping=dumping) as engine,
         engine.held_rows() as held,

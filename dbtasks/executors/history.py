@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -23,6 +23,7 @@ __all__ = [
     "in_question",
     "passed_over",
     "past_restores",
+    "restored_elsewhere",
 ]
 
 DONE = "done"
@@ -87,6 +88,17 @@ def passed_over(root: Path, identity: Identity) -> tuple[PastRestore, ...]:
     since has found them to have changed nothing.
     """
     return tuple(past for past in _own(root, identity) if past.failed or past.strategy == ADDED)
+
+
+def restored_elsewhere(root: Path, identity: Identity) -> tuple[Identity, ...]:
+    """Return the other databases of the same server into which a restore was begun and not ended, or failed."""
+    names = {
+        str(record.get("name") or "")
+        for record in read_restores(root)
+        if record.get("state") != DONE
+        and (record.get("engine"), record.get("server")) == (identity.engine, identity.server)
+    }
+    return tuple(replace(identity, name=name) for name in sorted(names - {identity.name, ""}))
 
 
 def added_since(root: Path, identity: Identity) -> Iterator[PastRestore]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..clock import utc_now
 from ..engines import Engine
@@ -12,8 +12,8 @@ from ..engines.routes import open_engine
 from ..errors import Busy, CannotReach, DbTasksError, OperationFailed, QueryFailed
 from ..events import OnEvent, Phase, ignore
 from ..journal import write_restore
-from ..lock import orphans, signed_by_a_living_run
-from ..models import EngineName
+from ..lock import orphans, run_lock, signed_by_a_living_run
+from ..models import EngineName, Identity, PostgresTarget, Target
 from ..plans import LoadStrategy, Standing
 from ..settings import Settings
 from .history import (
@@ -26,6 +26,7 @@ from .history import (
     in_question,
     passed_over,
     past_restores,
+    restored_elsewhere,
 )
 from .last_restore import named, took_effect
 
@@ -53,10 +54,53 @@ class Remains:
     """Names that records call kept, and that no database bears: not yet, not any more, or it is the live one again."""
     why_unknown: str = ""
     """Why nobody could look, where a restore was killed."""
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those of `names` that restores into other databases of the server left, by the database."""
 
 
 def find_remains(settings: Settings, past: Sequence[PastRestore]) -> Remains:
-    """Look for what killed restores left; nothing is asked where none was killed."""
+    """Look for what killed restores left, those into other databases of the server too; nothing is asked where none was killed."""
+    found = _find_own(settings, past)
+    for target in _elsewhere(settings):
+        other = _find_elsewhere(settings, target)
+        found = replace(
+            found,
+            names=(*found.names, *other.names),
+            left_by={**found.left_by, **other.left_by},
+            in_use={**found.in_use, **other.in_use},
+            elsewhere={**found.elsewhere, target.name: other.names},
+            why_unknown=found.why_unknown or other.why_unknown,
+        )
+    return found
+
+
+def _elsewhere(settings: Settings) -> list[PostgresTarget]:
+    """Return the other databases into which restores went that may have left something; SQLite's lie beside their own files."""
+    target = settings.require_target()
+    if not isinstance(target, PostgresTarget):
+        return []
+    others = restored_elsewhere(settings.backup_dir, target.identity)
+    return [replace(target, database=other.name) for other in others if _lying_in(settings, other)]
+
+
+def _lying_in(settings: Settings, identity: Identity) -> list[PastRestore]:
+    root = settings.backup_dir
+    return [*_killed(past_restores(root, identity)), *_killed(passed_over(root, identity))]
+
+
+def _find_elsewhere(settings: Settings, target: PostgresTarget) -> Remains:
+    lying = _lying_in(settings, target.identity)
+    ids = [restore.id for restore in lying]
+    try:
+        with open_engine(settings, target, on_event=ignore) as engine:
+            left = engine.left_over(ids)
+            left_by = {name: f"{_left_by(name, lying)} into {target.name}" for name in left}
+            return Remains(left, left_by, engine.left_in_use(ids))
+    except (CannotReach, Busy, QueryFailed) as exc:
+        return Remains(why_unknown=exc.message)
+
+
+def _find_own(settings: Settings, past: Sequence[PastRestore]) -> Remains:
     killed = _killed(past)
     lying = [*killed, *_passed_over(settings)]
     if not lying:
@@ -116,18 +160,52 @@ def remove_remains(
     """
     if remains.why_unknown:
         return [], []
-    killed, names = [*_killed(past), *_passed_over(settings)], remains.names
+    others = {name for names in remains.elsewhere.values() for name in names}
+    own = [name for name in remains.names if name not in others]
+    killed = [*_killed(past), *_passed_over(settings)]
+    gone, failed = _remove_of(settings, settings.require_target(), killed, own, on_event)
+    if not (failed or remains.in_use):
+        _settle(settings, killed, remains)
+    for target in _elsewhere(settings):
+        more, stay = _remove_elsewhere(settings, target, remains, on_event)
+        gone += more
+        failed += stay
+    return gone, failed
+
+
+def _remove_elsewhere(
+    settings: Settings, target: PostgresTarget, remains: Remains, on_event: OnEvent
+) -> tuple[list[str], list[str]]:
+    killed, names = _lying_in(settings, target.identity), remains.elsewhere.get(target.name, ())
+    try:
+        # the caller's is the configured database's
+        with run_lock(settings.backup_dir, target.identity, "cleanup"):
+            gone, failed = _remove_of(settings, target, killed, names, on_event)
+    except Busy as exc:
+        return [], [f"{name}: {exc.message}" for name in names]
+    if not (failed or remains.in_use):
+        # whether it exchanged names is asked when that database is the configured one
+        _settle(settings, [restore for restore in killed if not restore.exchanges], remains)
+    return gone, failed
+
+
+def _remove_of(
+    settings: Settings,
+    target: Target,
+    killed: Sequence[PastRestore],
+    names: Sequence[str],
+    on_event: OnEvent,
+) -> tuple[list[str], list[str]]:
+    """Remove those of these names that are still left over of one database's restores."""
     ids, gone, failed = [restore.id for restore in killed], list[str](), list[str]()
     try:
         if names:
-            with open_engine(settings, on_event=on_event) as engine, engine.claimed():
+            with open_engine(settings, target, on_event=on_event) as engine, engine.claimed():
                 for name in (found for found in engine.left_over(ids) if found in names):
                     _remove(engine, name, gone, failed, on_event)
                 failed += (why for name, why in engine.left_in_use(ids).items() if name in names)
     except (CannotReach, Busy, QueryFailed) as exc:
         failed += [f"{name}: {exc.message}" for name in names if name not in gone]
-    if not (failed or remains.in_use):
-        _settle(settings, killed, remains)
     return gone, failed
 
 
@@ -177,7 +255,31 @@ def _killed(past: Sequence[PastRestore]) -> list[PastRestore]:
 
 
 def told_of_killed(settings: Settings, engine: Engine) -> tuple[str, ...]:
-    """Say which restores were killed since the last one that ended, what the database is now, and how to go on."""
+    """Say which restores were killed since the last one that ended, what the database is now, and how to go on.
+
+    Of those into other databases of the server: what they left there.
+    """
+    return (*_told_of_own(settings, engine), *_told_elsewhere(settings))
+
+
+def _told_elsewhere(settings: Settings) -> Iterator[str]:
+    try:
+        targets = _elsewhere(settings)
+    except OperationFailed:
+        return  # as below
+    for target in targets:
+        if signed_by_a_living_run(settings.backup_dir, target.identity):
+            continue
+        found = _find_elsewhere(settings, target)
+        yield from (_named_left(name, who) for name, who in found.left_by.items())
+        yield from found.in_use.values()
+
+
+def _named_left(name: str, who: str) -> str:
+    return f"{name} was left over by {who}: db.cleanup removes it"
+
+
+def _told_of_own(settings: Settings, engine: Engine) -> tuple[str, ...]:
     identity = engine.target.identity
     try:
         past = past_restores(settings.backup_dir, identity)
@@ -196,7 +298,7 @@ def told_of_killed(settings: Settings, engine: Engine) -> tuple[str, ...]:
         in_use = engine.left_in_use(ids) if remains else {}
     except DbTasksError:
         return ()  # what stands in the way is told by whatever else is asked
-    told += [f"{name} was left over by {_left_by(name, remains)}: db.cleanup removes it" for name in left]
+    told += [_named_left(name, _left_by(name, remains)) for name in left]
     told += in_use.values()
     at_work = orphans(settings.backup_dir, identity)
     told += [

@@ -8,11 +8,23 @@ from dataclasses import dataclass
 from ..errors import Refused
 from ..nouns import some
 
-__all__ = ["CHANGE_FIRST", "KEY_BROKEN", "MAKE_FIRST", "UNTOUCHED", "Loss", "prove_losses", "refuse_taken"]
+__all__ = [
+    "CHANGE_FIRST",
+    "KEY_BROKEN",
+    "MAKE_ELSEWHERE",
+    "MAKE_FIRST",
+    "UNTOUCHED",
+    "Loss",
+    "prove_losses",
+    "refuse_taken",
+]
 
 UNTOUCHED = "nothing was touched"
 MAKE_FIRST = "make what is missing there first: a rows backup holds no functions, operators and extensions"
-
+MAKE_ELSEWHERE = (
+    "functions and collations of SQLite are the application's own, in its own connections: restore a backup of SQLite's"
+    " own format, or take the rows out by hand (db.show prints how)"
+)
 CHANGE_FIRST = (
     "change it where the backup was made and back up again, or leave the table out: db.backup --format=rows"
     " --exclude-table=NAME"

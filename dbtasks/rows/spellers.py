@@ -51,7 +51,6 @@ HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a character beyond the first 65,536; mostly the other one follows."""
 LONGEST_PARSED = 1 << 22
 """Bytes of JSON that are parsed at once; larger ones are read in parts, which takes less memory and more time."""
-READ_AT_ONCE = 1 << 12
 Column = Callable[[Sequence[Any]], list[str]]
 
 
@@ -175,9 +174,7 @@ def _long_documents(value: LongValue, name: str) -> str:
     if value.size <= LONGEST_PARSED:
         why = PLAIN[name].fits("".join(piece.decode() for piece in value.pieces()))
     else:
-        parts = (piece.decode() for piece in value.pieces())
-        slices = (part[at : at + READ_AT_ONCE] for part in parts for at in range(0, len(part), READ_AT_ONCE))
-        found = why_no_json(slices, binary=name == "jsonb")
+        found = why_no_json((piece.decode() for piece in value.pieces()), binary=name == "jsonb")
         why = f"{value} {found}" if found else ""
     value.known[name] = why
     return why

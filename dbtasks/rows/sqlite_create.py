@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import LoadFailed, Refused
 from ..events import OnEvent, Phase, ignore
-from .losses import UNTOUCHED, Loss, prove_losses, refuse_taken
+from .losses import MAKE_ELSEWHERE, UNTOUCHED, Loss, prove_losses, refuse_taken
 from .schema import PortableSchema
 
 __all__ = ["Made", "SqliteCreation", "creating", "plan_creation"]
@@ -96,7 +96,7 @@ def creating(
         LoadFailed: SQLite turned a statement down; names what it was to make.
     """
     creation = plan_creation(connection, schema)
-    prove_losses(creation.losses, accepted=accept_losses)
+    prove_losses(creation.losses, accepted=accept_losses, hint=MAKE_ELSEWHERE)
     on_event(Phase("create", f"{len(creation.tables):,} tables"))
     for made in creation.tables:
         _make(connection, made)

@@ -2,6 +2,10 @@
 
 Unlike a client tool it gets the whole environment: it needs what the project needs.
 The database comes on top of that, by the names that programs look for.
+
+It does not outlive this process either, however that ends: a shell of its own
+session waits for the end of its input, which is our end, and then ends the
+command. Nothing of the command's is in that shell but the number of its group.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import LoadFailed, OperationFailed, ToolMissing
@@ -28,6 +32,12 @@ TAIL_LINES = 20
 PATIENCE_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
 """What a program that it left behind says is not waited for."""
+# A word behind the number says that the command was seen to its end. TERM first: its own children, and what it has to put away
+ENDER = (
+    "read -r group || exit 0; read -r word && exit 0;"
+    ' kill -s TERM -- "-$group" 2>/dev/null; for second in 1 2 3 4 5; do sleep 1;'
+    ' kill -s 0 -- "-$group" 2>/dev/null || exit 0; done; kill -s KILL -- "-$group" 2>/dev/null'
+)
 LEADING = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS")
 """What would lead a program of libpq's elsewhere than the names that are set."""
 
@@ -69,23 +79,25 @@ def run_project_command(
     shown = redact(shlex.join(argv), hidden)
     child: subprocess.Popen[bytes] | None = None
     tail: _Tail | None = None
-    try:
-        # Ctrl-C between its start and knowing of it would leave it behind
-        with held_back():
-            child = _start(program, argv, root, environment)
-        tail = _Tail(child)
-        child.wait(seconds or None)
-    except subprocess.TimeoutExpired as exc:
-        raise LoadFailed(
-            f"schema_command ({shown}) took longer than {seconds:g} s",
-            details=_said(tail, hidden),
-            hint="raise schema_timeout, or see what it waits for",
-        ) from exc
-    finally:
-        if child is not None:
-            _end(child)
-        if tail is not None:
-            tail.close()
+    with _ender() as tell:
+        try:
+            # Ctrl-C between its start and knowing of it would leave it behind
+            with held_back():
+                child = _start(program, argv, root, environment)
+                tell(child.pid)
+            tail = _Tail(child)
+            child.wait(seconds or None)
+        except subprocess.TimeoutExpired as exc:
+            raise LoadFailed(
+                f"schema_command ({shown}) took longer than {seconds:g} s",
+                details=_said(tail, hidden),
+                hint="raise schema_timeout, or see what it waits for",
+            ) from exc
+        finally:
+            if child is not None:
+                _end(child)
+            if tail is not None:
+                tail.close()
     if child.returncode:
         code = child.returncode
         how = f"was killed by signal {-code}" if code < 0 else f"exited {code}"
@@ -116,6 +128,45 @@ def _start(
     except (OSError, ValueError) as exc:
         # a NUL character, or no program at all
         raise OperationFailed(f"{program} could not be started: {exc}") from exc
+
+
+@contextmanager
+def _ender() -> Iterator[Callable[[int], None]]:
+    """Yield who is told the command's group, and ends all of it should this process end before the block does."""
+    ender: subprocess.Popen[bytes] | None = None
+    # without a shell it is as it would be without this: the command goes on, and what it makes is left over
+    with suppress(OSError), held_back():
+        ender = _start_ender()
+
+    def tell(text: str) -> None:
+        if ender is not None and ender.stdin is not None:
+            # somebody has ended it
+            with suppress(OSError):
+                ender.stdin.write(text.encode())
+
+    try:
+        yield lambda group: tell(f"{group}\n")
+    finally:
+        # two lines: where no command was started the first is taken for its group
+        tell("done\ndone\n")
+        if ender is not None:
+            ender.communicate()
+
+
+def _start_ender() -> subprocess.Popen[bytes] | None:
+    if os.name != "posix":
+        return None
+    return subprocess.Popen(
+        ["/bin/sh", "-c", ENDER],
+        cwd="/",
+        env={},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        # what ends this process by its group or by Ctrl-C is not to end it too
+        start_new_session=True,
+    )
 
 
 class _Tail:

@@ -24,7 +24,6 @@ from dbtasks.errors import (
     ArchiveDamaged,
     Busy,
     DumpFailed,
-    Refused,
     RightMissing,
     StoreFull,
     UsageError,
@@ -638,20 +637,6 @@ def test_db_verify_reads_it_to_its_end_and_marks_a_damaged_one(shop: PgDatabase,
     made.path.write_bytes(data)
     (verified,) = dbtasks.verify(config, [dbtasks.find(config, made.id)])
     assert (verified.ok, verified.exit_code) == (False, 5)
-
-
-def test_what_cannot_be_done_with_it_yet_is_refused_by_name(shop: PgDatabase, tmp_path: Path) -> None:
-    made = backed_up(shop, tmp_path)
-    config = settings_of(shop, tmp_path)
-    other = backed_up(shop, tmp_path)
-    for act in (
-        lambda: dbtasks.diff(config, made.id),
-        lambda: dbtasks.diff(config, made.id, other.id),
-    ):
-        with pytest.raises(Refused, match="is a rows backup") as caught:
-            act()
-        assert caught.value.state == "nothing was touched"
-    assert shop.run("SELECT count(*) FROM orders") == [(2,)]
 
 
 def test_its_rows_are_taken_out_by_hand_with_the_commands_shown(shop: PgDatabase, tmp_path: Path) -> None:

@@ -724,7 +724,9 @@ def crafted(shop: Shop, change: Callable[[str], str]) -> Path:
         ('{"columns": ["id", "customer_id", "price"]', '{"columns": ["id", "customer_id", "price) FROM PROGRAM \'touch /tmp/x\' --"]', ArchiveDamaged, "columns that its schema says"),
         ('"public.item"', '"pg_catalog.pg_authid"', Refused, r"lacks tables of .*: pg_catalog\.pg_authid"),
         ('"last_value": 20', '"last_value": "20; DROP"', ArchiveDamaged, "its schema is none|its metadata cannot be read"),
-        ('[20,5,"20.00"]', '[20,5,"20.00","more"]', LoadFailed, r"rows of public\.item do not go in"),
+        ('[20,5,"20.00"]', '[20,5,"20.00","more"]', ArchiveDamaged, r"public\.item\.price is a string or null, and not so in row 20"),
+        ('[20,5,"20.00"]', '[20,"5","20.00"]', ArchiveDamaged, r"public\.item\.customer_id is a whole number or null, and not so in row 20"),
+        ('[20,5,"20.00"]', '[20,5,20.00]', ArchiveDamaged, r"public\.item\.price is a string or null"),
         ('[20,5,"20.00"]', '[20,5,"\\u0041"]', ArchiveDamaged, "not spelled"),
     ],
 )  # fmt: skip
@@ -739,6 +741,27 @@ def test_g21_a_crafted_file_touches_nothing_it_is_not_allowed_to(
     with pytest.raises(kind, match=named):
         restored(shop.config, str(path), unverified=True, skip_safety_backup=True)
     assert state_of(shop.database) == before
+
+
+def test_g21_a_bare_word_is_no_text_wherever_the_file_is_to_go(pg_db: PgDatabase, tmp_path: Path) -> None:
+    pg_db.run("CREATE TABLE t (id int, word text); INSERT INTO t VALUES (1, 'x'), (2, NULL)")
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    text = gzip.decompress(made.path.read_bytes()).decode()
+    path = tmp_path / "crafted.json.gz"
+    before = state_of(pg_db)
+    for value in ("bare", '{"text":"00"}', "true"):
+        path.write_bytes(gzip.compress(text.replace('[1,"x"]', f"[1,{value}]").encode()))
+        named = r"public\.t\.word is a string or null, and not so in row 1$"
+        with pytest.raises(ArchiveDamaged, match=named) as caught:
+            planned(config, str(path), unverified=True)
+        assert "was not touched" in caught.value.state
+        with pytest.raises(ArchiveDamaged, match=named):
+            job = dbtasks.TablesJob(("public.t",), str(path), unverified=True)
+            dbtasks.plan_restore_tables(config, job)
+        with pytest.raises(ArchiveDamaged, match=named):
+            dbtasks.adopt(config, dbtasks.plan_adopt(config, dbtasks.AdoptJob(str(path), type=Type.MANUAL)))
+    assert state_of(pg_db) == before
 
 
 def test_c09_a_file_without_a_manifest_is_restored_when_it_is_asked_for(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
+from dbtasks.engines.postgres.names import is_new_name
 from dbtasks.errors import (
     CountsDiffer,
     DbTasksError,
@@ -27,8 +29,10 @@ from dbtasks.events import Event
 from dbtasks.models import Type
 from dbtasks.plans import LoadRequest, LoadStrategy, TargetState
 from dbtasks.settings import Settings
+from tests.conftest import Project
 from tests.fix_postgres import PASSWORD, PgDatabase
 from tests.older_files import METADATA, older, table
+from tests.postgres.test_orphans import until
 from tests.postgres.test_rows_restore import backed_up, settings_of
 
 TABLES = """
@@ -42,6 +46,12 @@ INSERT INTO customer (name) VALUES ('seed'); INSERT INTO revision VALUES ('4f1c2
 """
 HEAD = "import os, sys, time\nimport psycopg2\nurl = os.environ['DATABASE_URL']\n"
 MAKES = HEAD + f"with psycopg2.connect(url) as connection:\n    connection.cursor().execute('''{TABLES}''')\n"
+WAITS = MAKES + (
+    "import subprocess\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "held = psycopg2.connect(url)\nopen('pids.part', 'w').write(f'{os.getpid()} {child.pid}')\n"
+    "os.rename('pids.part', 'pids')\ntime.sleep(600)\n"
+)
+COMMAND = f"{shlex.quote(sys.executable)} make.py"
 ROWS = {
     "item": table(["id", "customer_id", "price"], [1, 5, "0.10"], [2, None, None]),
     "customer": table(["id", "name"], [5, "Ada"]),
@@ -50,7 +60,7 @@ ROWS = {
 
 def config_for(database: PgDatabase, root: Path, script: str = MAKES, **flags: str) -> Settings:
     (root / "make.py").write_text(script)
-    return settings_of(database, root, schema_command=f"{shlex.quote(sys.executable)} make.py", **flags)
+    return settings_of(database, root, schema_command=COMMAND, **flags)
 
 
 def planned(
@@ -233,6 +243,43 @@ def test_a23_an_interruption_ends_the_command_and_leaves_nothing(pg_db: PgDataba
     assert "as it was" in caught.value.state
     assert databases(pg_db) == before
     assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing there ends a command with us")
+@pytest.mark.parametrize("into", [None, "another"])
+def test_d08_a_killed_restore_takes_its_command_along_and_cleanup_drops_what_that_was_making(
+    project: Project, pg_db: PgDatabase, into: str | None
+) -> None:
+    project.mount()
+    name = f"{pg_db.name}_{into}" if into else pg_db.name
+    flags = (f"--into={name}",) if into else ()
+    (project.root / "make.py").write_text(WAITS)
+    given = {"DATABASE_URL": pg_db.url, "DBTASKS_VIA": "python", "DBTASKS_SCHEMA_COMMAND": COMMAND}
+    file = older(project.root, ROWS)
+    running = project.start("db.restore", f"--file={file}", "--unverified", "--yes", *flags, **given)
+    until((project.root / "pids").exists)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate(timeout=60)
+    pids = (project.root / "pids").read_text().split()
+    assert [is_gone(int(pid)) for pid in pids] == [True, True], "the command, and what it has started"
+    (left,) = (found for found in databases(pg_db) if is_new_name(name, found))
+    connected = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    until(lambda: pg_db.server.run("postgres", connected, (left,)) == [(0,)])
+    config = settings_of(pg_db, project.root)
+    told = [
+        text
+        for text in dbtasks.inspect(config).warnings
+        if text.startswith(f"{left} was left over by the killed restore")
+    ]
+    assert [text.endswith(f"{f' into {name}' if into else ''}: db.cleanup removes it") for text in told] == [
+        True
+    ]
+    cleaning = dbtasks.plan_cleanup(config)
+    assert cleaning.remains.names == (left,)
+    assert dbtasks.cleanup(config, cleaning).swept == (left,)
+    assert left not in databases(pg_db)
+    assert dbtasks.plan_cleanup(config).remains.names == ()
 
 
 def test_a_command_that_works_in_the_live_database_is_found_out(pg_db: PgDatabase, tmp_path: Path) -> None:

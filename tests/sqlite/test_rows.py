@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dbtasks
-from dbtasks.errors import Refused, UsageError
+from dbtasks.errors import UsageError
 from dbtasks.events import Event, OnEvent, Progress, ignore
 from dbtasks.executors.backup import BackupJob
 from dbtasks.models import Backup, Compression, Format, Route
@@ -312,14 +312,13 @@ def test_what_means_nothing_is_refused_by_name(tmp_path: Path, request_: dict[st
         backed_up(path, tmp_path, **request_)
 
 
-def test_it_is_verified_and_what_cannot_be_done_with_it_yet_is_refused(tmp_path: Path) -> None:
+def test_it_is_verified_and_compared_and_changed_by_neither(tmp_path: Path) -> None:
     path = make(tmp_path / "app.db")
     made = backed_up(path, tmp_path)
     config = dbtasks.load_settings(tmp_path, environ={}, url=f"sqlite:///{path}")
-    assert dbtasks.verify(config, [dbtasks.find(config, "latest")])[0].ok
     before = path.read_bytes()
-    with pytest.raises(Refused, match="is a rows backup"):
-        dbtasks.diff(config, made.id)
+    assert dbtasks.verify(config, [dbtasks.find(config, "latest")])[0].ok
+    assert not dbtasks.diff(config, made.id).differs
     assert path.read_bytes() == before
 
 

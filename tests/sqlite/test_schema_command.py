@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import sqlite3
 import sys
 from contextlib import closing
@@ -15,7 +17,11 @@ import dbtasks
 from dbtasks.errors import DbTasksError, LoadFailed, Refused, SettingsError, ToolMissing
 from dbtasks.plans import LoadRequest, LoadStrategy, TargetState
 from dbtasks.settings import Settings
+from dbtasks.stores.drafts import dead_drafts
+from tests.conftest import Project
 from tests.older_files import older, table
+from tests.postgres.test_orphans import until
+from tests.postgres.test_schema_command import is_gone
 from tests.sqlite.test_rows_restore import backed_up, settings_of
 
 TABLES = """
@@ -33,12 +39,16 @@ MAKES = (
     HEAD + "connection = sqlite3.connect(path)\nconnection.execute('PRAGMA journal_mode=WAL')\n"
     f"connection.executescript('''{TABLES}''')\n"
 )
+WAITS = MAKES + (
+    "import time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(600)\n"
+)
+COMMAND = f"{shlex.quote(sys.executable)} make.py"
 ROWS = {"pet": table(["owner", "tame"], [5, True]), "person": table(["id", "name"], [5, "Ada"])}
 
 
 def config_for(path: Path, script: str = MAKES) -> Settings:
     (path.parent / "make.py").write_text(script)
-    return settings_of(path, schema_command=f"{shlex.quote(sys.executable)} make.py")
+    return settings_of(path, schema_command=COMMAND)
 
 
 def planned(config: Settings, file: Path) -> dbtasks.RestorePlan:
@@ -108,6 +118,32 @@ def test_a_failure_leaves_nothing_and_says_the_commands_last_words(tmp_path: Pat
     assert "was not touched" in caught.value.state
     if what == "a bad end":
         assert caught.value.details == "last words"
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing there ends a command with us")
+def test_d08_a_killed_restore_takes_its_command_along_and_cleanup_removes_what_that_was_making(
+    project: Project,
+) -> None:
+    project.mount()
+    live = project.root / "app.db"
+    (project.root / "make.py").write_text(WAITS)
+    given = {"DATABASE_URL": "sqlite:///app.db", "DBTASKS_SCHEMA_COMMAND": COMMAND}
+    file = older(project.root, ROWS)
+    running = project.start("db.restore", f"--file={file}", "--unverified", "--yes", **given)
+    until((project.root / "pid").exists)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate(timeout=60)
+    assert is_gone(int((project.root / "pid").read_text()))
+    (left,) = map(str, dead_drafts(project.root))
+    config = settings_of(live)
+    told = dbtasks.inspect(config).warnings
+    assert f"{left} was left over by an earlier restore: db.cleanup removes it" in told
+    cleaning = dbtasks.plan_cleanup(config)
+    assert cleaning.remains.names == (left,)
+    assert dbtasks.cleanup(config, cleaning).swept == (left,)
+    assert not Path(left).exists()
+    assert not live.exists()
 
 
 def test_a_command_that_works_in_the_live_file_is_found_out(tmp_path: Path) -> None:

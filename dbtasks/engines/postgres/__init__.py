@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 
@@ -40,7 +41,8 @@ from ...settings import Settings
 from ...stores import Draft
 from ...stores.proofs import ProofMark
 from .. import Loaded, LoadedPart, OnKeep, Scratch
-from ..rows_archive import check_rows, describe_rows, refuse_rows
+from ..rows_archive import check_rows, describe_rows
+from ..rows_holdings import OTHER_WORDS, document_holdings
 from . import facts
 from .access import Access, HostAccess
 
@@ -207,12 +209,20 @@ class PostgresEngine:
 
         return holdings.live_holdings(self)
 
-    def holdings_of(self, archive: Archive) -> Holdings:
+    def holdings_beside(self, archive: Archive) -> tuple[Holdings, Holdings]:
+        """Read the document, and the catalogue by psycopg2 as the document tells of it."""
+        from . import rows_holdings
+
+        return rows_holdings.holdings_beside(self, archive)
+
+    def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Read an archive's definitions by pg_restore, a script's by ourselves; rows as its manifest counts them."""
         from . import holdings
 
-        refuse_rows(archive)
-        return holdings.archive_holdings(self, archive)
+        if archive.format is Format.ROWS:
+            return document_holdings(archive)
+        found = holdings.archive_holdings(self, archive)
+        return replace(found, schema=None, no_schema=OTHER_WORDS) if as_rows else found
 
     def held_rows(self) -> AbstractContextManager[HeldRows]:
         """Lock the tables in ACCESS SHARE mode and read them by psycopg2, in one snapshot."""

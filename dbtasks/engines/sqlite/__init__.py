@@ -39,7 +39,8 @@ from ...stores import Draft
 from ...stores.drafts import claim_draft, dead_drafts, discard_draft, drafts_in
 from ...stores.proofs import ProofMark
 from .. import Loaded, LoadedPart, OnKeep, Scratch
-from ..rows_archive import check_rows, describe_rows, refuse_rows
+from ..rows_archive import check_rows, describe_rows
+from ..rows_holdings import document_holdings
 from . import (
     check,
     described,
@@ -51,6 +52,7 @@ from . import (
     load,
     rows,
     rows_fit,
+    rows_holdings,
     rows_load,
     scratch,
     set_aside,
@@ -101,10 +103,15 @@ class SqliteEngine:
         """Count and read the definitions in one read transaction."""
         return holdings.live_holdings(self)
 
-    def holdings_of(self, archive: Archive) -> Holdings:
+    def holdings_beside(self, archive: Archive) -> tuple[Holdings, Holdings]:
+        """Read the document, and the file in one read transaction."""
+        return rows_holdings.holdings_beside(self, archive)
+
+    def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Open an archive's database read-only, unpacked where it is compressed."""
-        refuse_rows(archive)
-        return holdings.archive_holdings(archive, self.settings.migration_table)
+        if archive.format is Format.ROWS:
+            return document_holdings(archive)
+        return holdings.archive_holdings(archive, self.settings.migration_table, as_rows=as_rows)
 
     def held_rows(self) -> AbstractContextManager[HeldRows]:
         """Read the file in one read transaction."""

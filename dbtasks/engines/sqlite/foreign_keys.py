@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ...errors import Refused
 from ...nouns import many
@@ -65,13 +65,24 @@ def _missing(live: sqlite3.Connection, table: str, schema: str) -> Iterator[tupl
             yield parent, f"{label} = {value}", rows
 
 
-def prove_keys(live: sqlite3.Connection, brought: tuple[Brought, ...], before: Dangling) -> None:
+def prove_keys(
+    live: sqlite3.Connection,
+    brought: tuple[Brought, ...],
+    before: Dangling,
+    held: Collection[str] | None = None,
+) -> None:
     """Compare with what was missing before, here or in the backup.
+
+    `held`: the tables whose rows the backup's file has, where these are not all: of another it cannot be said that its
+    rows were missing there.
 
     Raises:
         Refused: rows would be left without their counterpart.
     """
     there = dangling(live, [table.source for table in brought], "backup")
+    if held is not None:
+        seen = {files.folded(table) for table in held}
+        there = {key: missing for key, missing in there.items() if key[1] in seen}
     sources = {files.folded(table.target): files.folded(table.source) for table in brought}
     after = dangling(live, [table.target for table in brought])
     wrong = []

@@ -5,19 +5,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ArchiveDamaged, WrongEngine
 from ...holdings import Holdings
-from ...models import Archive, Format
+from ...models import Archive, Format, Manifest
+from ...rows.definitions import definitions_of
+from ...rows.sqlite_schema import describe, plain_tables
 from ...schemas import Schema
 from . import check, facts, files
 
 if TYPE_CHECKING:
     from . import SqliteEngine
 
-__all__ = ["archive_holdings", "live_holdings", "live_schema"]
+__all__ = ["archive_holdings", "as_told_by_rows", "holdings_here", "live_holdings", "live_schema"]
 
 
 def live_holdings(engine: SqliteEngine) -> Holdings:
@@ -28,16 +31,14 @@ def live_holdings(engine: SqliteEngine) -> Holdings:
     """
     with files.reading(engine.path, engine.settings.lock_timeout) as connection:
         connection.execute("BEGIN")
-        found = _holdings(connection, engine.path, engine.settings.migration_table)
+        return holdings_here(engine, connection)
+
+
+def holdings_here(engine: SqliteEngine, connection: sqlite3.Connection) -> Holdings:
+    """Say the same in the caller's transaction."""
+    found = _holdings(connection, engine.path, engine.settings.migration_table)
     pids = files.openers(engine.path)
-    return Holdings(
-        tables=found.tables,
-        rows=found.rows,
-        schema=found.schema,
-        revision=found.revision,
-        sessions=tuple(f"process {pid} has the file open" for pid in pids),
-        server_version=found.server_version,
-    )
+    return replace(found, sessions=tuple(f"process {pid} has the file open" for pid in pids))
 
 
 def live_schema(engine: SqliteEngine) -> Schema:
@@ -46,10 +47,11 @@ def live_schema(engine: SqliteEngine) -> Schema:
         return facts.schema_of(connection)
 
 
-def archive_holdings(archive: Archive, migration_table: str | None) -> Holdings:
+def archive_holdings(archive: Archive, migration_table: str | None, *, as_rows: bool = False) -> Holdings:
     """Open an archive's database read-only; a compressed one is unpacked into a private folder that goes again.
 
     The rows are the manifest's, which were counted in it when it was made; without one they are counted now.
+    `as_rows`: only what a rows backup would tell.
 
     Raises:
         ArchiveDamaged: it cannot be read. WrongEngine: it is no SQLite database.
@@ -59,8 +61,24 @@ def archive_holdings(archive: Archive, migration_table: str | None) -> Holdings:
     manifest = archive.manifest
     with check.laid_open(archive) as plain, _opened(plain, archive.path.name) as connection:
         if manifest is None:
-            return _holdings(connection, plain, migration_table)
-        schema = facts.schema_of(connection)
+            told = _holdings(connection, plain, migration_table)
+        else:
+            told = _told(manifest, facts.schema_of(connection))
+        return as_told_by_rows(connection, told) if as_rows else told
+
+
+def as_told_by_rows(connection: sqlite3.Connection, held: Holdings) -> Holdings:
+    """Return what a rows backup would tell of a file: its plain tables, with their indexes."""
+    plain = plain_tables(connection, held.tables)
+    return replace(
+        held,
+        tables=plain,
+        rows={name: held.rows[name] for name in plain if name in held.rows},
+        schema=definitions_of(describe(connection, plain)),
+    )
+
+
+def _told(manifest: Manifest, schema: Schema) -> Holdings:
     return Holdings(
         tables=tuple(table.name for table in manifest.tables),
         rows=manifest.counts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ...errors import Refused
 from ...events import OnEvent, Phase
 from ...models import Archive, Format
 from ...plans import PartPlan, PartWay, Swapped
+from ...rows.sqlite_words import words
 from ...stores.drafts import open_draft, sweep_drafts
 from .. import OnKeep
 from . import check, facts, files
@@ -59,8 +60,9 @@ def loading_part(
     with ExitStack() as stack:
         sweep_drafts(path.parent)
         staged = stack.enter_context(open_draft(path.parent)).path
+        held: Collection[str] | None = None
         if archive.format is Format.ROWS:
-            stage_tables(archive, plan.request.tables, staged, on_event)
+            held = stage_tables(archive, plan.request.tables, staged, on_event)
         else:
             stage(archive, staged, on_event)
         check.check_file(staged)
@@ -79,11 +81,11 @@ def loading_part(
                 hint="look again: --dry-run",
                 state=f"{path.name} is as it was",
             )
-        _load(live, brought)
+        _load(live, brought, held)
         yield LoadedPart(engine, live, brought)
 
 
-def _load(live: sqlite3.Connection, brought: tuple[Brought, ...]) -> None:
+def _load(live: sqlite3.Connection, brought: tuple[Brought, ...], held: Collection[str] | None) -> None:
     replaced = [table.target for table in brought if table.way is PartWay.REPLACE]
     before = dangling(live, [table.target for table in brought])
     sleeping = [trigger for table in replaced for trigger in triggers_of(live, table)]
@@ -97,7 +99,7 @@ def _load(live: sqlite3.Connection, brought: tuple[Brought, ...]) -> None:
         for sql in table.after:
             live.execute(sql)
         _raise_sequence(live, table)
-    prove_keys(live, brought, before)
+    prove_keys(live, brought, before, held)
 
 
 def _bring_in(live: sqlite3.Connection, table: Brought) -> None:
@@ -116,7 +118,7 @@ def _raise_sequence(live: sqlite3.Connection, table: Brought) -> None:
     for schema, name in (("backup", table.source), ("main", table.target)):
         query = f"SELECT sql FROM {schema}.sqlite_master WHERE type = 'table' AND name = ?"  # noqa: S608 - constants
         found = live.execute(query, (name,)).fetchone()
-        if found is None or "AUTOINCREMENT" not in str(found[0]).upper():
+        if found is None or "AUTOINCREMENT" not in map(str.upper, words(str(found[0]))):
             return
     recorded = live.execute(
         "SELECT seq FROM backup.sqlite_sequence WHERE name = ?", (table.source,)

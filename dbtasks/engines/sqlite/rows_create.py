@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 
 from ...plans import TargetState
-from ...rows.losses import prove_losses
+from ...rows.losses import MAKE_ELSEWHERE, prove_losses
 from ...rows.sqlite_create import plan_creation
 from ..rows_archive import Head
 
@@ -26,4 +26,4 @@ def prove_creation(head: Head) -> None:
         Refused: words of it are none that SQLite keeps, or need what it does not have; names all of it.
     """
     with closing(sqlite3.connect(":memory:")) as nothing:
-        prove_losses(plan_creation(nothing, head.schema).losses)
+        prove_losses(plan_creation(nothing, head.schema).losses, hint=MAKE_ELSEWHERE)

@@ -59,17 +59,29 @@ def definitions_laid_open(archive: Archive, names: Sequence[str]) -> Iterator[Pa
         yield staged
 
 
-def stage_tables(archive: Archive, names: Sequence[str], staged: Path, on_event: OnEvent) -> None:
-    """Make a file of a rows backup's tables, with the rows of these alone.
+def stage_tables(archive: Archive, names: Sequence[str], staged: Path, on_event: OnEvent) -> frozenset[str]:
+    """Make a file of a rows backup's tables, with the rows of these and of those they refer to; returns whose rows it has.
 
     Raises:
         As `stage_rows`.
     """
     head = head_of_tables(archive, names)
-    filled = [name for name in head.filled if name in names]
+    schema = _makeable(head.schema)
+    referred = {
+        files.folded(key.references)
+        for table in schema.tables
+        if table.name in names
+        for key in table.foreign_keys
+    }
+    made = {table.name for table in schema.tables}
+    # a row that refers to none is told from one that referred to none in the backup by the rows it could refer to
+    filled = [
+        name for name in head.filled if name in made and (name in names or files.folded(name) in referred)
+    ]
     # that the others are made too, empty, is nobody's business
-    with _made(staged, _makeable(head.schema), ignore) as connection:
+    with _made(staged, schema, ignore) as connection:
         fill_tables(connection, filled, head, archive, on_event, only=True)
+    return frozenset(filled)
 
 
 def _those(schema: PortableSchema, names: Sequence[str]) -> PortableSchema:

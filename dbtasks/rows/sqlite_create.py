@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import LoadFailed, Refused
 from ..events import OnEvent, Phase, ignore
+from ..nouns import many
 from .losses import MAKE_ELSEWHERE, UNTOUCHED, Loss, prove_losses, refuse_taken
 from .schema import PortableSchema
 
@@ -97,7 +98,7 @@ def creating(
     """
     creation = plan_creation(connection, schema)
     prove_losses(creation.losses, accepted=accept_losses, hint=MAKE_ELSEWHERE)
-    on_event(Phase("create", f"{len(creation.tables):,} tables"))
+    on_event(Phase("create", many(len(creation.tables), "table")))
     for made in creation.tables:
         _make(connection, made)
     yield creation

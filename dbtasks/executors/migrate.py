@@ -26,6 +26,7 @@ from ..rows.postgres_spelling import split_name
 from ..settings import Settings
 from .backup import BackupJob, backup, writing_run
 from .destination import reaching
+from .left_proofs import sweep_proofs
 from .migration import MigratedTable, MigrationPlan, MigrationReport, OnError
 from .migration_plan import UNTOUCHED, Met, prove_empty
 from .migration_rejects import Rejects, collected_rejects
@@ -113,6 +114,7 @@ def migrate(
             run.note(source=str(plan.source.identity), migration=id_)
             saved = _save_source(settings, plan, now, on_event)
             run.note(backup=saved.id)
+            sweep_proofs(reaching(settings, plan.target), on_event)
             stem = report_stem(started_at, id_)
             with engine.claimed(), _rejects(settings, plan, stem) as rejects:
                 state = as_it_was(plan.target.name, plan.state)

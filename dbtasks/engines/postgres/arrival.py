@@ -1,8 +1,8 @@
 """Where a migration arrives: what is there, what is still missing, and the one transaction in which its rows come.
 
-A database that is missing is made beside, under a name of its own that the next
-restore or cleanup sweeps up if we are killed, and gets its name when it is
-whole: nobody ever sees a half one.
+A database that is missing is made beside, under a name of its own, and gets its
+name when it is whole: nobody ever sees a half one. Before it is made the backup
+folder tells of it, so that a cleanup finds it if we are killed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from ...row_values import first_error
 from ...rows.postgres import PostgresSource
 from ...rows.schema import PortableSchema
 from ...sessions import PsycopgSession, Session
+from ...stores.proofs import MIGRATION, ProofMark, marking_proof
 from .direct import direct_session
 from .dropping import drop_with_sessions
-from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
+from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations, system_identifier
 from .leftovers import MARK, sweep
 from .names import new_name, prove_name
 from .over_the_commit import is_committed
@@ -318,16 +319,22 @@ def _made_beside(engine: PostgresEngine, id_: str, on_event: OnEvent) -> Iterato
     with outside(engine) as session:
         for text in sweep(session, engine.target.database):
             on_event(Warned(text))
-        _create(session, made.name)
-    try:
+        identifier = system_identifier(session)
+    mark = ProofMark(engine.target.identity.server, engine.target.database, id_, MIGRATION, identifier)
+    with marking_proof(engine.settings.backup_dir, mark) as marking:
         with outside(engine) as session:
-            session.execute(
-                sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(made.name), sql.Literal(MARK))
-            )
-        yield made
-    finally:
-        if not made.is_live:
-            _drop(engine, made.name, on_event)
+            _create(session, made.name)
+        try:
+            with outside(engine) as session:
+                session.execute(
+                    sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                        sql.Identifier(made.name), sql.Literal(MARK)
+                    )
+                )
+            yield made
+        finally:
+            if not made.is_live and not _drop(engine, made.name, on_event):
+                marking.stays()
 
 
 def _create(session: Session, name: str) -> None:
@@ -343,7 +350,8 @@ def _create(session: Session, name: str) -> None:
         session.execute(statement + sql.SQL(" LC_COLLATE 'C' LC_CTYPE 'C'"))
 
 
-def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> None:
+def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> bool:
+    """Drop what was made for nothing; returns whether it is gone."""
     try:
         with outside(engine) as session:
             drop_with_sessions(session, name)
@@ -352,3 +360,5 @@ def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> None:
         why = first_error(exc.details) or exc.message
         by_hand = f"DROP DATABASE {quoted(name)}"
         on_event(Warned(f"the unfinished database {name} is still there: {why}; {by_hand} removes it"))
+        return False
+    return True

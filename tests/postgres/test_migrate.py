@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg2
 import pytest
 
 import dbtasks
@@ -313,13 +317,55 @@ def test_a_role_that_may_not_create_databases_gets_the_sql(move: Move) -> None:
     assert move.migrate(role).rows == 5
 
 
-def test_a_role_that_is_not_there_gets_the_sql_for_it_too(move: Move) -> None:
-    url = move.server.url(move.name).replace("postgresql://postgres:", "postgresql://nobody_yet:")
-    settings = dbtasks.load_settings(move.project.root, environ={}, url=url)
-    with pytest.raises(LoginRefused) as caught:
-        dbtasks.plan_migration(settings, dbtasks.MigrationJob(str(move.path)))
+@pytest.fixture
+def trusting(move: Move) -> Iterator[str]:
+    """The name of a role that is missing, and that the server would let in without a password: then it says so."""
+    ((path,),) = move.server.run("postgres", "SHOW hba_file")
+    file = Path(path)
+    before = file.read_bytes()
+    try:
+        file.write_bytes(b"host all nobody_yet 127.0.0.1/32 trust\n" + before)
+        move.server.run("postgres", "SELECT pg_reload_conf()")
+        _until_refused(move, "nobody_yet", "does not exist")
+        yield "nobody_yet"
+    finally:
+        file.write_bytes(before)
+        move.server.run("postgres", "SELECT pg_reload_conf()")
+        _until_refused(move, "nobody_yet", "password authentication failed")
+
+
+def _until_refused(move: Move, role: str, words: str) -> None:
+    for _ in range(200):
+        with pytest.raises(psycopg2.OperationalError) as caught:
+            replace(move.server, user=role).connect()
+        if words in str(caught.value):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"the server never said: {words}")
+
+
+def test_a_role_that_is_not_there_gets_the_sql_for_it_too(move: Move, trusting: str) -> None:
+    with pytest.raises(LoginRefused, match="it has no such role") as caught:
+        move.plan(replace(move.server, user=trusting))
     assert 'CREATE ROLE "nobody_yet" LOGIN' in caught.value.details
     assert f'CREATE DATABASE "{move.name}" OWNER "nobody_yet"' in caught.value.details
+    assert "let a superuser say the SQL above" in caught.value.hint
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a database that is there", "one that is missing"])
+def test_a_wrong_password_gets_no_sql_for_a_role_that_may_be_there(move: Move, there: bool) -> None:
+    if there:
+        move.server.create_database(move.name)
+    wrong = replace(move.server, password="wrong")
+    with pytest.raises(LoginRefused) as caught:
+        move.plan(wrong)
+    assert "CREATE ROLE" not in caught.value.details
+    assert caught.value.state == "nothing was touched"
+    ran = move.invoke("--yes", code=3, DATABASE_URL=wrong.url(move.name))
+    assert "password authentication failed" in ran.stderr
+    assert "CREATE " not in ran.stderr
+    assert "check user and password" in ran.stderr
+    assert "state: nothing was touched" in ran.stderr
 
 
 @pytest.mark.parametrize("others", ["", "CREATE TABLE others (id int)"], ids=["empty", "with other tables"])

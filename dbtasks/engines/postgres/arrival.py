@@ -78,7 +78,8 @@ def look_at_ground(engine: PostgresEngine) -> Ground:
     """Look at the database rows are to go into, and prove that it can be made where it is missing.
 
     Raises:
-        RightMissing, LoginRefused: the details hold the SQL that makes role and database. Refused: it is damaged.
+        RightMissing: the details hold the SQL that makes role and database. LoginRefused: so do they where the server
+        says that there is no such role. Refused: it is damaged.
         CannotReach: it cannot be asked.
     """
     name = engine.target.database
@@ -86,12 +87,7 @@ def look_at_ground(engine: PostgresEngine) -> Ground:
     try:
         state = engine.state()
     except LoginRefused as exc:
-        raise LoginRefused(
-            exc.message,
-            details="\n".join([exc.details, *_making(engine, engine.target.user or "…")]),
-            state=UNTOUCHED,
-            hint=f"check user and password; where there is no such role, let a superuser say the SQL above; {exc.hint}",
-        ) from exc
+        raise _not_let_in(engine, exc) from exc
     if state is TargetState.DAMAGED:
         raise Refused(
             f"{name} is damaged: nothing can be migrated into it", state=UNTOUCHED, hint="db.info says more"
@@ -101,6 +97,21 @@ def look_at_ground(engine: PostgresEngine) -> Ground:
         return Ground(state)
     with direct_session(engine) as session:
         return _ground(engine, session, state)
+
+
+def _not_let_in(engine: PostgresEngine, exc: LoginRefused) -> LoginRefused:
+    """Tell a role that is missing from a password that is wrong, where the server does."""
+    role = engine.target.user
+    # libpq hands on no SQLSTATE for a login: only the words are left
+    if f'role "{role}" does not exist' not in exc.details:
+        hint = f"{exc.hint}; a server that asks for passwords says of a role that is missing what it says of a wrong one"
+        return LoginRefused(exc.message, details=exc.details, state=UNTOUCHED, hint=hint)
+    return LoginRefused(
+        f"{exc.message}: it has no such role",
+        details="\n".join([exc.details, *_making(engine, role)]),
+        state=UNTOUCHED,
+        hint="let a superuser say the SQL above, then run this again; or check the user's name",
+    )
 
 
 def _ground(engine: PostgresEngine, session: PsycopgSession, state: TargetState) -> Ground:

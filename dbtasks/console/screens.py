@@ -374,6 +374,13 @@ def compared_text(archive: Archive, *, counted: bool) -> str:
     return f"not compared: {archive.manifest.not_counted or 'the manifest does not say how many'}"
 
 
+def _way(run: RunRecord) -> str:
+    """Say which databases a run was about, where it was not the configured one alone."""
+    if run.source:
+        return f"{run.source} into {run.database}"
+    return f"into {run.database}" if run.configured else ""
+
+
 def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> list[str]:
     """Lines of db.log."""
     if not runs:
@@ -386,7 +393,7 @@ def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> li
             duration_text(r.seconds),
             size_text(r.size_bytes) if r.size_bytes is not None else "",
             r.backup or "",
-            ": ".join(text for text in (f"into {r.database}" if r.configured else "", r.message) if text),
+            ": ".join(text for text in (_way(r), r.message) if text),
         )
         for r in runs
     ]

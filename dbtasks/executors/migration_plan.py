@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..engines.migration import opened_target, prove_makeable
@@ -28,7 +29,7 @@ from .destination import environment_of, reaching
 from .migration import MigrationJob, MigrationPlan, OnError
 from .migration_sides import migration_source, migration_target
 
-__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty"]
+__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded"]
 
 UNTOUCHED = "nothing was touched"
 NAMED = 5
@@ -51,9 +52,16 @@ def plan_migration(
     source, target = migration_source(settings, job.source), migration_target(settings, job.target)
     if job.dry_run:
         return _plan(settings, job, source, target, on_event)
+    with refusal_recorded(settings, source, target):
+        return _plan(settings, job, source, target, on_event)
+
+
+@contextmanager
+def refusal_recorded(settings: Settings, source: SqliteTarget, target: PostgresTarget) -> Iterator[None]:
+    """Give a failure its line in the log, as the migration it would have been."""
     with recorded(settings.backup_dir, "migrate", target.identity, failures_only=True) as run:
         run.note(source=str(source.identity))
-        return _plan(settings, job, source, target, on_event)
+        yield
 
 
 def _sound(job: MigrationJob) -> MigrationJob:

@@ -226,6 +226,46 @@ def test_the_source_is_backed_up_first_and_the_log_says_what_ran(move: Move) -> 
     assert (log[0].database, log[0].backup) == (str(report.target.identity), found.id)
 
 
+@pytest.mark.parametrize("configured", ["source", "target"])
+def test_the_log_of_the_source_tells_of_its_backup_and_where_it_went(move: Move, configured: str) -> None:
+    own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
+    settings, to = (own, move.server.url(move.name)) if configured == "source" else (move.settings(), None)
+    plan = dbtasks.plan_migration(settings, dbtasks.MigrationJob(str(move.path), to))
+    report = dbtasks.migrate(settings, plan)
+    for log in (dbtasks.list_runs(own), dbtasks.list_runs(move.settings())[:1]):
+        assert (log[0].task, log[0].source, log[0].database) == (
+            "migrate",
+            str(report.source.identity),
+            str(report.target.identity),
+        )
+    assert [(run.task, run.backup) for run in dbtasks.list_runs(own)[1:]] == [
+        ("backup", report.source_backup.id)
+    ]
+    environ = {"DATABASE_URL": f"sqlite:///{move.path}"}
+    shown = move.project.invoke("db.log", **environ).stdout.splitlines()
+    assert any(line.rstrip().endswith(f"app.db into {report.target.identity}") for line in shown)
+    (first, _) = json.loads(move.project.invoke("db.log", "--json", **environ).stdout)["runs"]
+    assert (first["task"], first["source"]) == ("migrate", "app.db")
+
+
+def test_a_migration_that_is_refused_in_its_plan_is_in_the_log_of_the_source_too(move: Move) -> None:
+    own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
+    dbtasks.backup(own)
+    move.server.create_database(move.name).run("CREATE TABLE orders AS SELECT 1 AS id")
+    job = dbtasks.MigrationJob(target=move.server.url(move.name), tables=("orders",))
+    with pytest.raises(Refused):
+        dbtasks.plan_migration(own, job)
+    assert [(run.task, run.exit_code) for run in dbtasks.list_runs(own)] == [("migrate", 6), ("backup", 0)]
+
+
+def test_an_undo_of_the_source_takes_no_migration_for_a_restore(move: Move) -> None:
+    own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
+    dbtasks.backup(own)
+    dbtasks.restore(own, dbtasks.plan_restore(own))
+    dbtasks.migrate(own, dbtasks.plan_migration(own, dbtasks.MigrationJob(target=move.server.url(move.name))))
+    assert [text for text in dbtasks.plan_undo(own).warnings if "went into" in text] == []
+
+
 def test_the_way_of_progress_is_told_row_by_row(move: Move) -> None:
     seen: list[Event] = []
     plan = dbtasks.plan_migration(move.settings(), dbtasks.MigrationJob(str(move.path)), on_event=seen.append)
@@ -396,6 +436,20 @@ def test_bytes_in_a_text_column_are_told_by_row_and_refused(move: Move) -> None:
     with pytest.raises(Refused, match="2 values will not fit"):
         dbtasks.migrate(move.settings(), move.plan())
     assert not (move.store / "manual").exists()
+
+
+def test_a_run_that_is_refused_for_what_will_not_fit_has_its_line_in_the_log(move: Move) -> None:
+    made(move.path, ODD)
+    dbtasks.backup(dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}"))
+    move.invoke("--dry-run", code=10)
+    assert [run.task for run in read_log(move.store)] == ["backup"], "a dry run has none"
+    move.invoke("--yes", code=6)
+    with pytest.raises(Refused):
+        dbtasks.migrate(move.settings(), move.plan())
+    log = read_log(move.store)
+    assert [(run.task, run.exit_code, run.source) for run in log[:2]] == [("migrate", 6, "app.db")] * 2
+    assert log[0].message.startswith("2 values will not fit")
+    assert [run.task for run in log[2:]] == ["backup"]
 
 
 def test_a_cast_chooses_the_type(move: Move) -> None:

@@ -25,6 +25,7 @@ from ..rows.orphans import orphans_of
 from ..rows.postgres_spelling import split_name
 from ..rows.schema import PortableSchema
 from ..settings import Settings
+from ..stores.local import LocalStore
 from .destination import environment_of, reaching
 from .migration import MigrationJob, MigrationPlan, OnError
 from .migration_sides import migration_source, migration_target
@@ -45,11 +46,14 @@ def plan_migration(
 
     Raises:
         UsageError: the flags name no SQLite file, no PostgreSQL database, or a table or column that is not there.
+        StoreUnusable: the backup folder cannot be written.
         CannotReach: one of the two cannot be reached, or the database may not be created: the details hold the SQL.
         Refused: tables of the target have rows, or something of the source can go nowhere.
     """
     job = _sound(job or MigrationJob())
     source, target = migration_source(settings, job.source), migration_target(settings, job.target)
+    # the source's backup and the report go there
+    LocalStore(settings.backup_dir).prove()
     if job.dry_run:
         return _plan(settings, job, source, target, on_event)
     with refusal_recorded(settings, source, target):

@@ -175,6 +175,22 @@ def test_the_preflight_shows_each_column_and_touches_nothing(move: Move) -> None
     assert [table["table"] for table in plan["tables"]] == ["customer", "orders"]
 
 
+@pytest.mark.parametrize("flag", ["--dry-run", "--yes"])
+@pytest.mark.parametrize("others", [True, False], ids=["others may write", "a file in its place"])
+def test_a_backup_folder_that_cannot_be_written_ends_the_dry_run_as_it_ends_the_run(
+    move: Move, others: bool, flag: str
+) -> None:
+    if others:
+        move.store.mkdir()
+        move.store.chmod(0o777)
+    else:
+        move.store.write_text("in the way")
+    ran = move.invoke(flag, code=2)
+    assert ("others may write to the backup folder" if others else "is not a folder") in ran.stderr
+    assert "state: nothing was touched" in ran.stderr
+    assert move.databases() == []
+
+
 def test_g06_the_reports_are_private_and_hold_no_password(move: Move) -> None:
     ran = move.invoke("--yes")
     assert "  way back: app.db was not changed and is backed up as" in ran.stdout

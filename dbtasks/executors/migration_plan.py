@@ -28,7 +28,7 @@ from ..settings import Settings
 from ..stores.local import LocalStore
 from .destination import environment_of, reaching
 from .migration import MigrationJob, MigrationPlan, OnError
-from .migration_sides import migration_source, migration_target
+from .migration_sides import migration_source, migration_target, prove_database
 
 __all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded"]
 
@@ -82,6 +82,7 @@ def _sound(job: MigrationJob) -> MigrationJob:
 def _plan(
     settings: Settings, job: MigrationJob, source: SqliteTarget, target: PostgresTarget, on_event: OnEvent
 ) -> MigrationPlan:
+    prove_database(source, named=job.source is not None)
     with (
         leaving_rows(source, settings.lock_timeout, job.selection, as_it_lies=job.dry_run) as held,
         opened_target(reaching(settings, target), target, on_event) as engine,

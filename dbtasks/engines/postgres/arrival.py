@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import (
     CannotReach,
+    CommitInDoubt,
     CountsDiffer,
     DbTasksError,
     LoadFailed,
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Ground", "arriving", "as_it_was", "filled_tables", "look_at_ground", "prove_may_make"]
 
 UNTOUCHED = "nothing was touched"
+OVER_THE_COMMIT = "the server went away over the COMMIT"
+IN_DOUBT = (
+    "start the server; then db.migrate --dry-run tells: it refuses tables that hold rows where it took effect"
+)
 NEW_ROLE_PASSWORD = "***"  # noqa: S105 - for whoever types the statement to fill in
 MAY_MAKE = """
     SELECT current_user::text AS role,
@@ -240,12 +245,25 @@ class Arrival:
         try:
             self.session.execute("COMMIT")
         except TargetUnreachable as exc:
-            if not is_committed(self._engine, self.database, *self._who):
+            if not self._is_committed():
                 raise LoadFailed(
-                    f"the server did not commit what was migrated into {name}",
-                    details=exc.details,
-                    state=f"{name} is as it was",
+                    f"the server did not commit what was migrated into {name}", details=exc.details
                 ) from exc
+
+    def _is_committed(self) -> bool:
+        name = self._engine.target.database
+        try:
+            return is_committed(self._engine, self.database, *self._who)
+        except CommitInDoubt as exc:
+            if self.database == name:
+                exc.state = f"whether {name} holds what was migrated is not known: {OVER_THE_COMMIT}"
+                exc.hint = IN_DOUBT
+            else:
+                exc.state = (
+                    f"{name} does not exist, as before; {self.database} holds what was migrated, or nothing"
+                )
+                exc.hint = f"start the server, then migrate again: that drops {self.database}, and so does db.cleanup"
+            raise
 
     def analyze(self, tables: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         """Let the server learn what is in the tables; returns a warning where it did not."""
@@ -318,7 +336,20 @@ class _Made:
                 f"{self._engine.target.database} was created by somebody else meanwhile",
                 hint="look again: --dry-run",
             )
-        take_place(self._engine, self.name, comment=None, on_live=arrived)
+        try:
+            take_place(self._engine, self.name, comment=None, on_live=arrived)
+        except DbTasksError as exc:
+            # it speaks of a restore: of a database that was there, and of an undo
+            if isinstance(exc, CannotReach) and exc.state:
+                raise CommitInDoubt(
+                    exc.message, details=exc.details, state=self._doubt(), hint=IN_DOUBT
+                ) from exc
+            exc.state = ""
+            raise
+
+    def _doubt(self) -> str:
+        name = self._engine.target.database
+        return f"whether {name} is there, with what was migrated, or is still called {self.name} is not known"
 
 
 @contextmanager

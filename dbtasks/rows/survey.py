@@ -1,7 +1,7 @@
 """What the values of a SQLite database are, against the types they may become: one pass, in flat memory, before a migration.
 
 Every candidate is tried by what will spell the values later (`spellers`), so what
-is told before is what happens. One that a value does not fit is left; a type that
+is told before is what happens. One that many values do not fit is left; a type that
 is given (by `--cast`, by a table that is there) is kept, and its misfits counted.
 """
 
@@ -17,15 +17,20 @@ from typing import Any
 
 from .candidates import Candidate, for_declared, for_type
 from .misfit import Misfit, shortened
-from .moments import IN_DIGITS, SECONDS
+from .moments import IN_DIGITS, SECONDS, shape_of
 from .numbered import LongValue, NumberedLong, NumberedRows, numbered
 from .schema import PortableSchema, Table, UserType
 from .spellers import long_misfit, speller
+from .sqlite_conditions import SPELLED
+from .sqlite_words import words
 
-__all__ = ["EXAMPLES", "ColumnSurvey", "Survey", "Trial"]
+__all__ = ["EXAMPLES", "FEW", "ColumnSurvey", "Survey", "Trial"]
 
 EXAMPLES = 5
+FEW = 1_000
+"""So many misfits of a type are counted, to be told; behind them nobody wants it for that column."""
 NUMBERS = frozenset(("bigint", "double", "numeric"))
+SEVERAL = 2
 KINDS = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
 
@@ -35,7 +40,7 @@ class Trial:
 
     candidate: Candidate
     is_kept: bool
-    """Whether it is counted on after a misfit: it may be taken all the same."""
+    """Whether all of its misfits are counted: it may be taken all the same."""
     keeps_texts: bool = False
     """Whether a text may become a number only where the number is written as the text is."""
     misfits: int = 0
@@ -44,7 +49,7 @@ class Trial:
     @property
     def is_over(self) -> bool:
         """Whether nothing more has to be learnt of it."""
-        return bool(self.misfits) and not self.is_kept
+        return self.misfits > FEW and not self.is_kept
 
     def take(self, values: Sequence[Any], kinds: Iterable[type]) -> bool:
         """Try it on some values, none of them NULL; whether all fit."""
@@ -112,6 +117,10 @@ class ColumnSurvey:
     """How many of them are not zero."""
     without_value: list[str] = field(default_factory=list)
     """Rows where it is NULL, the first few."""
+    looks_at_shapes: bool = False
+    """Whether it has to be known how its texts are spelled: a condition may compare dates or times."""
+    shapes: set[str] = field(default_factory=set)
+    """How they are, by `moments.shape_of`; with more than one not all of them."""
 
     @property
     def values(self) -> int:
@@ -148,6 +157,9 @@ class ColumnSurvey:
             self.counts[KINDS[kind]] += number
         if int in kinds or float in kinds:
             self._numbers(present, kinds)
+        if self.looks_at_shapes and str in kinds and len(self.shapes) < SEVERAL:
+            shapes = {shape_of(value) for value in present if type(value) is str}
+            self.shapes.update(islice(shapes, SEVERAL))
         fit: set[str] = set()
         for trial in self.trials:
             if trial.is_over or fit.intersection(trial.candidate.fits_what_fits):
@@ -198,10 +210,16 @@ class Survey:
         known = given or {}
         self.profiles: dict[str, dict[str, ColumnSurvey]] = {
             table.name: {
-                column.name: _column(column.type, known.get((table.name, column.name)), types)
+                column.name: _column(
+                    column.type,
+                    known.get((table.name, column.name)),
+                    types,
+                    has_conditions=has_conditions,
+                )
                 for column in table.data_columns
             }
             for table in schema.tables
+            for has_conditions in (_has_conditions(table),)
         }
         """By table and column."""
         self.rows: dict[str, int] = dict.fromkeys(self.profiles, 0)
@@ -232,9 +250,17 @@ class Survey:
                         told(table, batch.count)
 
 
-def _column(declared: str, given: str | None, types: Sequence[UserType]) -> ColumnSurvey:
+def _has_conditions(table: Table) -> bool:
+    said = [("CHECK", table.definition), *(("WHERE", one.definition) for one in table.indexes)]
+    return any(word in map(str.upper, words(text)) for word, text in said)
+
+
+def _column(
+    declared: str, given: str | None, types: Sequence[UserType], *, has_conditions: bool
+) -> ColumnSurvey:
     if given is not None:
-        return ColumnSurvey(tuple(Trial(way, is_kept=True) for way in for_type(given, types)), is_given=True)
-    return ColumnSurvey(
-        tuple(Trial(way, is_kept=way.last, keeps_texts=True) for way in for_declared(declared))
-    )
+        trials = tuple(Trial(way, is_kept=True) for way in for_type(given, types))
+    else:
+        trials = tuple(Trial(way, is_kept=way.last, keeps_texts=True) for way in for_declared(declared))
+    is_moment = any(trial.candidate.how in SPELLED for trial in trials)
+    return ColumnSurvey(trials, is_given=given is not None, looks_at_shapes=has_conditions and is_moment)

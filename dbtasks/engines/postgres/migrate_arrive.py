@@ -89,8 +89,8 @@ def arrive_live(
 ) -> tuple[TableProof, ...]:
     """Fill and prove tables that are there and have no rows, as their owner; the transaction is the caller's.
 
-    Triggers of the user's sleep meanwhile, foreign keys are taken away and added again, sequences are set behind the rows,
-    materialized views are filled anew. After any error the caller rolls back, and all is as it was.
+    Triggers of the user's sleep meanwhile, foreign keys are taken away and added again, sequences are set behind the rows
+    and behind every number that AUTOINCREMENT ever gave, materialized views are filled anew. After any error the caller rolls back, and all is as it was.
 
     Raises:
         Refused: a table is missing, or has rows. RightMissing: one is not ours.
@@ -115,7 +115,8 @@ def arrive_live(
     behind = Keys(tuple(keys_back(taken)), tuple(references_back(taken)), lambda: known, lambda: refers)
     make_keys(session, connection, behind, came, there, how)
     everything = {str(relation): relation for relation in relations(session)}
-    for text in set_sequences(session, everything, (), oids):
+    given = {(one.into, one.counting): one.last_number for one in carried if one.last_number}
+    for text in set_sequences(session, everything, (), oids, given):
         on_event(Warned(text))
     proofs = _prove(session, connection, came, there, on_event)
     release_values(session)
@@ -235,7 +236,8 @@ def _in_three(
 
 
 def _meant(session: PsycopgSession, schema: PortableSchema, there: Mapping[Name, Relation]) -> list[Unique]:
-    """Return what a schema makes unique; of an index the server says it, by one that is not unique."""
+    """Return what a schema makes unique; of an index the server says it, by one that is not unique where it is not made yet."""
+    made = {(one.schema, one.name): one for one in uniques(session, [table.oid for table in there.values()])}
     found: list[Unique] = []
     for table in schema.tables:
         name = split_name(table.name)
@@ -245,7 +247,11 @@ def _meant(session: PsycopgSession, schema: PortableSchema, there: Mapping[Name,
             unique
             for one in table.indexes
             if name in there and one.definition.startswith(MADE_UNIQUE)
-            for unique in _of_index(session, there[name], one)
+            for unique in (
+                [made[name[0], one.name]]
+                if (name[0], one.name) in made
+                else _of_index(session, there[name], one)
+            )
         ]
     return found
 

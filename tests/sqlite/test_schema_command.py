@@ -146,6 +146,23 @@ def test_d08_a_killed_restore_takes_its_command_along_and_cleanup_removes_what_t
     assert not live.exists()
 
 
+@pytest.mark.fault
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing there ends a command with us")
+def test_d08_a_command_that_does_not_end_when_it_is_told_to_is_killed(project: Project) -> None:
+    project.mount()
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    (project.root / "make.py").write_text(deaf + WAITS)
+    given = {"DATABASE_URL": "sqlite:///app.db", "DBTASKS_SCHEMA_COMMAND": COMMAND}
+    file = older(project.root, ROWS)
+    running = project.start("db.restore", f"--file={file}", "--unverified", "--yes", **given)
+    until((project.root / "pid").exists)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate(timeout=60)
+    pid = int((project.root / "pid").read_text())
+    until(lambda: is_gone(pid))
+
+
 def test_a_command_that_works_in_the_live_file_is_found_out(tmp_path: Path) -> None:
     live = tmp_path / "app.db"
     config = config_for(live, MAKES.replace("connect(path)", f"connect({str(live)!r})"))

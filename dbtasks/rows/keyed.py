@@ -18,8 +18,16 @@ from .misfit import Misfit
 from .numbered import LongValue, NumberedLong, numbered
 from .schema import Table
 from .spellers import NULL, long_misfit, speller
+from .sqlite_schema import quoted
 
-__all__ = ["are_kept_apart", "compared_as", "keys_of_rows", "rows_that_do_not_fit", "shown_rows"]
+__all__ = [
+    "are_kept_apart",
+    "are_written_alike",
+    "compared_as",
+    "keys_of_rows",
+    "rows_that_do_not_fit",
+    "shown_rows",
+]
 
 DIGEST_BYTES = 16
 FLOATS = frozenset(("double", "real"))
@@ -27,6 +35,20 @@ NUMBERS = FLOATS | {"smallint", "integer", "bigint", "numeric"}
 PLAIN = frozenset(("boolean", "uuid", "bytea", "date", "time", "timestamp", "timestamptz", "enum"))
 SINCE_1970 = frozenset(("seconds", "milliseconds", "microseconds"))
 ANY_NUMBER = frozenset(("integer", "real"))
+TO_SECONDS = "substr($, 11, 1) = '{}' AND substr($, 17, 1) = ':' AND length($) = 19"
+TO_MICROSECONDS = (
+    "substr($, 11, 1) = '{}' AND substr($, 17, 1) = ':'"
+    " AND (length($) = 19 OR length($) = 26 AND substr($, 20, 1) = '.' AND substr($, 21) <> '000000')"
+)
+WRITTEN = {
+    "date": ("length($) = 10",),
+    "timestamp": (TO_MICROSECONDS.format(" "), TO_MICROSECONDS.format("T")),
+    "timestamptz": (TO_SECONDS.format(" "), TO_SECONDS.format("T")),
+    "uuid": tuple(
+        f"length($) = {length} AND substr($, 1, 1) <> '{{' AND $ = lower($)" for length in (36, 32)
+    ),
+}
+"""What is so of all texts of a column, `$`, that are written in one way."""
 Fields = list[str | None]
 
 
@@ -62,6 +84,19 @@ def are_kept_apart(one: ColumnChoice) -> bool:
     if kind == "uuid":
         return one.kinds == {"blob"}
     return one.kinds == {"integer"} and (kind == "interval" or said.partition(",")[0] in SINCE_1970)
+
+
+def are_written_alike(connection: sqlite3.Connection, table: Table, one: ColumnChoice) -> bool:
+    """Whether all texts of a column are written in one way, so that no two say the same: SQLite looks, which is fast."""
+    if one.kinds != {"text"}:
+        return False
+    name = quoted(one.column)
+    for written in WRITTEN.get(one.how.partition(":")[0], ()):
+        otherwise = f"{name} IS NOT NULL AND NOT ({written.replace('$', name)})"
+        query = f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {otherwise})"  # noqa: S608 - quoted
+        if connection.execute(query).fetchone() == (0,):
+            return True
+    return False
 
 
 def keys_of_rows(

@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 
 from .carried import keys_of
 from .choices import Choices, ColumnChoice
-from .keyed import are_kept_apart, compared_as, keys_of_rows, rows_that_do_not_fit, shown_rows
+from .keyed import (
+    are_kept_apart,
+    are_written_alike,
+    compared_as,
+    keys_of_rows,
+    rows_that_do_not_fit,
+    shown_rows,
+)
 from .orphans import Orphans, Referring, orphans_of, place_of, references_of
 from .schema import PortableSchema, Table
 from .sqlite_words import index_parts, plain_items
@@ -171,8 +178,14 @@ class _Looking:
 
     def _is_kept(self, name: str, key: Sequence[ColumnChoice]) -> bool:
         """Whether SQLite holds each of these apart, and they stay so."""
-        kept = {one.column for one in key if are_kept_apart(one)}
-        return any(known <= kept for known in keys_of(self._tables[name]))
+        table = self._tables[name]
+        known = [columns for columns in keys_of(table) if columns <= {one.column for one in key}]
+        kept = {
+            one.column
+            for one in (key if known else ())
+            if are_kept_apart(one) or are_written_alike(self._connection, table, one)
+        }
+        return any(columns <= kept for columns in known)
 
     def _is_like(self, name: str, index: str, key: Sequence[ColumnChoice]) -> bool:
         """Whether SQLite has an index like this one, and its columns stay as far apart."""

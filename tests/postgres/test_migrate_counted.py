@@ -155,10 +155,13 @@ def test_a_key_whose_values_stay_apart_is_not_read_again(move: Move, monkeypatch
     filled(
         move.path,
         ("id INTEGER PRIMARY KEY, v TEXT UNIQUE", ["a"]),
-        ("v DATETIME UNIQUE", ["2024-01-01 10:00:00"]),
+        ("v DATETIME UNIQUE", ["2024-01-01 10:00:00", "2024-01-02 10:00:00.500000"]),
+        ("u UUID UNIQUE, v INTEGER", [1]),
+        ("w DATETIME UNIQUE, v INTEGER", [1]),
     )
+    made(move.path, f"UPDATE t2 SET u = '{HEX.lower()}'; UPDATE t3 SET w = '2024-01-01 10:00:00.0'")
     move.plan(exclude_tables=("orders",))
-    assert read == [["v"]]
+    assert read == [["w"]]
 
 
 # -- types that are weaker for a few values --------------------------------------------------------

@@ -122,8 +122,8 @@ class LongValue:
 def numbered(connection: sqlite3.Connection, table: Table) -> Generator[NumberedRows | NumberedLong]:
     """Read the rows of one table in the order of their rowid, within the caller's read transaction.
 
-    Whoever stops before the end closes it. Of a table WITHOUT ROWID the ids are the values of its key, and its rows are held
-    whole, however long.
+    Whoever stops before the end closes it. Of a table whose rowid cannot be asked for the ids are the values of its key, or
+    without a key the rows' places; and its rows are held whole, however long.
     """
     with _reading(connection):
         rowid = rowid_of(connection, table)
@@ -201,13 +201,18 @@ def _size(values: Sequence[Any]) -> int:
 
 
 def _by_key(connection: sqlite3.Connection, table: Table) -> Iterator[NumberedRows]:
-    names = [column.name for column in table.data_columns]
-    key = [names.index(name) for name in (table.primary_key.columns if table.primary_key else ())]
-    query = f"SELECT {', '.join(map(quoted, names))} FROM {quoted(table.name)}"  # noqa: S608 - quoted
+    # the key may be none of the columns that are read
+    key = table.primary_key.columns if table.primary_key else ()
+    names = (*key, *(column.name for column in table.data_columns))
+    query = f"SELECT {', '.join(map(quoted, names)) or 'NULL'} FROM {quoted(table.name)}"  # noqa: S608 - quoted
     connection.text_factory = TEXT
+    done = 0
     for columns in _batches(connection.execute(query)):
-        keys = zip(*(columns[place] for place in key), strict=True)
-        yield NumberedRows([", ".join(map(shortened, values)) for values in keys], columns)
+        keys = [*zip(*columns[: len(key)], strict=True)]
+        places = range(done + 1, done + len(columns[0]) + 1)
+        done += len(places)
+        ids = [", ".join(map(shortened, values)) for values in keys] if key else places
+        yield NumberedRows(ids, columns[len(key) :] if names else [])
 
 
 def _long_row(connection: sqlite3.Connection, table: Table, rowid: str, number: int) -> NumberedLong:

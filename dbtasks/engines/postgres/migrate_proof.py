@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import CountsDiffer
 from ...rows.arriving import NextValue, TableProof
 from ...rows.postgres_schema import Held
+from ...rows.sqlite_schema import quoted
 from ...rows.tally import Tally, digests_of
 from ...sessions import PsycopgSession
 from .facts import Relation
@@ -42,8 +43,9 @@ def prove_table(
     """Compare every row of a loaded table with what SQLite has, in the caller's transaction.
 
     Raises:
-        CountsDiffer: they are not the same; names the first rows that differ.
+        CountsDiffer: they are not the same, or not all of SQLite's rows were read; names the first rows that differ.
     """
+    _prove_read(connection, came)
     reading = ArrivedRows(session, came.carried, relation, held)
     there = reading.tally(strict=came.tally.forms.strict)
     if there.checksum != came.tally.checksum and not there.forms.strict:
@@ -55,11 +57,13 @@ def prove_table(
         raise _differ(connection, came, reading, there)
     if here.edges != there.edges:
         raise CountsDiffer(
-            f"the key of {carried.into} reaches from {_range(there)}, and that of {carried.name} from {_range(here)}"
+            f"the key of {carried.into} does not reach as far as that of {carried.name}, though their rows are the same"
         )
     broken = broken_foreign_keys(session, [relation.oid])
     if broken:
         raise CountsDiffer(broken[0])
+    known = len(there.edges) == len(carried.key_places)
+    edges = [edge for edge in there.edges if known and edge is not None]
     return TableProof(
         table=carried.name,
         into=carried.into,
@@ -67,8 +71,8 @@ def prove_table(
         target_rows=there.rows,
         rejected=came.rejected,
         key=carried.key if carried.key_places else (),
-        key_low=tuple(_shown(edge[0]) for edge in there.edges if edge is not None),
-        key_high=tuple(_shown(edge[1]) for edge in there.edges if edge is not None),
+        key_low=tuple(_shown(edge[0]) for edge in edges),
+        key_high=tuple(_shown(edge[1]) for edge in edges),
         checksum=there.checksum,
         not_compared=tuple(
             column
@@ -80,10 +84,29 @@ def prove_table(
     )
 
 
-def _range(tally: Tally) -> str:
-    return ", ".join(
-        "nothing" if edge is None else f"{_shown(edge[0])} to {_shown(edge[1])}" for edge in tally.edges
-    )
+def _prove_read(connection: sqlite3.Connection, came: Came) -> None:
+    """See that every row was read: by SQLite's own words, since both sides of a checksum stand on what was read.
+
+    Raises:
+        CountsDiffer: SQLite has more of them, or fewer, or a key that reaches farther.
+    """
+    carried, read = came.carried, came.tally.rows + came.rejected
+    table = quoted(carried.name)
+    # the table's own rows: an index may have lost some
+    ((rows,),) = connection.execute(f"SELECT count(*) FROM {table} NOT INDEXED")  # noqa: S608 - quoted
+    if rows != read:
+        raise CountsDiffer(
+            f"{carried.name} has {rows:,} rows, and {read:,} were read",
+            hint="the file may be damaged: ask sqlite3 for PRAGMA integrity_check",
+        )
+    for number, place in came.tally.whole_places if not came.rejected else ():
+        name = quoted(carried.source.data_columns[place].name)
+        (ends,) = connection.execute(f"SELECT min({name}), max({name}) FROM {table}")  # noqa: S608 - quoted
+        # texts that are numbers have another order
+        if set(map(type, ends)) == {int} and ends != came.tally.edges[number]:
+            raise CountsDiffer(
+                f"the key of {carried.name} reaches farther than that of the rows that were read"
+            )
 
 
 def _shown(value: Any) -> str:
@@ -116,7 +139,7 @@ def _differ(connection: sqlite3.Connection, came: Came, reading: ArrivedRows, th
     bucket = next((number for number in unequal if counts[number] >= 0), unequal[0] if unequal else 0)
     _each(connection, came, reading, hold)
     with closing(read_again(connection, came)) as rows:
-        found = (str(row_id) for row_id, _, digest in rows if surplus[digest] > 0)
+        found = (str(row.id) for row in rows if surplus[row.digest] > 0)
         lost = [*islice(found, NAMED)]
     what = (
         f"not there as it was: row {', '.join(lost)} of {carried.name}"
@@ -136,8 +159,8 @@ def _each(
     """Hand over the digest of each row, +1 with those of the source and -1 with those that arrived."""
     forms = came.tally.forms
     with closing(read_again(connection, came)) as rows:
-        for _, _, digest in rows:
-            take(digest, 1)
+        for row in rows:
+            take(row.digest, 1)
 
     def lines(found: Sequence[bytes]) -> None:
         for digest in digests_of(forms.of(found)):

@@ -165,7 +165,8 @@ class _Looking:
         rowid = rowid_of(self._connection, table)
         if rowid is not None:
             return rowid, f" ORDER BY {rowid}"
-        return ", ".join(map(quoted, table.primary_key.columns if table.primary_key else ())), ""
+        key = table.primary_key.columns if table.primary_key else ()
+        return ", ".join(map(quoted, key)) or "'without a number'", ""
 
 
 def _referred(table: Table, one: ColumnChoice, kind: _Kind) -> str:

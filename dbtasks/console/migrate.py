@@ -13,6 +13,7 @@ from .text import count_text, duration_text, many, table_lines
 if TYPE_CHECKING:
     from ..executors.migration import MigrationPlan, MigrationReport
     from ..rows.choices import ColumnChoice
+    from ..rows.left_out import Clash
     from ..rows.orphans import Orphans
 
 __all__ = ["migrate_document", "migrate_lines", "migrate_plan_document", "migrate_plan_lines"]
@@ -37,6 +38,8 @@ def migrate_plan_lines(plan: MigrationPlan) -> list[str]:
         lines += ["", *_table_lines(plan, name)]
     lines += ["", *_behind("Cycle", (" → ".join([*cycle, cycle[0]]) for cycle in choices.cycles))]
     lines += _behind("Misfit", _misfits(plan))
+    lines += _behind("Falls", map(_fall, plan.falls))
+    lines += _behind("Rejects", _rejects(plan))
     lines += _behind("Stays", plan.losses)
     lines += _behind("Left out", plan.left_out)
     lines += _behind("Kept", (f"{name}, as {plan.target.name} has it" for name in plan.kept))
@@ -67,13 +70,33 @@ def _table_lines(plan: MigrationPlan, name: str) -> list[str]:
 
 def _misfits(plan: MigrationPlan) -> list[str]:
     found = [_misfit(one) for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
-    return [*found, *map(_orphans, plan.orphans)]
+    return [*found, *map(_orphans, plan.orphans), *map(_clash, plan.clashes)]
 
 
 def _orphans(one: Orphans) -> str:
     refer = "refers" if one.rows == 1 else "refer"
-    shown = "; ".join(f"row {text}" for text in one.examples)
-    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {shown}"
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {_shown(one)}"
+
+
+def _clash(one: Clash) -> str:
+    have = "has" if one.rows == 1 else "have"
+    return f"{one.place}: {many(one.rows, 'row')} {have} a key that is there already, in the new types: {_shown(one)}"
+
+
+def _fall(one: Orphans) -> str:
+    refer = "refers" if one.rows == 1 else "refer"
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to a row of {one.references} that is left out: {_shown(one)}"
+
+
+def _shown(one: Orphans | Clash) -> str:
+    return "; ".join(f"row {text}" for text in one.examples)
+
+
+def _rejects(plan: MigrationPlan) -> list[str]:
+    if not plan.rejects:
+        return []
+    each = ", ".join(f"{count_text(count)} of {name}" for name, count in plan.rejects.items())
+    return [f"{many(sum(plan.rejects.values()), 'row')} will be left out: {each}"]
 
 
 def _misfit(one: ColumnChoice) -> str:
@@ -165,16 +188,18 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             ],
             "cycles": [list(cycle) for cycle in choices.cycles],
             "misfits": plan.misfits,
-            "orphans": [
+            "orphans": [_orphans_object(one) for one in plan.orphans],
+            "clashes": [
                 {
                     "table": one.table,
                     "columns": list(one.columns),
-                    "references": one.references,
                     "rows": one.rows,
                     "examples": list(one.examples),
                 }
-                for one in plan.orphans
+                for one in plan.clashes
             ],
+            "falls": [_orphans_object(one) for one in plan.falls],
+            "rejects": dict(plan.rejects),
             "on_error": str(plan.job.on_error),
             "losses": list(plan.losses),
             "left_out": list(plan.left_out),
@@ -184,6 +209,16 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             "only_target": list(choices.only_target),
             "steps": list(plan.steps),
         },
+    }
+
+
+def _orphans_object(one: Orphans) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "columns": list(one.columns),
+        "references": one.references,
+        "rows": one.rows,
+        "examples": list(one.examples),
     }
 
 

@@ -17,7 +17,7 @@ from .schema import Sequence as Numbers
 from .sqlite_references import whens_of
 from .sqlite_words import counts_itself, index_parts, plain_items
 
-__all__ = ["SCHEMA", "Carried", "quoted_list"]
+__all__ = ["SCHEMA", "Carried", "keys_of", "quoted_list"]
 
 SCHEMA = "public"
 TypeOf = Callable[[Table, str], str]
@@ -89,7 +89,7 @@ class Carried:
             self._losses.append(Loss(what, "refers to what does not come along"))
             return None
         other, referenced = found
-        if set(referenced) not in _keys_of(other):
+        if set(referenced) not in keys_of(other):
             self._losses.append(Loss(what, "refers to columns that are no key"))
             return None
         for mine, theirs in zip(one.columns, referenced, strict=True):
@@ -152,7 +152,7 @@ class Carried:
         )
 
 
-def _keys_of(table: Table) -> list[set[str]]:
+def keys_of(table: Table) -> list[set[str]]:
     """Return what no two rows have alike: of columns, whether it was said as a key or by an index that comes along."""
     keys = [*([table.primary_key] if table.primary_key else ()), *table.unique]
     found = [set(key.columns) for key in keys]

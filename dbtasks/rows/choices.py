@@ -57,6 +57,8 @@ class ColumnChoice:
     not_null: bool = False
     kept: str = ""
     """`why` as it may be kept, where a value stands in that: the row's id instead."""
+    kinds: frozenset[str] = frozenset()
+    """The storage classes of its values."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _chosen(table: Table, column: Column, found: ColumnSurvey, because: str) -> 
         tuple(trial.examples),
         into=column.name,
         kept="" if kept == why else kept,
+        kinds=frozenset(found.counts),
     )
 
 
@@ -263,7 +266,16 @@ class _Making:
         if self._counts(table) == column.name:
             type_ = self._casts.get((table.name, column.name), "bigint")
             why = "the row's own number: an identity column"
-            one = ColumnChoice(table.name, column.name, column.type, type_, type_, why, into=column.name)
+            one = ColumnChoice(
+                table.name,
+                column.name,
+                column.type,
+                type_,
+                type_,
+                why,
+                into=column.name,
+                kinds=frozenset(found.counts),
+            )
             trial = _taken(found, column)
             if trial.candidate.type == type_:
                 one = replace(one, misfits=trial.misfits, examples=tuple(trial.examples))

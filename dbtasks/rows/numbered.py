@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -119,18 +119,21 @@ class LongValue:
             return False
 
 
-def numbered(connection: sqlite3.Connection, table: Table) -> Generator[NumberedRows | NumberedLong]:
-    """Read the rows of one table in the order of their rowid, within the caller's read transaction.
+def numbered(
+    connection: sqlite3.Connection, table: Table, only: Collection[str] | None = None
+) -> Generator[NumberedRows | NumberedLong]:
+    """Read the rows of one table in the order of their rowid, within the caller's read transaction; `only` these columns of it.
 
-    Whoever stops before the end closes it. Of a table WITHOUT ROWID the ids are the values of its key, and its rows are held
-    whole, however long.
+    Whoever stops before the end closes it. Of a table WITHOUT ROWID the ids are the values of its key, by which they are
+    ordered, and its rows are held whole, however long.
     """
+    wanted = [column.name for column in table.data_columns if only is None or column.name in only]
     with _reading(connection):
         rowid = rowid_of(connection, table)
         if rowid is None:
-            yield from _by_key(connection, table)
+            yield from _by_key(connection, table, wanted)
             return
-        names = ", ".join((rowid, *(quoted(column.name) for column in table.data_columns)))
+        names = ", ".join((rowid, *map(quoted, wanted)))
         last: int | None = None
         while True:
             rest = f"{f' WHERE {rowid} > {last}' if last is not None else ''} ORDER BY {rowid}"
@@ -153,7 +156,7 @@ def numbered(connection: sqlite3.Connection, table: Table) -> Generator[Numbered
             query = f"SELECT {rowid} FROM {quoted(table.name)}{rest} LIMIT 1"  # noqa: S608 - quoted
             ((number,),) = connection.execute(query)
             last = int(number)
-            row = _long_row(connection, table, rowid, last)
+            row = _long_row(connection, table, wanted, rowid, last)
             # the row in front of a long one is lost with it, and is none itself
             is_long = any(isinstance(value, LongValue) for value in row.values)
             yield row if is_long else NumberedRows(row.ids, [(value,) for value in row.values])
@@ -200,27 +203,30 @@ def _size(values: Sequence[Any]) -> int:
         return sum(map(getsizeof, values))
 
 
-def _by_key(connection: sqlite3.Connection, table: Table) -> Iterator[NumberedRows]:
-    names = [column.name for column in table.data_columns]
-    key = [names.index(name) for name in (table.primary_key.columns if table.primary_key else ())]
-    query = f"SELECT {', '.join(map(quoted, names))} FROM {quoted(table.name)}"  # noqa: S608 - quoted
+def _by_key(connection: sqlite3.Connection, table: Table, wanted: Sequence[str]) -> Iterator[NumberedRows]:
+    key = table.primary_key.columns if table.primary_key else ()
+    names = ", ".join(map(quoted, (*key, *wanted)))
+    # the order in which it lies, whichever of its columns are asked for
+    order = f" ORDER BY {', '.join(map(quoted, key))}" if key else ""
     connection.text_factory = TEXT
-    for columns in _batches(connection.execute(query)):
-        keys = zip(*(columns[place] for place in key), strict=True)
-        yield NumberedRows([", ".join(map(shortened, values)) for values in keys], columns)
+    for columns in _batches(connection.execute(f"SELECT {names} FROM {quoted(table.name)}{order}")):  # noqa: S608 - quoted
+        keys = zip(*columns[: len(key)], strict=True) if key else [()] * len(columns[0])
+        yield NumberedRows([", ".join(map(shortened, values)) for values in keys], columns[len(key) :])
 
 
-def _long_row(connection: sqlite3.Connection, table: Table, rowid: str, number: int) -> NumberedLong:
+def _long_row(
+    connection: sqlite3.Connection, table: Table, wanted: Sequence[str], rowid: str, number: int
+) -> NumberedLong:
     values: list[Any] = []
     connection.text_factory = TEXT
     where = f"FROM {quoted(table.name)} WHERE {rowid} = {number}"
-    for column in table.data_columns:
+    for column in wanted:
         try:
             with _limited(connection):
-                ((value,),) = connection.execute(f"SELECT {quoted(column.name)} {where}")
+                ((value,),) = connection.execute(f"SELECT {quoted(column)} {where}")
         except sqlite3.DataError:
-            ((kind,),) = connection.execute(f"SELECT typeof({quoted(column.name)}) {where}")
-            value = LongValue(connection, table.name, column.name, number, str(kind))
+            ((kind,),) = connection.execute(f"SELECT typeof({quoted(column)}) {where}")
+            value = LongValue(connection, table.name, column, number, str(kind))
         values.append(value)
     return NumberedLong((number,), tuple(values))
 

@@ -108,7 +108,6 @@ def _plan(
             losses=tuple(map(str, choices.losses)),
             warnings=(
                 *warnings,
-                *_foretold(choices),
                 *(f"not counted before: {text}" for text in found.uncounted),
                 *_other_revision(settings, source, target, held, ground),
             ),
@@ -157,14 +156,6 @@ class Met:
                 hint="mend that, or leave the table out: --exclude-table=NAME",
             )
         return choices
-
-
-def _foretold(choices: Choices) -> Iterator[str]:
-    """Warn of what the columns' own lines do not say."""
-    for name in choices.order:
-        for one in choices.columns[name]:
-            if one.how == "real" and choices.rows[name]:
-                yield f"{name}.{one.column} becomes real, which keeps six digits: longer numbers are rounded"
 
 
 def _other_revision(

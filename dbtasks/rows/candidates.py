@@ -157,7 +157,7 @@ GIVEN: Mapping[str, tuple[Candidate, ...]] = {
     "boolean": (FLAG,),
     **{name: (Candidate(name, name, "whole numbers"),) for name in ("smallint", "integer", "bigint")},
     DOUBLE: (Candidate(DOUBLE, "double", "numbers"),),
-    "real": (Candidate("real", "real", "numbers, of which real keeps six digits"),),
+    "real": (Candidate("real", "real", "numbers that real keeps as they are"),),
     "uuid": (UUID,),
     "json": (JSON,),
     "jsonb": (Candidate("jsonb", "jsonb", "JSON"),),

@@ -182,6 +182,43 @@ def test_a_value_that_the_type_there_does_not_take_is_counted_with_its_row(
     assert choices.columns["app_user"][caught.value.column] == found
 
 
+FLOATS: list[tuple[str, list[Any], list[Any]]] = [
+    (
+        "double precision",
+        [0.1, 1e300, -0.0, 5e-324, 7, 2**53, 10**18, "0.1", "1.50", "1e3", "-7", float("inf")],
+        [2**53 + 1, "1.23456789012345678901", "9007199254740993", "soon", "", " 1", "1_0", "1e999", b"1"],
+    ),
+    (
+        "real",
+        [0.1, 12.5, 0.1234567, 16777216, 1e30, -0.0, 1e-45, "0.5", "007", float("inf")],
+        [0.1 + 0.2, 0.123456789, 16777217, 1e39, 1e-50, 1.4e-45, "0.123456789", "soon", "1_0", b"1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("type_", "kept", "lost"), FLOATS, ids=["double", "real"])
+def test_a_number_that_does_not_come_back_from_a_float_is_counted_with_its_row(
+    tmp_path: Path, pg_db: PgDatabase, type_: str, kept: list[Any], lost: list[Any]
+) -> None:
+    pg_db.run(f"CREATE TABLE t (a {type_})")
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in kept])
+    choices = chosen(path, live=described(pg_db))
+    assert not choices.misfits, choices
+    with closing(pg_db.connect()) as connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY t FROM STDIN", _Text("\n".join(lines(path, choices, "t"))))
+        cursor.execute("SELECT a::text FROM t")
+        came = [float(text) for (text,) in cursor.fetchall()]
+    assert came == [*map(float, kept)]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in lost])
+    (one,) = chosen(path, live=described(pg_db)).columns["t"]
+    assert one.misfits == len(lost), one
+    assert one.examples[0].startswith(f"{len(kept) + 1}: ")
+
+
 MOMENTS = [
     ("joined", 2_460_310.5, "timestamptz:days", 0),
     ("joined", 1_700_000_000, "timestamptz:seconds", 0),

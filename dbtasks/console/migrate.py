@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..rows.choices import ColumnChoice
     from ..rows.left_out import Clash
     from ..rows.orphans import Orphans
+    from ..rows.weaker import Weaker
 
 __all__ = ["migrate_document", "migrate_lines", "migrate_plan_document", "migrate_plan_lines"]
 
@@ -38,6 +39,7 @@ def migrate_plan_lines(plan: MigrationPlan) -> list[str]:
         lines += ["", *_table_lines(plan, name)]
     lines += ["", *_behind("Cycle", (" → ".join([*cycle, cycle[0]]) for cycle in choices.cycles))]
     lines += _behind("Misfit", _misfits(plan))
+    lines += _behind("Weaker", _weaker(plan))
     lines += _behind("Falls", map(_fall, plan.falls))
     lines += _behind("Rejects", _rejects(plan))
     lines += _behind("Stays", plan.losses)
@@ -71,6 +73,17 @@ def _table_lines(plan: MigrationPlan, name: str) -> list[str]:
 def _misfits(plan: MigrationPlan) -> list[str]:
     found = [_misfit(one) for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
     return [*found, *map(_orphans, plan.orphans), *map(_clash, plan.clashes)]
+
+
+def _weaker(plan: MigrationPlan) -> Iterable[str]:
+    for one in (column for name in plan.choices.order for column in plan.choices.columns[name]):
+        if one.weaker:
+            stand = "stands" if one.weaker.values == 1 else "stand"
+            shown = "; ".join(f"row {text}" for text in one.weaker.examples)
+            yield (
+                f"{one.table}.{one.column}: {one.type} instead of {one.weaker.type}, {count_text(one.weaker.values)}"
+                f" of {count_text(one.weaker.of)} values {stand} in the way: {shown}; mend that, or say {one.weaker.flag}"
+            )
 
 
 def _orphans(one: Orphans) -> str:
@@ -231,6 +244,16 @@ def _column(one: ColumnChoice) -> dict[str, Any]:
         "reason": one.why,
         "misfits": one.misfits,
         "examples": list(one.examples),
+        "weaker": _weaker_object(one.weaker) if one.weaker else None,
+    }
+
+
+def _weaker_object(one: Weaker) -> dict[str, Any]:
+    return {
+        "type": one.type,
+        "values": one.values,
+        "examples": list(one.examples),
+        "cast": one.flag,
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..nouns import many
 from ..schemas import table_name
-from .candidates import Candidate, wider_than
+from .candidates import wider_than
 from .carried import SCHEMA, Carried
 from .casts import Cast, casts_for
 from .choices_live import Met, met
@@ -26,6 +26,7 @@ from .sqlite_conditions import Typed, Unsaid, checks_of, said_there
 from .sqlite_defaults import default_there
 from .sqlite_words import collated, counts_itself, words
 from .survey import EXAMPLES, ColumnSurvey, Survey, Trial
+from .weaker import Weaker, is_told, weaker
 
 __all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
 
@@ -59,6 +60,8 @@ class ColumnChoice:
     """`why` as it may be kept, where a value stands in that: the row's id instead."""
     kinds: frozenset[str] = frozenset()
     """The storage classes of its values."""
+    weaker: Weaker | None = None
+    """The type it would have, but for a few values."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def _chosen(table: Table, column: Column, found: ColumnSurvey, because: str) -> 
         into=column.name,
         kept="" if kept == why else kept,
         kinds=frozenset(found.counts),
+        weaker=weaker(table, column, found, trial),
     )
 
 
@@ -175,7 +179,7 @@ def _why(column: Column, found: ColumnSurvey, trial: Trial, because: str, *, wit
         holds += ", of which microseconds are kept"
     said = f"{declared}, holds {holds}{_doubt(found, trial)}"
     first = found.trials[0]
-    if trial is not first and first.examples and _is_told(first.candidate, trial.candidate):
+    if trial is not first and first.examples and is_told(first.candidate, trial.candidate):
         row_id = first.examples[0].partition(": ")[0]
         said += f" (row {first.examples[0] if with_value else row_id})"
     return said
@@ -185,14 +189,6 @@ def _doubt(found: ColumnSurvey, taken: Trial) -> str:
     if taken.candidate.unit or not found.may_be_dates or found.counts["text"] + found.counts["blob"]:
         return ""
     return " that may be dates in digits, and no time since 1970"
-
-
-def _is_told(first: Candidate, taken: Candidate) -> bool:
-    """Whether it has to be said why the first type was not taken: it is another one, and not only another spelling."""
-    return taken.how in ("text", "json", "numeric", "double", "bytea", "bigint") or first.how in (
-        "date",
-        "time",
-    )
 
 
 def _without_value(one: ColumnChoice, found: ColumnSurvey) -> ColumnChoice:

@@ -164,6 +164,38 @@ def test_a_key_whose_values_stay_apart_is_not_read_again(move: Move, monkeypatch
     assert read == [["w"]]
 
 
+# -- types that are weaker for a few values --------------------------------------------------------
+
+
+def test_the_plan_and_the_report_list_the_columns_of_a_weaker_type(move: Move) -> None:
+    made(
+        move.path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, due DATE);"
+        " INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-02'), (7, 'soon')",
+    )
+    shown = move.invoke("--dry-run").stdout.splitlines()
+    assert [line for line in shown if line.startswith("Weaker")] == [
+        "Weaker   t.due: text instead of date, 1 of 3 values stands in the way: row 7: 'soon' is no date;"
+        " mend that, or say --cast=t.due:date"
+    ]
+    plan = move.document("--dry-run")["plan"]
+    (due,) = [column for table in plan["tables"] for column in table["columns"] if column["column"] == "due"]
+    assert due["weaker"] == {
+        "type": "date",
+        "values": 1,
+        "examples": ["7: 'soon' is no date"],
+        "cast": "--cast=t.due:date",
+    }
+    report = move.migrate()
+    assert report.page and report.document
+    page, document = report.page.read_text(), report.document.read_text()
+    assert "t.due: text instead of date, for 1 value of 3, the first in row 7: --cast=t.due:date" in page
+    assert '"weaker": {"type": "date", "values": 1, "row": "7", "cast": "--cast=t.due:date"}' in json.dumps(
+        json.loads(document)
+    )
+    assert "soon" not in page + document
+
+
 # -- what goes with what is left out ---------------------------------------------------------------
 
 CHAIN = """

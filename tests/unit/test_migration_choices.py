@@ -264,6 +264,7 @@ ANY = st.one_of(
     st.text(max_size=5),
     st.binary(max_size=3),
     st.sampled_from(["2024-01-01", "2024-01-01 10:00:00", "2024-01-01T10:00:00.5Z", "10:00", "{}", "1.50", "t", bytes(16)]),
+    st.sampled_from(["a ", "a  ", "10:00:00.5+01", "1.5 ms", "1 day 00:00:00.25"]),
     st.sampled_from([0, 1, 1_700_000_000, 1_700_000_000_000, 2_460_000.5]),
 )  # fmt: skip
 HOWS = [
@@ -271,7 +272,7 @@ HOWS = [
     *("numeric:6,2", "uuid", "json", "jsonb", "date", "time", "timestamp", "timestamp:cut", "timestamptz", "timestamptz:cut"),
     *("timestamptz:seconds", "timestamptz:milliseconds", "timestamp:microseconds", "timestamptz:days"),
     *("time:,0", "timestamp:,3", "timestamptz:cut,3", "timestamptz:seconds,0", "interval:microseconds,3"),
-    *("interval", "interval:microseconds", "enum:t,{}"),
+    *("interval", "interval:microseconds", "interval:text,3", "enum:t,{}", "padded:3", "words:0"),
 ]  # fmt: skip
 
 

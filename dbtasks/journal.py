@@ -44,6 +44,11 @@ class RunRecord:
         """The configured database, where the run worked on another one (`--into`)."""
         return _of_type(str, self.extra.get("configured"))
 
+    @property
+    def source(self) -> str | None:
+        """The database that a migration left for this one."""
+        return _of_type(str, self.extra.get("source"))
+
 
 class Run:
     """What a running task wants its line to say."""

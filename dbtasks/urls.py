@@ -96,6 +96,9 @@ def sqlite_file(text: str, *, root: Path, source: str) -> SqliteTarget:
 def sqlite_target(path: Path, *, root: Path) -> SqliteTarget:
     """Describe a SQLite file; its folder is kept relative to the project where it lies inside."""
     absolute = path if path.is_absolute() else root / path
+    if absolute.anchor == "//":
+        # POSIX leaves open what two slashes mean: here they are one
+        absolute = Path("/", *absolute.parts[1:])
     # normalise ".." without following symlinks: the name the user gave is the database's name
     absolute = Path(*absolute.parts[:1], *_without_dots(absolute.parts[1:]))
     try:
@@ -122,6 +125,12 @@ def _sqlite(rest: str, *, root: Path, source: str) -> SqliteTarget:
         raise SettingsError(
             f"{source}: a SQLite URL has three slashes before a relative path and four before an absolute one",
             hint="for instance sqlite:///app.db or sqlite:////srv/app/app.db",
+        )
+    if path.startswith("//"):
+        # SQLite would take what follows for another machine's name
+        raise SettingsError(
+            f"{source}: a SQLite URL has four slashes before an absolute path, not more",
+            hint="for instance sqlite:////srv/app/app.db",
         )
     if parse_qs(query).get("mode") == ["memory"]:
         path = ""

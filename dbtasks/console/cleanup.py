@@ -21,14 +21,15 @@ def cleanup_plan_lines(plan: CleanupPlan, now: datetime, width: int | None) -> l
     replaced += [f"keep    {staying.database}: {staying.reason}" for staying in plan.staying]
     remains = plan.remains
     replaced += [f"drop    {name}: left over by {remains.left_by[name]}" for name in remains.names]
-    replaced += [f"remove  {name}: left over by a killed proof or comparison" for name in plan.proofs.names]
+    left = plan.proofs
+    replaced += [f"remove  {name}: left over by {left.left_by[name]}" for name in left.names]
     replaced += [f"remove  {draft}: unfinished, of a killed run" for draft in plan.drafts]
     replaced += [f"keep    {text}" for text in remains.in_use.values()]
-    replaced += [f"keep    {text}" for text in plan.proofs.in_use.values()]
+    replaced += [f"keep    {text}" for text in left.in_use.values()]
     if remains.why_unknown:
         replaced.append(f"unknown what a killed or failed restore left: {remains.why_unknown}")
-    if plan.proofs.why_unknown:
-        replaced.append(f"unknown what a killed proof left: {plan.proofs.why_unknown}")
+    if left.why_unknown:
+        replaced.append(f"unknown what a killed proof or migration left: {left.why_unknown}")
     if plan.accepted:
         replaced.append(f"accept  {plan.accepted.id} is normal: {plan.accepted.manifest.anomaly}")
     if plan.suspended:

@@ -267,6 +267,7 @@ def log_document(runs: Sequence[RunRecord]) -> dict[str, Any]:
                 "ok": r.ok,
                 "exit_code": r.exit_code,
                 "database": r.database,
+                "source": r.source,
                 "backup": r.backup,
                 "size_bytes": r.size_bytes,
                 "message": r.message,

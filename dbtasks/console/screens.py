@@ -313,7 +313,8 @@ def _change_lines(plan: RestorePlan) -> list[str]:
         return labelled("Rows", [f"not compared: {plan.not_counted}"])
     if not plan.changes:
         return ["Rows     the same count in every table"]
-    rows = [_change_row(change) for change in plan.changes[:CHANGES_SHOWN]]
+    is_empty = plan.load.state is TargetState.EMPTY
+    rows = [_change_row(change, is_empty=is_empty) for change in plan.changes[:CHANGES_SHOWN]]
     lines = ["Rows     " + line for line in table_lines(("table", "backup", "live", ""), rows, right=(1, 2))]
     lines = [lines[0], *("         " + line[9:] for line in lines[1:])]
     if len(plan.changes) > CHANGES_SHOWN:
@@ -321,10 +322,11 @@ def _change_lines(plan: RestorePlan) -> list[str]:
     return lines
 
 
-def _change_row(change: TableChange) -> tuple[str, str, str, str]:
+def _change_row(change: TableChange, *, is_empty: bool) -> tuple[str, str, str, str]:
     backup, live = change.backup_rows, change.live_rows
     if live is None:
-        what = "comes back"
+        # where nothing is, nothing of it was there before
+        what = "is new" if is_empty else "comes back"
     elif backup is None:
         what = "will be gone"
     else:
@@ -374,6 +376,13 @@ def compared_text(archive: Archive, *, counted: bool) -> str:
     return f"not compared: {archive.manifest.not_counted or 'the manifest does not say how many'}"
 
 
+def _way(run: RunRecord) -> str:
+    """Say which databases a run was about, where it was not the configured one alone."""
+    if run.source:
+        return f"{run.source} into {run.database}"
+    return f"into {run.database}" if run.configured else ""
+
+
 def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> list[str]:
     """Lines of db.log."""
     if not runs:
@@ -386,7 +395,7 @@ def log_lines(runs: Sequence[RunRecord], now: datetime, width: int | None) -> li
             duration_text(r.seconds),
             size_text(r.size_bytes) if r.size_bytes is not None else "",
             r.backup or "",
-            ": ".join(text for text in (f"into {r.database}" if r.configured else "", r.message) if text),
+            ": ".join(text for text in (_way(r), r.message) if text),
         )
         for r in runs
     ]

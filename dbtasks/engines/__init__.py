@@ -271,17 +271,17 @@ class Engine(Protocol):
         """
 
     def left_proofs(self, mark: ProofMark) -> dict[str, str]:
-        """Name what a killed proof left on this server; with the reason why one stays for now, empty where nothing does.
+        """Name what a killed proof or migration left on this server; with the reason why one stays for now, empty where nothing does.
 
         Raises:
-            CannotReach: the server does not answer. Busy: another proof of that database is at work.
+            CannotReach: the server does not answer. Busy: another one for that database is at work.
         """
 
     def drop_left_proof(self, mark: ProofMark, name: str) -> None:
         """Remove one of these; gone already is fine.
 
         Raises:
-            Refused: it is not one. Busy: somebody is at it now, or another proof is at work.
+            Refused: it is not one, or another server's. Busy: somebody is at it now, or another run is at work.
         """
 
     def load(

@@ -79,11 +79,12 @@ def plan_backup(
     """Prove that a backup can be made and say what it would hold. Nothing is written.
 
     Raises:
-        CannotReach: the database, a tool or a right is not there.
+        CannotReach: the database, a tool or a right is not there. StoreUnusable: the folder cannot be written.
         UsageError: the request does not fit the database.
     """
     job = job or BackupJob()
     target = settings.require_target()
+    LocalStore(settings.backup_dir).prove()
     store = _place(settings, job)
     needs = dumping_of(settings, job.request, globals_=job.globals)
     with open_engine(settings, target, via=job.via, on_event=on_event, dumping=needs) as engine:

@@ -116,12 +116,15 @@ def show(settings: Settings, selector: str) -> Shown:
 
 
 def list_runs(settings: Settings, *, failed: bool = False, last: int | None = None) -> list[RunRecord]:
-    """Return the runs of the configured database newest first, restores from here into others too; of all, where none is configured."""
+    """Return the runs of the configured database newest first; of all, where none is configured.
+
+    Restores from here into other databases are among them, and migrations of it into others.
+    """
     name = str(settings.target.identity) if settings.target else None
     runs = [
         run
         for run in read_log(settings.backup_dir)
-        if name in (None, run.database, run.configured) and not (failed and run.ok)
+        if name in (None, run.database, run.configured, run.source) and not (failed and run.ok)
     ]
     return runs[:last] if last else runs
 

@@ -43,7 +43,7 @@ class Removals:
     databases: int = 0
     """Which restores replaced."""
     left_over: int = 0
-    """What killed restores left half done, and killed proofs."""
+    """What killed restores left half done, and killed proofs and migrations."""
     drafts: int = 0
     """Backups that killed runs left unfinished."""
 
@@ -71,7 +71,7 @@ class CleanupPlan:
     drafts: tuple[Path, ...] = ()
     """Unfinished backups of killed runs; every run that writes removes them."""
     proofs: LeftProofs = LeftProofs()  # noqa: RUF009 - frozen
-    """What killed proofs and comparisons left; a cleanup removes it, and so does the next one of these."""
+    """What killed proofs, comparisons and migrations left; a cleanup removes it, and so does the next one of these."""
 
     @property
     def removals(self) -> Removals:
@@ -98,7 +98,7 @@ class CleanupResult:
     dropped: tuple[str, ...] = ()
     """Databases that restores had replaced."""
     swept: tuple[str, ...] = ()
-    """What killed restores and proofs had left."""
+    """What killed restores, proofs and migrations had left."""
     accepted: str | None = None
     """Id of a backup that has shrunk and counts as normal from now on."""
     drafts: tuple[Path, ...] = ()

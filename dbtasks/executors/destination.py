@@ -21,6 +21,7 @@ __all__ = [
     "doubts_about",
     "elsewhere",
     "environment_of",
+    "is_database",
     "is_whole",
     "prove_same_engine",
     "reaching",
@@ -128,7 +129,7 @@ def _refuse_no_database(settings: Settings, path: Path) -> None:
         )
     with translated(f"cannot look for {path}"):
         is_there = path.exists()
-    if is_there and not _is_database(path):
+    if is_there and not is_database(path):
         raise Refused(
             f"--into: {path} exists and is not a SQLite database",
             hint="choose another name",
@@ -136,8 +137,12 @@ def _refuse_no_database(settings: Settings, path: Path) -> None:
         )
 
 
-def _is_database(path: Path) -> bool:
-    """Whether a file has the header of one, or is empty, which SQLite takes for one."""
+def is_database(path: Path) -> bool:
+    """Whether a file has the header of one, or is empty, which SQLite takes for one.
+
+    Raises:
+        OperationFailed: it may not be read.
+    """
     if not path.is_file():
         return False
     with translated(f"cannot read {path}"), path.open("rb") as stream:

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..events import OnEvent, Phase, RowsSoFar, ignore
 from ..models import Archive, EngineName, Format, Identity, Target
 from ..near import did_you_mean
+from ..nouns import many
 from ..rows.compare import AGAINST, BACKUP, Found, RowValues, workbench
 from ..rows.held import HeldRows
 from ..rows.pairs import TablePair, pair_columns, pair_names
@@ -176,7 +177,7 @@ def diff_rows(
                 total = _rows_to_read(sides[side], pairs, side)
                 for count in bench.lay_out(founds, held, side):
                     on_event(RowsSoFar(count, total))
-            on_event(Phase("compare", "1 table" if len(pairs) == 1 else f"{len(pairs):,} tables"))
+            on_event(Phase("compare", many(len(pairs), "table")))
             bench.compare(founds, EXAMPLES)
             if values:
                 bench.look_again(founds, ours, BACKUP)

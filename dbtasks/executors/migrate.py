@@ -27,15 +27,26 @@ from ..rows.postgres_spelling import split_name
 from ..settings import Settings
 from .backup import BackupJob, backup, writing_run
 from .destination import reaching
+from .left_proofs import sweep_proofs
 from .migration import MigratedTable, MigrationPlan, MigrationReport, OnError
-from .migration_plan import UNTOUCHED, Met, prove_empty
+from .migration_plan import UNTOUCHED, Met, prove_empty, refusal_recorded
 from .migration_rejects import Rejects, collected_rejects
 from .migration_report import report_stem, reports_folder, write_report
 from .migration_sides import url_line
 
-__all__ = ["migrate", "refuse_misfits"]
+__all__ = ["migrate", "prove_fitting", "refuse_misfits"]
 
 AGAIN = "look again: db.migrate --dry-run"
+
+
+def prove_fitting(settings: Settings, plan: MigrationPlan) -> None:
+    """Do as `refuse_misfits` does; a refusal gets its line in the log, as one of the plan does.
+
+    Raises:
+        Refused: as `refuse_misfits`.
+    """
+    with refusal_recorded(settings, plan.source, plan.target):
+        refuse_misfits(plan)
 
 
 def refuse_misfits(plan: MigrationPlan) -> None:
@@ -108,7 +119,7 @@ def migrate(
         Busy: another run, or a lock. CannotReach: the way broke. LoadFailed: a row does not go in; names it.
         CountsDiffer: what arrived is not what was there. Interrupted: the state says what the target holds.
     """
-    refuse_misfits(plan)
+    prove_fitting(settings, plan)
     started_at, id_ = now(), new_id()
     state = f"{plan.target.name} was not touched"
     try:
@@ -121,6 +132,7 @@ def migrate(
             run.note(source=str(plan.source.identity), migration=id_)
             saved = _save_source(settings, plan, now, on_event)
             run.note(backup=saved.id)
+            sweep_proofs(reaching(settings, plan.target), on_event)
             stem = report_stem(started_at, id_)
             with engine.claimed(), _rejects(settings, plan, stem) as rejects:
                 state = as_it_was(plan.target.name, plan.state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..engines.migration import opened_target, prove_makeable
@@ -24,11 +25,12 @@ from ..rows.losses import Loss
 from ..rows.postgres_spelling import split_name
 from ..rows.schema import PortableSchema
 from ..settings import Settings
+from ..stores.local import LocalStore
 from .destination import environment_of, reaching
 from .migration import MigrationJob, MigrationPlan, OnError
-from .migration_sides import migration_source, migration_target
+from .migration_sides import migration_source, migration_target, prove_database
 
-__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty"]
+__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded"]
 
 UNTOUCHED = "nothing was touched"
 NAMED = 5
@@ -44,16 +46,26 @@ def plan_migration(
 
     Raises:
         UsageError: the flags name no SQLite file, no PostgreSQL database, or a table or column that is not there.
+        StoreUnusable: the backup folder cannot be written.
         CannotReach: one of the two cannot be reached, or the database may not be created: the details hold the SQL.
         Refused: tables of the target have rows, or something of the source can go nowhere.
     """
     job = _sound(job or MigrationJob())
     source, target = migration_source(settings, job.source), migration_target(settings, job.target)
+    # the source's backup and the report go there
+    LocalStore(settings.backup_dir).prove()
     if job.dry_run:
         return _plan(settings, job, source, target, on_event)
+    with refusal_recorded(settings, source, target):
+        return _plan(settings, job, source, target, on_event)
+
+
+@contextmanager
+def refusal_recorded(settings: Settings, source: SqliteTarget, target: PostgresTarget) -> Iterator[None]:
+    """Give a failure its line in the log, as the migration it would have been."""
     with recorded(settings.backup_dir, "migrate", target.identity, failures_only=True) as run:
         run.note(source=str(source.identity))
-        return _plan(settings, job, source, target, on_event)
+        yield
 
 
 def _sound(job: MigrationJob) -> MigrationJob:
@@ -70,6 +82,7 @@ def _sound(job: MigrationJob) -> MigrationJob:
 def _plan(
     settings: Settings, job: MigrationJob, source: SqliteTarget, target: PostgresTarget, on_event: OnEvent
 ) -> MigrationPlan:
+    prove_database(source, named=job.source is not None)
     with (
         leaving_rows(source, settings.lock_timeout, job.selection, as_it_lies=job.dry_run) as held,
         opened_target(reaching(settings, target), target, on_event) as engine,

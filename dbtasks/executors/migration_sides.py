@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import quote, urlencode
 
-from ..errors import SettingsError, UsageError
+from ..errors import OperationFailed, SettingsError, UsageError
 from ..models import PostgresTarget, SqliteTarget, Target
 from ..settings import Settings
 from ..settings.keys import PREFIX
 from ..urls import parse_url, sqlite_file
+from .destination import is_database
 
-__all__ = ["BY_SETTING", "migration_source", "migration_target", "url_line"]
+__all__ = ["BY_SETTING", "migration_source", "migration_target", "prove_database", "url_line"]
 
 BY_SETTING = "@"
 UNTOUCHED = "nothing was touched"
@@ -44,6 +45,24 @@ def migration_source(settings: Settings, named: str | None) -> SqliteTarget:
         hint="add --from=PATH",
         state=UNTOUCHED,
     )
+
+
+def prove_database(source: SqliteTarget, *, named: bool) -> None:
+    """See that what is there is a SQLite database; that it is there and may be read is for who opens it. `named`: by --from.
+
+    Raises:
+        UsageError: it is another file.
+    """
+    try:
+        is_another = source.path.is_file() and not is_database(source.path)
+    except (OSError, OperationFailed):
+        return
+    if is_another:
+        raise UsageError(
+            f"{'--from' if named else 'the configured database'}: {source.path} is not a SQLite database",
+            hint=f"name the database's file, for instance {EXAMPLE}",
+            state=UNTOUCHED,
+        )
 
 
 def migration_target(settings: Settings, named: str | None) -> PostgresTarget:

@@ -56,6 +56,9 @@ __all__ = [
     "restore",
 ]
 
+INSIDE = (LoadStrategy.IN_PLACE, LoadStrategy.ROWS)
+"""The live database stays, and a COMMIT in it is what takes effect: no names are exchanged."""
+
 
 @dataclass(frozen=True)
 class RestoreJob:
@@ -379,7 +382,7 @@ def _load(
             loaded.after_load(files, on_event)
             counts = loaded.counts()
         prove_same_file(plan.archive)
-        on_event(Phase("swap", plan.target.name))
+        on_event(Phase("commit" if plan.load.strategy in INSIDE else "swap", plan.target.name))
         held.enter_context(held_back())
         record["rows"] = counts
         if plan.load.strategy is not LoadStrategy.SWAP or plan.load.route is Route.FILE:
@@ -402,7 +405,7 @@ def _untouched(plan: RestorePlan) -> Iterator[None]:
 
 def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str) -> dict[str, Any]:
     facts = plan.load.facts
-    stays = facts is not None and plan.load.strategy in (LoadStrategy.IN_PLACE, LoadStrategy.ROWS)
+    stays = facts is not None and plan.load.strategy in INSIDE
     return {
         "schema_version": 1,
         "id": id_,

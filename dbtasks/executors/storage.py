@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..errors import DbTasksError, StoreUnusable
 from ..models import Backup, Manifest, Type
 from ..retention import Policy
 from ..settings import Settings
+from ..stores.files import nearest, why_unusable
 from .browse import list_backups
 from .cleanup import CleanupPlan, Removals, plan_cleanup
 
@@ -64,7 +64,8 @@ class StoreReport:
 
 def report_store(settings: Settings) -> StoreReport:
     """Look at the store; one that cannot be read says so among the problems."""
-    folder, problems = settings.backup_dir, _unusable(settings.backup_dir)
+    folder = settings.backup_dir
+    problems = [why] if (why := why_unusable(folder)) else []
     try:
         catalog = list_backups(settings)
     except StoreUnusable as exc:
@@ -140,30 +141,8 @@ def _size(backups: tuple[Backup, ...]) -> int:
     return sum(backup.manifest.size_bytes for backup in backups)
 
 
-def _unusable(folder: Path) -> list[str]:
-    nearest = _nearest(folder)
-    if nearest == folder and not folder.is_dir():
-        return [f"backup_dir {folder} is not a folder"]
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        return [f"backup_dir {folder} cannot be written: {nearest} is not writable for this user"]
-    return []
-
-
 def _free(folder: Path) -> int | None:
     try:
-        return shutil.disk_usage(_nearest(folder)).free
+        return shutil.disk_usage(nearest(folder)).free
     except OSError:
         return None
-
-
-def _nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that is there: where it would be made."""
-    return next((place for place in (folder, *folder.parents) if _is_seen(place)), folder)
-
-
-def _is_seen(place: Path) -> bool:
-    # pathlib raises where a folder above may not be entered
-    try:
-        return place.exists()
-    except OSError:
-        return False

@@ -191,7 +191,9 @@ def _since_elsewhere(settings: Settings, target: Target, last: PastRestore) -> I
             return
         if run.ok and run.task == "undo":
             undone.add(run.database)
-        if run.ok and run.configured == str(target.identity) and run.database not in undone:
+        # of a migration nothing is to be undone here: it only read
+        went = run.ok and not run.source and run.configured == str(target.identity)
+        if went and run.database not in undone:
             yield (
                 f"a newer restore went into {run.database}: this takes back the one before it, of {target.name};"
                 " db.undo with that database configured takes back the newer one"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..schemas import table_name
 from .folded import BINARY, FOLDED, WITHOUT, FoldedKey, folded_keys, folds_of
 from .losses import Loss
-from .postgres_named import names_of_keys
+from .postgres_named import names_of_keys, numbered
 from .postgres_spelling import LIMIT_BYTES
 from .schema import ForeignKey, Index, PortableSchema, Table
 from .schema import Sequence as Numbers
@@ -57,14 +57,17 @@ class Carried:
         self._by_case = {table.name.lower(): table for table in schema.tables}
         self._taken = {table.name for table in schema.tables}
         # made in front of the indexes, by names of the server's
-        self._taken.update(name for table in schema.tables for name in names_of_keys(table))
+        for table in schema.tables:
+            self._taken.update(names_of_keys(table, self._taken))
 
     def prove_name(self, what: str, name: str) -> None:
         """Tell a name that the server would not have."""
-        if not 0 < len(name.encode("utf-8", "replace")) <= LIMIT_BYTES:
-            self._losses.append(
-                Loss(f"the {what} {name[:LIMIT_BYTES]}", "has a name that PostgreSQL cuts", True)
-            )
+        size = _size(name)
+        if not size:
+            self._losses.append(Loss(f"a {what}", "has an empty name, which PostgreSQL does not take", True))
+        elif size > LIMIT_BYTES:
+            why = f"has a name of {size} bytes, and PostgreSQL cuts names after {LIMIT_BYTES}"
+            self._losses.append(Loss(f"the {what} {name}", why, True))
         elif what != "table" and name in SYSTEM:
             self._losses.append(
                 Loss(f"the {what} {name}", "has a name that PostgreSQL keeps for itself", True)
@@ -172,15 +175,15 @@ class Carried:
     def _named(self, one: Index) -> str:
         name = self._free(one.name)
         if name != one.name:
-            self._losses.append(Loss(f"the index {one.name}", f"is called {name} there: its name is taken"))
+            why = "its name is taken" if _size(one.name) <= LIMIT_BYTES else "PostgreSQL would cut its name"
+            self._losses.append(Loss(f"the index {one.name}", f"is called {name} there: {why}"))
         return name
 
     def _free(self, name: str) -> str:
         number, wanted = 1, name
-        while wanted in self._taken or len(wanted.encode("utf-8", "replace")) > LIMIT_BYTES:
+        while wanted in self._taken or _size(wanted) > LIMIT_BYTES:
             number += 1
-            # of letters that take several bytes fewer
-            wanted = f"{name.encode('utf-8', 'replace')[:20].decode('utf-8', 'ignore')}_{number}"
+            wanted = numbered(name, number)
         self._taken.add(wanted)
         return wanted
 
@@ -224,6 +227,10 @@ def keys_of(table: Table) -> list[set[str]]:
         if is_unique and items and not where:
             found.append({column for column, _ in items})
     return found
+
+
+def _size(name: str) -> int:
+    return len(name.encode("utf-8", "replace"))
 
 
 def _quoted(name: str) -> str:

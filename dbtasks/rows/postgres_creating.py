@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ..errors import QueryFailed, Refused, RightMissing
 from ..events import OnEvent, Phase, ignore
+from ..nouns import many
 from ..schemas import table_name
 from ..sessions import Session
 from .losses import UNTOUCHED, prove_losses
@@ -90,7 +91,7 @@ def creating(
     prove_losses(creation.losses, accepted=accept_losses)
     fix_values(session)
     session.execute("SET LOCAL search_path = ''")
-    on_event(Phase("create", f"{len(schema.tables):,} tables"))
+    on_event(Phase("create", many(len(schema.tables), "table")))
     make(session, creation.before)
     yield creation
     on_event(Phase("create", "keys and indexes"))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import count
+
 from .postgres_spelling import LIMIT_BYTES
 from .schema import Table
 
-__all__ = ["names_of_keys"]
+__all__ = ["names_of_keys", "numbered"]
 
 
-def names_of_keys(table: Table) -> list[str]:
-    """Return how the server calls the keys of a table, where nothing else is called that."""
-    found = [_named(table.name, "", "pkey")] if table.primary_key else []
-    counts: dict[str, int] = {}
-    for key in table.unique:
-        wanted = _named(table.name, "_".join(key.columns), "key")
-        number = counts[wanted] = counts.get(wanted, -1) + 1
-        found.append(_named(table.name, "_".join(key.columns), f"key{number}") if number else wanted)
+def names_of_keys(table: Table, taken: Collection[str] = ()) -> list[str]:
+    """Return how the server calls the keys of a table, where these names are taken: cut, two tables may come to the same."""
+    found: list[str] = []
+    wanted = [("", "pkey")] if table.primary_key else []
+    wanted += [("_".join(key.columns), "key") for key in table.unique]
+    for columns, label in wanted:
+        names = (_named(table.name, columns, f"{label}{number or ''}") for number in count())
+        found.append(next(name for name in names if name not in taken and name not in found))
     return found
+
+
+def numbered(name: str, number: int) -> str:
+    """Return a name with a number behind it, cut so that the server takes it whole."""
+    tail = f"_{number}"
+    return name.encode("utf-8", "replace")[: LIMIT_BYTES - len(tail)].decode("utf-8", "ignore") + tail
 
 
 def _named(table: str, columns: str, label: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import LoadFailed, Refused
 from ..events import OnEvent, Phase, ignore
+from ..nouns import many
 from .losses import UNTOUCHED, Loss, prove_losses
 from .schema import PortableSchema
 
@@ -98,7 +99,7 @@ def creating(
     """
     creation = plan_creation(connection, schema)
     prove_losses(creation.losses, accepted=accept_losses)
-    on_event(Phase("create", f"{len(creation.tables):,} tables"))
+    on_event(Phase("create", many(len(creation.tables), "table")))
     for made in creation.tables:
         _make(connection, made)
     yield creation

@@ -48,6 +48,8 @@ class LocalDraft:
         self.path = folder / "archive"
         self.globals_path = folder / "globals"
         self.lock = lock
+        self.stays = False
+        """Whether it lies on as one of a dead run when the block ends."""
 
     @contextmanager
     def create(self) -> Iterator[BinaryIO]:
@@ -63,26 +65,29 @@ class LocalDraft:
 
 @contextmanager
 def open_draft(home: Path) -> Iterator[LocalDraft]:
-    """Make a draft in a folder; gone when the block ends, however it ends.
+    """Make a draft in a folder; gone when the block ends, however it ends, unless it says that it stays.
 
     Raises:
         StoreUnusable: the folder cannot be written.
         StoreFull: no space left.
     """
-    made: tuple[Path, int] | None = None
+    draft: LocalDraft | None = None
     try:
         # Ctrl-C between making the folder and knowing of it would leave it behind
         with held_back():
-            made = _locked_folder(home)
-        yield LocalDraft(*made)
+            draft = LocalDraft(*_locked_folder(home))
+        yield draft
     except OSError as exc:
-        if made is None:
+        if draft is None:
             raise unusable(home, exc) from exc
         raise
     finally:
-        if made is not None:
+        if draft is not None:
             with held_back():
-                discard_draft(*made)
+                if draft.stays:
+                    os.close(draft.lock)
+                else:
+                    discard_draft(draft.folder, draft.lock)
 
 
 def drafts_in(home: Path) -> list[Path]:

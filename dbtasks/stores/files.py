@@ -13,13 +13,17 @@ from typing import BinaryIO
 from ..errors import ArchiveDamaged, DbTasksError, NotFound, OperationFailed, StoreFull, StoreUnusable
 
 __all__ = [
+    "MAKE_WRITABLE",
     "NOFOLLOW",
     "create_new",
     "is_plain_file",
+    "nearest",
     "open_archive",
+    "refuse_others",
     "sync",
     "translated",
     "unusable",
+    "why_unusable",
     "write_new",
 ]
 
@@ -28,6 +32,7 @@ BINARY = getattr(os, "O_BINARY", 0)
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY | getattr(os, "O_CLOEXEC", 0)
 # without O_NONBLOCK a named pipe in an archive's place would hold us for ever
 READ = os.O_RDONLY | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+MAKE_WRITABLE = "make it writable for this user, or set backup_dir to a folder that is"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -95,6 +100,39 @@ def translated(what: str) -> Iterator[None]:
         raise OperationFailed(f"{what}: {exc.strerror or exc}") from exc
 
 
+def why_unusable(folder: Path) -> str:
+    """Say why backups could not be written to a folder, by looking only; empty where nothing stands in the way."""
+    found = nearest(folder)
+    if found == folder and not folder.is_dir():
+        return f"backup_dir {folder} is not a folder"
+    if not os.access(found, os.W_OK | os.X_OK):
+        return f"backup_dir {folder} cannot be written: {found} is not writable for this user"
+    return ""
+
+
+def refuse_others(root: Path, mode: int) -> None:
+    """See that nobody else may write to the backup folder.
+
+    Raises:
+        StoreUnusable: somebody may; the hint takes the right away.
+    """
+    if mode & (stat.S_IWOTH | stat.S_IWGRP) and not mode & stat.S_ISVTX and os.name == "posix":
+        raise StoreUnusable(f"others may write to the backup folder {root}", hint=f"chmod go-w {root}")
+
+
+def nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that is there: where it would be made."""
+    return next((place for place in (folder, *folder.parents) if _is_seen(place)), folder)
+
+
+def _is_seen(place: Path) -> bool:
+    # pathlib raises where a folder above may not be entered
+    try:
+        return place.exists()
+    except OSError:
+        return False
+
+
 def unusable(path: Path, exc: OSError) -> DbTasksError:
     """Say why nothing can be written to a folder."""
     if exc.errno in FULL:
@@ -111,5 +149,5 @@ def unusable(path: Path, exc: OSError) -> DbTasksError:
         )
     return StoreUnusable(
         f"cannot write to the backup folder {path}: {exc.strerror}",
-        hint="make it writable for this user, or set backup_dir to a folder that is",
+        hint=MAKE_WRITABLE,
     )

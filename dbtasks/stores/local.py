@@ -29,7 +29,17 @@ from ..manifest import SUFFIX, dump_manifest, load_manifest
 from ..models import Backup, ForeignFile, Manifest, Proof, Type
 from . import Draft
 from .drafts import LOCK, LocalDraft, claim_draft, dead_drafts, discard_draft, drafts_in, open_draft
-from .files import is_plain_file, open_archive, sync, translated, unusable, write_new
+from .files import (
+    MAKE_WRITABLE,
+    is_plain_file,
+    open_archive,
+    refuse_others,
+    sync,
+    translated,
+    unusable,
+    why_unusable,
+    write_new,
+)
 
 __all__ = ["MANIFEST_LIMIT", "LocalDraft", "LocalStore", "OutputFolder", "open_archive", "translated"]
 
@@ -56,6 +66,18 @@ class LocalStore:
         """Return the folder of a type."""
         return self.root / type_
 
+    def prove(self) -> None:
+        """See that `prepare` would go well, by looking only.
+
+        Raises:
+            StoreUnusable: it would not.
+        """
+        why = why_unusable(self.root)
+        if why:
+            raise StoreUnusable(why, state="nothing was touched", hint=MAKE_WRITABLE)
+        if self.root.exists():
+            refuse_others(self.root, self.root.stat().st_mode)
+
     def prepare(self) -> None:
         """Create the folder, private and ignored by git, where it is missing.
 
@@ -67,10 +89,7 @@ class LocalStore:
             mode = self.root.stat().st_mode
         except OSError as exc:
             raise unusable(self.root, exc) from exc
-        if mode & (stat.S_IWOTH | stat.S_IWGRP) and not mode & stat.S_ISVTX and os.name == "posix":
-            raise StoreUnusable(
-                f"others may write to the backup folder {self.root}", hint=f"chmod go-w {self.root}"
-            )
+        refuse_others(self.root, mode)
         try:
             _write_gitignore(self.root / ".gitignore")
         except OSError as exc:

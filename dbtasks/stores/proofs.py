@@ -8,16 +8,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import StoreFull, StoreUnusable
-from .drafts import claim_draft, dead_drafts, discard_draft, open_draft
+from .drafts import LocalDraft, claim_draft, dead_drafts, discard_draft, open_draft
 from .files import create_new, translated, unusable
 from .local import LocalStore
 
 __all__ = [
+    "MIGRATION",
+    "PROOF",
     "PROOFS",
+    "Marking",
     "ProofMark",
     "forget_mark",
     "is_marked",
@@ -31,19 +34,38 @@ __all__ = [
 PROOFS = ".proofs"
 MARK = "proof"
 MARK_BYTES = 4096
-ID = re.compile(r"[0-9a-f]{6}")
+ID = re.compile(r"[0-9a-z]{6}")
+PROOF = "proof"
+MIGRATION = "migration"
+KINDS = (PROOF, MIGRATION)
 
 
 @dataclass(frozen=True)
 class ProofMark:
-    """Which database a proof makes on a server: written before it is made, in a folder that is held as long as the proof lives."""
+    """Which database a proof or a migration makes on a server: written before it is made, in a folder held as long as that lives."""
 
     server: str
     database: str
-    """That it is made for; none is ever called so."""
+    """That it is made for; none is ever called so that a proof makes one for."""
     id: str
     """The end of its name."""
+    kind: str = PROOF
+    """`proof` or `migration`: which names it may have."""
+    system_identifier: str = ""
+    """Of the server, where that is known: another one may have its address by now."""
     folder: Path = Path()
+
+
+class Marking:
+    """What is told as long as a block runs."""
+
+    def __init__(self, draft: LocalDraft | None) -> None:
+        self._draft = draft
+
+    def stays(self) -> None:
+        """Let it be told behind the block as well: what was made could not be removed."""
+        if self._draft is not None:
+            self._draft.stays = True
 
 
 def proofs_folder(root: Path) -> Path:
@@ -78,25 +100,27 @@ def prove_room(root: Path, needed_bytes: int, what: str) -> None:
 
 
 @contextmanager
-def marking_proof(root: Path, server: str, database: str, id_: str) -> Iterator[None]:
-    """Tell what a proof makes on a server for as long as the block runs; a run that is killed leaves it told.
+def marking_proof(root: Path, mark: ProofMark) -> Iterator[Marking]:
+    """Tell what a proof or a migration makes on a server for as long as the block runs; a run that is killed leaves it told.
 
     A folder that may not be entered or is full is no reason against a proof that needs no room in it.
     """
     with ExitStack() as stack:
+        draft: LocalDraft | None = None
         try:
             draft = stack.enter_context(open_draft(proofs_folder(root)))
-            text = json.dumps({"server": server, "database": database, "id": id_})
+            text = json.dumps({name: value for name, value in asdict(mark).items() if name != "folder"})
             file = draft.folder / MARK
             with translated(f"cannot write {file}"), os.fdopen(create_new(file), "wb") as stream:
                 stream.write(text.encode())
         except (StoreUnusable, StoreFull):
             stack.close()
-        yield
+            draft = None
+        yield Marking(draft)
 
 
 def left_marks(root: Path) -> tuple[ProofMark, ...]:
-    """Return what killed proofs told of what they made; what cannot be read tells nothing."""
+    """Return what killed proofs and migrations told of what they made; what cannot be read tells nothing."""
     marks = (_read(folder) for folder in _left(root))
     return tuple(mark for mark in marks if mark)
 
@@ -130,9 +154,12 @@ def _read(folder: Path) -> ProofMark | None:
     try:
         with (folder / MARK).open("rb") as stream:
             told = json.loads(stream.read(MARK_BYTES))
-        server, database, id_ = (told[key] for key in ("server", "database", "id"))
-    except (OSError, ValueError, KeyError, TypeError):
+        texts = [told[key] for key in ("server", "database", "id")]
+        texts += [told.get("kind", PROOF), told.get("system_identifier", "")]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not all(isinstance(text, str) for text in (server, database, id_)) or not ID.fullmatch(id_):
+    if not all(isinstance(text, str) for text in texts):
         return None
-    return ProofMark(server, database, id_, folder)
+    server, database, id_, kind, identifier = texts
+    mark = ProofMark(server, database, id_, kind, identifier, folder)
+    return mark if ID.fullmatch(mark.id) and mark.kind in KINDS else None

@@ -70,7 +70,7 @@ def migrate(
     from ..console import migrate as shown
     from ..executors.destination import bares_password
     from ..executors.migrate import migrate as run
-    from ..executors.migrate import refuse_misfits
+    from ..executors.migrate import prove_fitting
     from ..executors.migration import MigrationJob, OnError
     from ..executors.migration_plan import plan_migration
 
@@ -97,7 +97,7 @@ def migrate(
         whole = [*lines, "Nothing was touched (dry run)."]
         return Outcome(plan, whole, shown.migrate_plan_document(plan), exit_code=code)
     call.console.say(lines)
-    refuse_misfits(plan)
+    prove_fitting(settings, plan)
     words = {"does": "fills", "instead": "or only look with --dry-run"}
     agree(call, plan.target, plan.consent, yes=yes, confirm=confirm, **words)
     state = f"look at {plan.target.name} before you go on: it is as it was, or holds what was migrated"

@@ -37,9 +37,9 @@ def cleanup(
     stay. Files that dbtasks did not make are never touched. A database
     that a restore replaced and kept is dropped, unless it is the only way
     back; so is what a killed restore left half loaded, and what a killed
-    proof or comparison of rows left behind. Nothing goes while the newest
-    backup has shrunk beyond shrink_limit: a normal one that follows, or
-    --accept, ends it.
+    proof, comparison of rows or migration left behind. Nothing goes while
+    the newest backup has shrunk beyond shrink_limit: a normal one that
+    follows, or --accept, ends it.
 
     Examples:
         invoke db.cleanup --dry-run

@@ -30,7 +30,7 @@ __all__ = [
 
 PHASES = (
     *("dump", "pack", "verify", "publish", "remove"),
-    *("safety", "create", "drop", "load", "analyze", "check", "swap"),
+    *("safety", "create", "drop", "load", "analyze", "check", "swap", "commit"),
 )
 """What a run says on stderr as it goes, at the beginning of a line."""
 STEPS = {

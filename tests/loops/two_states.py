@@ -156,7 +156,9 @@ class TwoStates:
                 return kill_when(project, run.arguments, environ, moment, seen, dice)
         if aim == "any moment":
             return kill_some_time(project, run.arguments, environ, pace, dice)
-        phases = tuple({phase for phase, _ in pace.phases} & {"create", "drop", "load", "check", "swap"})
+        phases = tuple(
+            {phase for phase, _ in pace.phases} & {"create", "drop", "load", "check", "swap", "commit"}
+        )
         return kill_in_a_phase(project, run.arguments, environ, pace, phases, dice)
 
     def _settle(self) -> None:

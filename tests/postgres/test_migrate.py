@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg2
 import pytest
 
 import dbtasks
@@ -171,6 +175,22 @@ def test_the_preflight_shows_each_column_and_touches_nothing(move: Move) -> None
     assert [table["table"] for table in plan["tables"]] == ["customer", "orders"]
 
 
+@pytest.mark.parametrize("flag", ["--dry-run", "--yes"])
+@pytest.mark.parametrize("others", [True, False], ids=["others may write", "a file in its place"])
+def test_a_backup_folder_that_cannot_be_written_ends_the_dry_run_as_it_ends_the_run(
+    move: Move, others: bool, flag: str
+) -> None:
+    if others:
+        move.store.mkdir()
+        move.store.chmod(0o777)
+    else:
+        move.store.write_text("in the way")
+    ran = move.invoke(flag, code=2)
+    assert ("others may write to the backup folder" if others else "is not a folder") in ran.stderr
+    assert "state: nothing was touched" in ran.stderr
+    assert move.databases() == []
+
+
 def test_g06_the_reports_are_private_and_hold_no_password(move: Move) -> None:
     ran = move.invoke("--yes")
     assert "  way back: app.db was not changed and is backed up as" in ran.stdout
@@ -220,6 +240,46 @@ def test_the_source_is_backed_up_first_and_the_log_says_what_ran(move: Move) -> 
     log = read_log(move.store)
     assert [(run.task, run.ok) for run in log] == [("migrate", True), ("backup", True)]
     assert (log[0].database, log[0].backup) == (str(report.target.identity), found.id)
+
+
+@pytest.mark.parametrize("configured", ["source", "target"])
+def test_the_log_of_the_source_tells_of_its_backup_and_where_it_went(move: Move, configured: str) -> None:
+    own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
+    settings, to = (own, move.server.url(move.name)) if configured == "source" else (move.settings(), None)
+    plan = dbtasks.plan_migration(settings, dbtasks.MigrationJob(str(move.path), to))
+    report = dbtasks.migrate(settings, plan)
+    for log in (dbtasks.list_runs(own), dbtasks.list_runs(move.settings())[:1]):
+        assert (log[0].task, log[0].source, log[0].database) == (
+            "migrate",
+            str(report.source.identity),
+            str(report.target.identity),
+        )
+    assert [(run.task, run.backup) for run in dbtasks.list_runs(own)[1:]] == [
+        ("backup", report.source_backup.id)
+    ]
+    environ = {"DATABASE_URL": f"sqlite:///{move.path}"}
+    shown = move.project.invoke("db.log", **environ).stdout.splitlines()
+    assert any(line.rstrip().endswith(f"app.db into {report.target.identity}") for line in shown)
+    (first, _) = json.loads(move.project.invoke("db.log", "--json", **environ).stdout)["runs"]
+    assert (first["task"], first["source"]) == ("migrate", "app.db")
+
+
+def test_a_migration_that_is_refused_in_its_plan_is_in_the_log_of_the_source_too(move: Move) -> None:
+    own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
+    dbtasks.backup(own)
+    move.server.create_database(move.name).run("CREATE TABLE orders AS SELECT 1 AS id")
+    job = dbtasks.MigrationJob(target=move.server.url(move.name), tables=("orders",))
+    with pytest.raises(Refused):
+        dbtasks.plan_migration(own, job)
+    assert [(run.task, run.exit_code) for run in dbtasks.list_runs(own)] == [("migrate", 6), ("backup", 0)]
+
+
+def test_an_undo_of_the_source_takes_no_migration_for_a_restore(move: Move) -> None:
+    own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
+    dbtasks.backup(own)
+    dbtasks.restore(own, dbtasks.plan_restore(own))
+    dbtasks.migrate(own, dbtasks.plan_migration(own, dbtasks.MigrationJob(target=move.server.url(move.name))))
+    assert [text for text in dbtasks.plan_undo(own).warnings if "went into" in text] == []
 
 
 def test_the_way_of_progress_is_told_row_by_row(move: Move) -> None:
@@ -313,13 +373,55 @@ def test_a_role_that_may_not_create_databases_gets_the_sql(move: Move) -> None:
     assert move.migrate(role).rows == 5
 
 
-def test_a_role_that_is_not_there_gets_the_sql_for_it_too(move: Move) -> None:
-    url = move.server.url(move.name).replace("postgresql://postgres:", "postgresql://nobody_yet:")
-    settings = dbtasks.load_settings(move.project.root, environ={}, url=url)
-    with pytest.raises(LoginRefused) as caught:
-        dbtasks.plan_migration(settings, dbtasks.MigrationJob(str(move.path)))
+@pytest.fixture
+def trusting(move: Move) -> Iterator[str]:
+    """The name of a role that is missing, and that the server would let in without a password: then it says so."""
+    ((path,),) = move.server.run("postgres", "SHOW hba_file")
+    file = Path(path)
+    before = file.read_bytes()
+    try:
+        file.write_bytes(b"host all nobody_yet 127.0.0.1/32 trust\n" + before)
+        move.server.run("postgres", "SELECT pg_reload_conf()")
+        _until_refused(move, "nobody_yet", "does not exist")
+        yield "nobody_yet"
+    finally:
+        file.write_bytes(before)
+        move.server.run("postgres", "SELECT pg_reload_conf()")
+        _until_refused(move, "nobody_yet", "password authentication failed")
+
+
+def _until_refused(move: Move, role: str, words: str) -> None:
+    for _ in range(200):
+        with pytest.raises(psycopg2.OperationalError) as caught:
+            replace(move.server, user=role).connect()
+        if words in str(caught.value):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"the server never said: {words}")
+
+
+def test_a_role_that_is_not_there_gets_the_sql_for_it_too(move: Move, trusting: str) -> None:
+    with pytest.raises(LoginRefused, match="it has no such role") as caught:
+        move.plan(replace(move.server, user=trusting))
     assert 'CREATE ROLE "nobody_yet" LOGIN' in caught.value.details
     assert f'CREATE DATABASE "{move.name}" OWNER "nobody_yet"' in caught.value.details
+    assert "let a superuser say the SQL above" in caught.value.hint
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a database that is there", "one that is missing"])
+def test_a_wrong_password_gets_no_sql_for_a_role_that_may_be_there(move: Move, there: bool) -> None:
+    if there:
+        move.server.create_database(move.name)
+    wrong = replace(move.server, password="wrong")
+    with pytest.raises(LoginRefused) as caught:
+        move.plan(wrong)
+    assert "CREATE ROLE" not in caught.value.details
+    assert caught.value.state == "nothing was touched"
+    ran = move.invoke("--yes", code=3, DATABASE_URL=wrong.url(move.name))
+    assert "password authentication failed" in ran.stderr
+    assert "CREATE " not in ran.stderr
+    assert "check user and password" in ran.stderr
+    assert "state: nothing was touched" in ran.stderr
 
 
 @pytest.mark.parametrize("others", ["", "CREATE TABLE others (id int)"], ids=["empty", "with other tables"])
@@ -350,6 +452,20 @@ def test_bytes_in_a_text_column_are_told_by_row_and_refused(move: Move) -> None:
     with pytest.raises(Refused, match="2 values will not fit"):
         dbtasks.migrate(move.settings(), move.plan())
     assert not (move.store / "manual").exists()
+
+
+def test_a_run_that_is_refused_for_what_will_not_fit_has_its_line_in_the_log(move: Move) -> None:
+    made(move.path, ODD)
+    dbtasks.backup(dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}"))
+    move.invoke("--dry-run", code=10)
+    assert [run.task for run in read_log(move.store)] == ["backup"], "a dry run has none"
+    move.invoke("--yes", code=6)
+    with pytest.raises(Refused):
+        dbtasks.migrate(move.settings(), move.plan())
+    log = read_log(move.store)
+    assert [(run.task, run.exit_code, run.source) for run in log[:2]] == [("migrate", 6, "app.db")] * 2
+    assert log[0].message.startswith("2 values will not fit")
+    assert [run.task for run in log[2:]] == ["backup"]
 
 
 def test_a_cast_chooses_the_type(move: Move) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,16 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg2
 import pytest
 
 import dbtasks
 from dbtasks import errors
-from dbtasks.engines.postgres import arrival
+from dbtasks.engines.postgres import arrival, swap
+from dbtasks.engines.postgres.names import new_name
 from dbtasks.errors import CountsDiffer, Interrupted, LoadFailed, Refused, RightMissing
 from dbtasks.events import Event, OnEvent, Phase
 from dbtasks.journal import read_log
 from dbtasks.plans import TargetState
-from tests.fix_postgres import PgDatabase
+from dbtasks.stores.proofs import left_marks
+from tests.fix_postgres import PgDatabase, PgServer, server_of_its_own
 from tests.postgres.leaving import Move, content, made, move
 from tests.postgres.test_rows_restore import state_of
 
@@ -349,6 +353,107 @@ def test_c09_a_connection_that_is_lost_over_the_commit_is_told_by_what_the_serve
     monkeypatch.setattr(arrival.Arrival, "commit", committed_and_lost)
     assert there.migrate().rows == 5
     assert there.database.run("SELECT count(*) FROM orders") == [(3,)]
+
+
+def goes_away(server: PgServer) -> None:
+    os.kill(server.pid, signal.SIGQUIT)
+    with contextlib.suppress(psycopg2.OperationalError):
+        while True:
+            server.connect().close()
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("missing", [True, False], ids=["a missing database", "one that is there"])
+def test_d05_a_server_that_goes_away_over_the_commit_of_a_migration_leaves_what_is_in_doubt_by_its_name(
+    move: Move, monkeypatch: pytest.MonkeyPatch, missing: bool
+) -> None:
+    with server_of_its_own(18) as server:
+        if not missing:
+            server.create_database(move.name)
+        plan, commit = move.plan(server), arrival.Arrival.commit
+
+        def away(self: arrival.Arrival) -> None:
+            execute = self.session.execute
+
+            def lose(query: Any, parameters: Any = ()) -> None:
+                execute(query, parameters)
+                if query == "COMMIT":
+                    goes_away(server)
+                    raise errors.TargetUnreachable("the server ended the connection")
+
+            monkeypatch.setattr(self.session, "execute", lose)
+            commit(self)
+
+        monkeypatch.setattr(arrival.Arrival, "commit", away)
+        with pytest.raises(errors.CommitInDoubt) as caught:
+            dbtasks.migrate(move.settings(server), plan)
+    state, hint = caught.value.state, caught.value.hint
+    assert "db.undo" not in hint
+    if missing:
+        (mark,) = left_marks(move.store)
+        beside = new_name(move.name, mark.id)
+        assert state == f"{move.name} does not exist, as before; {beside} holds what was migrated, or nothing"
+        assert hint == f"start the server, then migrate again: that drops {beside}, and so does db.cleanup"
+    else:
+        assert state == (
+            f"whether {move.name} holds what was migrated is not known: the server went away over the COMMIT"
+        )
+        assert "db.migrate --dry-run tells" in hint
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_d16_a_server_that_goes_away_over_the_exchange_of_names_leaves_both_names(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server_of_its_own(18) as server:
+        plan, exchange = move.plan(server), swap._exchange
+
+        def away(*arguments: Any) -> None:
+            exchange(*arguments)
+            goes_away(server)
+            raise errors.TargetUnreachable("the server ended the connection")
+
+        monkeypatch.setattr(swap, "_exchange", away)
+        with pytest.raises(errors.CommitInDoubt) as caught:
+            dbtasks.migrate(move.settings(server), plan)
+    (mark,) = left_marks(move.store)
+    beside = new_name(move.name, mark.id)
+    assert caught.value.state == (
+        f"whether {move.name} is there, with what was migrated, or is still called {beside} is not known"
+    )
+    assert "db.migrate --dry-run tells" in caught.value.hint
+
+
+def test_a_commit_that_the_server_turned_down_leaves_a_database_that_was_missing_missing(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = arrival.Arrival.commit
+
+    def lost_and_not_committed(self: arrival.Arrival) -> None:
+        execute = self.session.execute
+
+        def lose(query: Any, parameters: Any = ()) -> None:
+            execute("ROLLBACK" if query == "COMMIT" else query, parameters)
+            raise errors.TargetUnreachable("the server ended the connection")
+
+        monkeypatch.setattr(self.session, "execute", lose)
+        commit(self)
+
+    monkeypatch.setattr(arrival.Arrival, "commit", lost_and_not_committed)
+    with pytest.raises(LoadFailed, match="did not commit") as caught:
+        move.migrate()
+    assert caught.value.state == f"{move.name} does not exist, as before"
+    assert move.databases() == []
+
+
+def test_a_row_that_a_table_that_is_there_turns_down_is_no_case_for_a_cast(there: Move) -> None:
+    there.database.run("ALTER TABLE customer ADD CHECK (name <> 'Ada')")
+    with pytest.raises(LoadFailed, match="row 1: ") as caught:
+        there.migrate()
+    assert "--cast" not in caught.value.hint
+    assert "--on-error=skip" in caught.value.hint
 
 
 def test_h05_another_run_on_the_same_database_is_refused(move: Move) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from dbtasks.errors import Refused
 from dbtasks.rows.postgres_named import names_of_keys
 from dbtasks.rows.schema import Key, Table
 from tests.postgres.leaving import Move, made, move
@@ -43,3 +46,50 @@ def test_names_of_keys_are_those_that_the_server_gives(move: Move) -> None:
             wanted = Table(table, primary_key=Key(("id",)), unique=(Key(key),))
             assert sorted(names_of_keys(wanted)) == sorted(str(name) for (name,) in there)
             database.run(f"DROP TABLE {table}")
+
+
+def test_tables_and_columns_that_would_be_cut_are_refused_by_their_whole_names(move: Move) -> None:
+    first, second = (f"{LONG}_{end}" for end in ("one", "two"))
+    made(
+        move.path,
+        f"CREATE TABLE {first} (id INTEGER PRIMARY KEY); CREATE TABLE {second} (id INTEGER PRIMARY KEY);"
+        f"CREATE TABLE wide (id INTEGER PRIMARY KEY, {first} TEXT, {second} TEXT);",
+    )
+    with pytest.raises(Refused) as caught:
+        move.plan()
+    why = f"has a name of {len(first)} bytes, and PostgreSQL cuts names after 63"
+    told = caught.value.details.splitlines()
+    for name in (first, second):
+        assert f"the table {name} {why}" in told
+        assert f"the column of wide {name} {why}" in told
+    assert "--exclude-table" in caught.value.hint
+    ran = move.invoke("--yes", code=6)
+    assert "state: nothing was touched" in ran.stderr
+    assert move.databases() == []
+    assert not (move.store / "manual").exists()
+    assert move.migrate(exclude_tables=(first, second, "wide")).rows == 5
+
+
+def test_indexes_that_would_be_cut_to_the_same_name_get_others_and_are_told(move: Move) -> None:
+    smile = "\N{SLIGHTLY SMILING FACE}" * 20
+    names = (f"{LONG}_one", f"{LONG}_two", f"{smile}a", f"{smile}b")
+    made(move.path, "".join(f'CREATE INDEX "{name}" ON orders (note);' for name in names))
+    plan = move.plan()
+    called = [f"{LONG[:61]}_{number}" for number in (2, 3)] + [f"{smile[:15]}_{number}" for number in (2, 3)]
+    for name, new in zip(names, called, strict=True):
+        assert f"the index {name} is called {new} there: PostgreSQL would cut its name" in plan.losses
+    move.migrate()
+    there = {str(name) for (name,) in move.database.run("SELECT indexname FROM pg_indexes")}
+    assert set(called) <= there
+
+
+def test_an_index_called_as_the_cut_name_of_a_key_of_two_tables_gets_another_one(move: Move) -> None:
+    tables, taken = (f"{LONG[:61]}_a", f"{LONG[:61]}_b"), (f"{LONG[:57]}_pkey1", f"{LONG[:58]}_pkey")
+    made(move.path, "".join(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, a TEXT);" for table in tables))
+    made(move.path, "".join(f"CREATE INDEX {name} ON {tables[0]} (a);" for name in taken))
+    report = move.migrate()
+    assert sorted(text for text in report.losses if "is taken" in text) == sorted(
+        f"the index {name} is called {name[:61]}_2 there: its name is taken" for name in taken
+    )
+    there = {str(name) for (name,) in move.database.run("SELECT indexname FROM pg_indexes")}
+    assert {*taken, *(f"{name[:61]}_2" for name in taken)} <= there

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import dbtasks
+from dbtasks.errors import TargetUnreachable, UsageError
 from tests.postgres.leaving import Move, made, move
 
 __all__ = ["move"]
@@ -26,6 +27,37 @@ NAMED_ALIKE = """
     INSERT INTO places VALUES (1, 0, 1);
     INSERT INTO places_named VALUES (5);
 """
+
+
+# -- what is no database ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["--dry-run", "--yes"])
+def test_a_file_that_is_no_database_is_a_wrong_flag(move: Move, flag: str) -> None:
+    environ = {"DATABASE_URL": move.server.url(move.name)}
+    ran = move.project.invoke("db.migrate", "--from=tasks.py", flag, **environ)
+    assert ran.returncode == 2, ran.stderr
+    assert f"--from: {move.project.root / 'tasks.py'} is not a SQLite database" in ran.stderr
+    assert "db.migrate --from=app.db" in ran.stderr
+    assert "state: nothing was touched" in ran.stderr
+    own = dbtasks.load_settings(move.project.root, environ={}, url="sqlite:///tasks.py")
+    with pytest.raises(UsageError, match=r"the configured database: .*tasks\.py is not a SQLite database"):
+        dbtasks.plan_migration(own, dbtasks.MigrationJob(target=move.server.url(move.name)))
+
+
+def test_a_url_with_a_slash_too_many_is_a_wrong_flag_with_the_right_spelling(move: Move) -> None:
+    environ = {"DATABASE_URL": move.server.url(move.name)}
+    ran = move.project.invoke("db.migrate", f"--from=sqlite:////{move.path}", "--dry-run", **environ)
+    assert ran.returncode == 2, ran.stderr
+    assert "a SQLite URL has four slashes before an absolute path, not more" in ran.stderr
+    assert "sqlite:////srv/app/app.db" in ran.stderr
+    ran = move.project.invoke("db.migrate", f"--from=/{move.path}", "--dry-run", **environ)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_file_that_is_not_there_is_told_by_its_path(move: Move) -> None:
+    with pytest.raises(TargetUnreachable, match=r"there is no SQLite database at .*gone\.db"):
+        move.plan(source="gone.db")
 
 
 # -- virtual tables --------------------------------------------------------------------------------

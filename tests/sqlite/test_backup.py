@@ -18,6 +18,7 @@ from dbtasks.executors.backup import BackupJob
 from dbtasks.models import Compression, Format
 from dbtasks.plans import DumpRequest
 from tests.disks import CAN_MOUNT
+from tests.ordinary_user import a_folder, as_ordinary_user
 
 from .databases import (
     SIDECARS,
@@ -415,3 +416,23 @@ def test_output_writes_one_archive_to_a_folder_or_file_and_never_over_one(tmp_pa
     with pytest.raises(StoreUnusable):
         dbtasks.backup(config, BackupJob(output=Path("nowhere/mine.sqlite3")))
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX rights")
+def test_a_dry_run_tells_of_a_folder_that_cannot_be_written_as_the_run_does() -> None:
+    with a_folder() as home:
+
+        def act() -> None:
+            make(home / "app.db")
+            config = settings(home)
+            config.backup_dir.mkdir(mode=0o500)
+            with pytest.raises(StoreUnusable, match="cannot be written") as planned:
+                dbtasks.plan_backup(config)
+            assert planned.value.state == "nothing was touched"
+            with pytest.raises(StoreUnusable):
+                dbtasks.backup(config)
+            config.backup_dir.chmod(0o777)
+            with pytest.raises(StoreUnusable, match="others may write"):
+                dbtasks.plan_backup(config)
+
+        as_ordinary_user(act)

@@ -86,6 +86,7 @@ def test_a_postgresql_url_is_read_as_libpq_reads_it(url, target):
         ("sqlite:////var/lib/app.db", "/var/lib/app.db", "/var/lib"),
         ("sqlite:////srv/shop/data/app.db", "/srv/shop/data/app.db", "data"),
         ("sqlite:///../other/app.db", "/srv/other/app.db", "/srv/other"),
+        ("sqlite:///%2F/var/lib/app.db", "/var/lib/app.db", "/var/lib"),
         ("sqlite3:///app.db", "/srv/shop/app.db", ""),
         ("spatialite:///app.db", "/srv/shop/app.db", ""),
         ("SQLite+aiosqlite:///app.db", "/srv/shop/app.db", ""),
@@ -147,6 +148,7 @@ def test_an_in_memory_database_is_refused(url):
     [
         ("sqlite://app.db", "three slashes"),
         ("sqlite://data/app.db", "three slashes"),
+        ("sqlite://///var/lib/app.db", "four slashes before an absolute path, not more"),
         ("sqlite:///a%00b", "NUL"),
         ("sqlite:///..", "names no file"),
         ("sqlite+pysqlcipher://:pw@/app.db", "SQLCipher"),

@@ -324,7 +324,7 @@ class PostgresEngine:
         leftovers.drop_left_over(self, name)
 
     def left_proofs(self, mark: ProofMark) -> dict[str, str]:
-        """Name the scratch databases of a killed proof."""
+        """Name the databases that a killed proof or migration made."""
         from . import left_proofs
 
         return left_proofs.left_proofs(self, mark)

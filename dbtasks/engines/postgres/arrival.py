@@ -1,8 +1,8 @@
 """Where a migration arrives: what is there, what is still missing, and the one transaction in which its rows come.
 
-A database that is missing is made beside, under a name of its own that the next
-restore or cleanup sweeps up if we are killed, and gets its name when it is
-whole: nobody ever sees a half one.
+A database that is missing is made beside, under a name of its own, and gets its
+name when it is whole: nobody ever sees a half one. Before it is made the backup
+folder tells of it, so that a cleanup finds it if we are killed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import (
     CannotReach,
+    CommitInDoubt,
     CountsDiffer,
     DbTasksError,
     LoadFailed,
@@ -30,9 +31,10 @@ from ...row_values import first_error
 from ...rows.postgres import PostgresSource
 from ...rows.schema import PortableSchema
 from ...sessions import PsycopgSession, Session
+from ...stores.proofs import MIGRATION, ProofMark, marking_proof
 from .direct import direct_session
 from .dropping import drop_with_sessions
-from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
+from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations, system_identifier
 from .leftovers import MARK, sweep
 from .names import new_name, prove_name
 from .over_the_commit import is_committed
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Ground", "arriving", "as_it_was", "filled_tables", "look_at_ground", "prove_may_make"]
 
 UNTOUCHED = "nothing was touched"
+OVER_THE_COMMIT = "the server went away over the COMMIT"
+IN_DOUBT = (
+    "start the server; then db.migrate --dry-run tells: it refuses tables that hold rows where it took effect"
+)
 NEW_ROLE_PASSWORD = "***"  # noqa: S105 - for whoever types the statement to fill in
 MAY_MAKE = """
     SELECT current_user::text AS role,
@@ -77,7 +83,8 @@ def look_at_ground(engine: PostgresEngine) -> Ground:
     """Look at the database rows are to go into, and prove that it can be made where it is missing.
 
     Raises:
-        RightMissing, LoginRefused: the details hold the SQL that makes role and database. Refused: it is damaged.
+        RightMissing: the details hold the SQL that makes role and database. LoginRefused: so do they where the server
+        says that there is no such role. Refused: it is damaged.
         CannotReach: it cannot be asked.
     """
     name = engine.target.database
@@ -85,12 +92,7 @@ def look_at_ground(engine: PostgresEngine) -> Ground:
     try:
         state = engine.state()
     except LoginRefused as exc:
-        raise LoginRefused(
-            exc.message,
-            details="\n".join([exc.details, *_making(engine, engine.target.user or "…")]),
-            state=UNTOUCHED,
-            hint=f"check user and password; where there is no such role, let a superuser say the SQL above; {exc.hint}",
-        ) from exc
+        raise _not_let_in(engine, exc) from exc
     if state is TargetState.DAMAGED:
         raise Refused(
             f"{name} is damaged: nothing can be migrated into it", state=UNTOUCHED, hint="db.info says more"
@@ -100,6 +102,21 @@ def look_at_ground(engine: PostgresEngine) -> Ground:
         return Ground(state)
     with direct_session(engine) as session:
         return _ground(engine, session, state)
+
+
+def _not_let_in(engine: PostgresEngine, exc: LoginRefused) -> LoginRefused:
+    """Tell a role that is missing from a password that is wrong, where the server does."""
+    role = engine.target.user
+    # libpq hands on no SQLSTATE for a login: only the words are left
+    if f'role "{role}" does not exist' not in exc.details:
+        hint = f"{exc.hint}; a server that asks for passwords says of a role that is missing what it says of a wrong one"
+        return LoginRefused(exc.message, details=exc.details, state=UNTOUCHED, hint=hint)
+    return LoginRefused(
+        f"{exc.message}: it has no such role",
+        details="\n".join([exc.details, *_making(engine, role)]),
+        state=UNTOUCHED,
+        hint="let a superuser say the SQL above, then run this again; or check the user's name",
+    )
 
 
 def _ground(engine: PostgresEngine, session: PsycopgSession, state: TargetState) -> Ground:
@@ -228,12 +245,25 @@ class Arrival:
         try:
             self.session.execute("COMMIT")
         except TargetUnreachable as exc:
-            if not is_committed(self._engine, self.database, *self._who):
+            if not self._is_committed():
                 raise LoadFailed(
-                    f"the server did not commit what was migrated into {name}",
-                    details=exc.details,
-                    state=f"{name} is as it was",
+                    f"the server did not commit what was migrated into {name}", details=exc.details
                 ) from exc
+
+    def _is_committed(self) -> bool:
+        name = self._engine.target.database
+        try:
+            return is_committed(self._engine, self.database, *self._who)
+        except CommitInDoubt as exc:
+            if self.database == name:
+                exc.state = f"whether {name} holds what was migrated is not known: {OVER_THE_COMMIT}"
+                exc.hint = IN_DOUBT
+            else:
+                exc.state = (
+                    f"{name} does not exist, as before; {self.database} holds what was migrated, or nothing"
+                )
+                exc.hint = f"start the server, then migrate again: that drops {self.database}, and so does db.cleanup"
+            raise
 
     def analyze(self, tables: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         """Let the server learn what is in the tables; returns a warning where it did not."""
@@ -306,7 +336,20 @@ class _Made:
                 f"{self._engine.target.database} was created by somebody else meanwhile",
                 hint="look again: --dry-run",
             )
-        take_place(self._engine, self.name, comment=None, on_live=arrived)
+        try:
+            take_place(self._engine, self.name, comment=None, on_live=arrived)
+        except DbTasksError as exc:
+            # it speaks of a restore: of a database that was there, and of an undo
+            if isinstance(exc, CannotReach) and exc.state:
+                raise CommitInDoubt(
+                    exc.message, details=exc.details, state=self._doubt(), hint=IN_DOUBT
+                ) from exc
+            exc.state = ""
+            raise
+
+    def _doubt(self) -> str:
+        name = self._engine.target.database
+        return f"whether {name} is there, with what was migrated, or is still called {self.name} is not known"
 
 
 @contextmanager
@@ -318,16 +361,22 @@ def _made_beside(engine: PostgresEngine, id_: str, on_event: OnEvent) -> Iterato
     with outside(engine) as session:
         for text in sweep(session, engine.target.database):
             on_event(Warned(text))
-        _create(session, made.name)
-    try:
+        identifier = system_identifier(session)
+    mark = ProofMark(engine.target.identity.server, engine.target.database, id_, MIGRATION, identifier)
+    with marking_proof(engine.settings.backup_dir, mark) as marking:
         with outside(engine) as session:
-            session.execute(
-                sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(made.name), sql.Literal(MARK))
-            )
-        yield made
-    finally:
-        if not made.is_live:
-            _drop(engine, made.name, on_event)
+            _create(session, made.name)
+        try:
+            with outside(engine) as session:
+                session.execute(
+                    sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                        sql.Identifier(made.name), sql.Literal(MARK)
+                    )
+                )
+            yield made
+        finally:
+            if not made.is_live and not _drop(engine, made.name, on_event):
+                marking.stays()
 
 
 def _create(session: Session, name: str) -> None:
@@ -343,7 +392,8 @@ def _create(session: Session, name: str) -> None:
         session.execute(statement + sql.SQL(" LC_COLLATE 'C' LC_CTYPE 'C'"))
 
 
-def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> None:
+def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> bool:
+    """Drop what was made for nothing; returns whether it is gone."""
     try:
         with outside(engine) as session:
             drop_with_sessions(session, name)
@@ -352,3 +402,5 @@ def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> None:
         why = first_error(exc.details) or exc.message
         by_hand = f"DROP DATABASE {quoted(name)}"
         on_event(Warned(f"the unfinished database {name} is still there: {why}; {by_hand} removes it"))
+        return False
+    return True

@@ -188,8 +188,10 @@ def loading_beside(
     try:
         loaded.held.enter_context(engine.session(new))
         if plan.schema_command:
+            # which says itself when its rows come
             make_by_command(engine, archive, new, plan.state, on_event)
-        on_event(Phase("load", f"{archive.path.name} into {new}"))
+        else:
+            on_event(Phase("load", f"{archive.path.name} into {new}"))
         loaded.warnings += _fill(engine, plan, archive, new, on_event)
         if plan.request.analyze and not plan.request.after_load:
             _analyze(engine, new, on_event)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ...errors import CountsDiffer, DbTasksError, LoadFailed, QueryFailed
+from ...nouns import many
 from ...rows.arriving import Carried, Loading, Reject, rejected
 from ...rows.misfit import Misfit
 from ...rows.numbered import NumberedLong, NumberedRows, numbered
@@ -196,7 +197,7 @@ def _copy(
         with suppress(ValueError):
             blocks.close()
     if count != sent():
-        raise CountsDiffer(f"{count:,} rows came into {carried.into}, and {sent():,} were sent")
+        raise CountsDiffer(f"{count:,} of {many(sent(), 'row')} came into {carried.into}")
 
 
 def _is_of_a_row(exc: QueryFailed) -> bool:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ...errors import CountsDiffer
+from ...nouns import many
 from ...rows.arriving import NextValue, TableProof
 from ...rows.postgres_schema import Held
 from ...rows.tally import Tally, digests_of
@@ -121,10 +122,10 @@ def _differ(connection: sqlite3.Connection, came: Came, reading: ArrivedRows, th
     what = (
         f"not there as it was: row {', '.join(lost)} of {carried.name}"
         if lost
-        else f"there, and not in {carried.name}: {-surplus.total():,} rows"
+        else f"there, and not in {carried.name}: {many(-surplus.total(), 'row')}"
     )
     return CountsDiffer(
-        f"{carried.into} does not hold what {carried.name} has ({there.rows:,} rows of {came.tally.rows:,}): {what}",
+        f"{carried.into} does not hold what {carried.name} has ({there.rows:,} of {many(came.tally.rows, 'row')}): {what}",
         details=f"checksum {there.checksum} instead of {came.tally.checksum}",
         hint="a type that rounds, or something in the database, has changed them: look at the columns with --dry-run",
     )

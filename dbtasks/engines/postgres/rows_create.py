@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ...errors import Refused, RightMissing
 from ...events import OnEvent
 from ...models import Archive
+from ...nouns import many
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.losses import prove_losses
 from ...rows.postgres_create import Creation
@@ -99,8 +100,8 @@ def plan_rows_creation(
 
 
 def _steps(archive: Archive, name: str, creation: Creation, *, missing: bool) -> tuple[str, ...]:
-    made = len(creation.makes)
-    whole = f"make {made:,} tables, types and sequences of {archive.path.name}, fill the tables, then make keys and indexes"
+    made = many(len(creation.makes), "object")
+    whole = f"make {made} of {archive.path.name} (tables, types, sequences), fill the tables, then make keys and indexes"
     checked = "check row counts and constraints"
     if missing:
         return (f"create a new database beside; in one transaction {whole}", checked, f"name it {name}")

@@ -31,7 +31,7 @@ from ...events import OnEvent
 from ...models import Archive, EngineName, Format
 from ...plans import LoadPlan, LoadRequest, LoadStrategy
 from ...rows.held import HeldRows
-from ...stores.proofs import marking_proof
+from ...stores.proofs import ProofMark, marking_proof
 from .. import Scratch
 from ..rows_archive import engine_of_rows, head_to_prove, not_provable
 from .beside import LoadedBeside, loading_beside
@@ -123,8 +123,8 @@ def scratch(
             began = time.monotonic()
             id_ = os.urandom(ID_BYTES).hex()
             if marked:
-                told = (beside.target.identity.server, beside.target.database, id_)
-                stack.enter_context(marking_proof(engine.settings.backup_dir, *told))
+                mark = ProofMark(beside.target.identity.server, beside.target.database, id_)
+                stack.enter_context(marking_proof(engine.settings.backup_dir, mark))
             loaded = stack.enter_context(loading_beside(beside, plan, archive, on_event, id_))
         target = replace(beside.target, database=loaded.new)
         inside = type(engine)(target, engine.settings, access=engine.access)

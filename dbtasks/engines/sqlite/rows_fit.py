@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import Refused, UsageError
 from ...models import Archive, EngineName, Route
+from ...nouns import many
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.fits import Fit, compare
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
@@ -117,7 +118,9 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
         prove_creation(head)
         creates = tuple(table.name for table in head.schema.tables)
         plan = plan_beside(engine, archive, request, state)
-        made = f"make {len(creates):,} tables of {archive.path.name} in a new file beside, fill them, make indexes"
+        them = "it" if len(creates) == 1 else "them"
+        tables = many(len(creates), "table")
+        made = f"make {tables} of {archive.path.name} in a new file beside, fill {them}, make indexes"
         return replace(
             plan,
             creates=creates,

@@ -17,7 +17,7 @@ from .cases import GROUPS, ROWS
 from .figures import Result, result_of
 from .groups import contenders
 from .measure import CommandBroke
-from .project import REPOSITORY
+from .project import REPOSITORY, compile_once
 from .report import FULL_SCALE, Run, page, picture
 from .rounds import Sample, play
 from .servers import Unavailable
@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = [group for group in GROUPS if group in (arguments.only or GROUPS)]
     # ended from outside, servers and folders are still cleared away
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    compile_once()
     started, load = time.monotonic(), os.getloadavg()[0]
     results, samples, versions = measure(groups, scale, rounds)
     published = not arguments.only and scale >= FULL_SCALE and rounds >= FULL_ROUNDS

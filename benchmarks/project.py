@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from .measure import Job
 
-__all__ = ["REPOSITORY", "Project", "clean_environment"]
+__all__ = ["REPOSITORY", "Project", "clean_environment", "compile_once"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TASKS = "from invoke import Collection\nimport dbtasks\n\nns = Collection()\nns.add_collection(dbtasks, name='db')\n"
@@ -70,5 +71,10 @@ class Project:
 def clean_environment() -> dict[str, str]:
     """The environment without what would steer us, the tools or a peer."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
-    # what is installed is compiled once, and so is this: compiling it anew each time is nobody's start
     return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+
+
+def compile_once() -> None:
+    """Compile dbtasks as pip does where it installs: Invoke writes no bytecode, so each run would compile it anew."""
+    argv = [sys.executable, "-m", "compileall", "-q", str(REPOSITORY / "dbtasks")]
+    subprocess.run(argv, env=clean_environment(), check=True)

@@ -347,8 +347,16 @@ class _Making:
     def _condition(self, table: Table, said: Sequence[str]) -> str | None:
         own = collated(table)
         typed = {
-            one.column.lower(): Typed(one.column, one.type, one.how, one.column.lower() in own)
+            one.column.lower(): Typed(
+                one.column,
+                one.type,
+                one.how,
+                one.column.lower() in own,
+                frozenset(found.shapes),
+                frozenset(found.counts),
+            )
             for one in self._chosen[table.name].values()
+            for found in (self._found(table, one.column),)
         }
         try:
             return said_there(said, typed)

@@ -27,6 +27,7 @@ __all__ = [
     "epochs",
     "moments",
     "prove_epochs",
+    "shape_of",
     "short",
     "times",
 ]
@@ -69,6 +70,14 @@ IN_DIGITS = re.compile(
 Column = Callable[[Sequence[Any]], list[str]]
 LENGTHS = {19: "", 20: "Z", 25: "+00:00", 26: "", 27: "Z", 32: "+00:00"}
 """Of the spellings that need no reading: with or without six digits of a second, and how each ends."""
+
+
+DIGITS = str.maketrans("123456789", "000000000")
+
+
+def shape_of(text: str) -> str:
+    """Return how a text is spelled, whatever it says: texts of one shape are in the order of the moments they say."""
+    return text.translate(DIGITS)
 
 
 # -- texts ---------------------------------------------------------------------------------

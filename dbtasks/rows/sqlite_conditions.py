@@ -3,21 +3,24 @@
 Comparisons, IN, BETWEEN, IS NULL and LENGTH over columns and constants, joined by
 AND, OR and NOT. Anything else is nothing here: it is left behind and told, never
 guessed. Both sides of a comparison have to be of one class of the types that were
-chosen, or the server would refuse it, or mean something else.
+chosen, or the server would refuse it, or mean something else. Dates and times are
+texts in SQLite, which puts '2020-01-01 00:00:00' behind '2020-01-01': they are
+compared there only where all that are compared are spelled alike.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from .misfit import Misfit
+from .moments import SINCE_1970, shape_of
 from .schema import Table
 from .spellers import line_of
 from .sqlite_words import tokens, unquoted
 
-__all__ = ["Typed", "Unsaid", "checks_of", "said_there"]
+__all__ = ["SPELLED", "Typed", "Unsaid", "checks_of", "said_there"]
 
 NUMBER = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
 COMPARES = {
@@ -37,6 +40,23 @@ CLASSES = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(TEXTS, "text"), "
 COLLATED = "text of a collation"
 MOMENTS = ("date", "timestamp", "timestamptz")
 """Ways of spelling under which a constant is what a text in the column is."""
+SPELLED = (*MOMENTS, "time")
+"""Ways of spelling whose texts are in one order on both sides where they are spelled alike."""
+STORED = {
+    "number": frozenset(("integer", "real")),
+    "boolean": frozenset(("integer", "real")),
+    "text": frozenset(("text",)),
+    "bytea": frozenset(("blob",)),
+}
+"""As what SQLite compares the values of a class: a number that it holds as a text it takes for a text."""
+WHOLE = frozenset(("integer",))
+"""The same of numbers since 1970: others are rounded to microseconds."""
+COMPARED = ("number", "text", "boolean", "bytea")
+"""Classes whose values compare as in SQLite, however they are written."""
+SEVERAL = "values of several kinds"
+HAS_OFFSET = re.compile(r".{10}.*[+-]")
+DAY, TO_THE_SECOND = 10, 19
+"""How long the spelling of a date is, and that of a moment."""
 NOT_NAMES = {
     *("AND", "OR", "NOT", "IN", "BETWEEN", "IS", "NULL", "LIKE", "GLOB", "CASE", "CAST", "EXISTS", "COLLATE"),
     *("ISNULL", "NOTNULL", "REGEXP", "MATCH", "SELECT", "ESCAPE", "RAISE"),
@@ -56,6 +76,10 @@ class Typed:
     how: str
     is_collated: bool = False
     """Whether SQLite compares its texts otherwise than byte by byte."""
+    shapes: frozenset[str] = frozenset()
+    """How its texts are spelled, by `moments.shape_of`; one more than one is enough."""
+    kinds: frozenset[str] = frozenset()
+    """The storage classes of its values."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,8 @@ class _Term:
     """`number`, `text`, `boolean`, `condition`, or the way of spelling of a column that is none of them."""
     value: int | float | str | None = None
     """Of a constant."""
+    shapes: frozenset[str] = frozenset()
+    """Of a column."""
 
 
 def checks_of(table: Table) -> Iterator[tuple[str, list[str]]]:
@@ -193,12 +219,16 @@ class _Reader:
         """Bring both sides to one class, or refuse."""
         if COLLATED in (left.kind, right.kind):
             raise Unsaid("a comparison by a collation")
+        if SEVERAL in (left.kind, right.kind):
+            raise Unsaid(f"a comparison of {SEVERAL}")
         if left.kind == "condition" or right.kind == "condition" or left.value is not None:
             raise Unsaid("a comparison of conditions or of constants")
         if right.value is not None and left.kind != right.kind:
             right = _constant(left, right)
         if left.kind != right.kind:
             raise Unsaid(f"a comparison of {left.kind} with {right.kind}")
+        if right.value is None and not _is_comparable(left, right):
+            raise Unsaid(f"a comparison of {left.kind}s, which are spelled in several ways")
         if left.kind == "text" and sign not in EQUALS and "COLLATE" not in left.text:
             # SQLite compares bytes
             left = _Term(f'{left.text} COLLATE "C"', "text")
@@ -208,7 +238,7 @@ class _Reader:
         if self._accept("("):
             term = self.alternatives()
             self._expect(")")
-            return _Term(f"({term.text})", term.kind, term.value)
+            return replace(term, text=f"({term.text})")
         sign = "-" if self._accept("-") else ""
         if not sign:
             self._accept("+")
@@ -232,7 +262,7 @@ class _Reader:
         term = self._operand()
         self._expect(")")
         # of bytes it is their number on both sides, of a number SQLite counts its digits
-        if term.value is not None or not (term.kind in ("text", COLLATED) or term.kind.startswith("bytea")):
+        if term.value is not None or term.kind not in ("text", COLLATED, "bytea"):
             raise Unsaid(f"LENGTH of {term.kind}")
         return _Term(f"length({term.text})", "number")
 
@@ -242,7 +272,9 @@ class _Reader:
             raise Unsaid(token)
         name = '"' + found.name.replace('"', '""') + '"'
         kind = CLASSES.get(found.type.partition("(")[0], found.how)
-        return _Term(name, COLLATED if kind == "text" and found.is_collated else kind)
+        if not found.kinds <= (WHOLE if _is_counted(kind) else STORED.get(kind, found.kinds)):
+            return _Term(name, SEVERAL)
+        return _Term(name, COLLATED if kind == "text" and found.is_collated else kind, shapes=found.shapes)
 
 
 def _constant(column: _Term, constant: _Term) -> _Term:
@@ -250,9 +282,35 @@ def _constant(column: _Term, constant: _Term) -> _Term:
     if column.kind == "boolean" and constant.value in (0, 1):
         return _Term("true" if constant.value else "false", "boolean")
     # a text that SQLite compared as text is the same moment only in the spelling that the values have
-    if column.kind in MOMENTS and isinstance(constant.value, str):
+    if (
+        column.kind in MOMENTS
+        and isinstance(constant.value, str)
+        and _is_alike(column, {shape_of(constant.value)})
+    ):
         try:
             return _Term(f"'{line_of((constant.value,), (column.kind,))}'", column.kind)
         except Misfit as exc:
             raise Unsaid(str(exc)) from exc
     raise Unsaid(f"{constant.text} beside {column.kind}")
+
+
+def _is_counted(kind: str) -> bool:
+    return kind.partition(":")[2] in SINCE_1970
+
+
+def _is_comparable(left: _Term, right: _Term) -> bool:
+    """Whether two columns of one kind compare there as they do in SQLite."""
+    return left.kind in COMPARED or _is_counted(left.kind) or _is_alike(left, right.shapes)
+
+
+def _is_alike(column: _Term, others: Iterable[str]) -> bool:
+    """Whether the texts of a column and those beside them are in the order of what they say."""
+    if column.kind not in SPELLED:
+        return False
+    shapes = column.shapes.union(others)
+    if column.shapes or not shapes:
+        return len(shapes) <= 1 and not any(map(HAS_OFFSET.match, shapes))
+    # without a value there only the spelling that such a column is for
+    return all(
+        len(shape) == DAY if column.kind == "date" else len(shape) >= TO_THE_SECOND for shape in shapes
+    ) and not any(map(HAS_OFFSET.match, shapes))

@@ -17,10 +17,12 @@ from typing import Any
 
 from .candidates import Candidate, for_declared, for_type
 from .misfit import Misfit, shortened
-from .moments import IN_DIGITS, SECONDS
+from .moments import IN_DIGITS, SECONDS, shape_of
 from .numbered import LongValue, NumberedLong, NumberedRows, numbered
 from .schema import PortableSchema, Table, UserType
 from .spellers import long_misfit, speller
+from .sqlite_conditions import SPELLED
+from .sqlite_words import words
 
 __all__ = ["EXAMPLES", "FEW", "ColumnSurvey", "Survey", "Trial"]
 
@@ -28,6 +30,7 @@ EXAMPLES = 5
 FEW = 1_000
 """So many misfits of a type are counted, to be told; behind them nobody wants it for that column."""
 NUMBERS = frozenset(("bigint", "double", "numeric"))
+SEVERAL = 2
 KINDS = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
 
@@ -114,6 +117,10 @@ class ColumnSurvey:
     """How many of them are not zero."""
     without_value: list[str] = field(default_factory=list)
     """Rows where it is NULL, the first few."""
+    looks_at_shapes: bool = False
+    """Whether it has to be known how its texts are spelled: a condition may compare dates or times."""
+    shapes: set[str] = field(default_factory=set)
+    """How they are, by `moments.shape_of`; with more than one not all of them."""
 
     @property
     def values(self) -> int:
@@ -150,6 +157,9 @@ class ColumnSurvey:
             self.counts[KINDS[kind]] += number
         if int in kinds or float in kinds:
             self._numbers(present, kinds)
+        if self.looks_at_shapes and str in kinds and len(self.shapes) < SEVERAL:
+            shapes = {shape_of(value) for value in present if type(value) is str}
+            self.shapes.update(islice(shapes, SEVERAL))
         fit: set[str] = set()
         for trial in self.trials:
             if trial.is_over or fit.intersection(trial.candidate.fits_what_fits):
@@ -200,10 +210,16 @@ class Survey:
         known = given or {}
         self.profiles: dict[str, dict[str, ColumnSurvey]] = {
             table.name: {
-                column.name: _column(column.type, known.get((table.name, column.name)), types)
+                column.name: _column(
+                    column.type,
+                    known.get((table.name, column.name)),
+                    types,
+                    has_conditions=has_conditions,
+                )
                 for column in table.data_columns
             }
             for table in schema.tables
+            for has_conditions in (_has_conditions(table),)
         }
         """By table and column."""
         self.rows: dict[str, int] = dict.fromkeys(self.profiles, 0)
@@ -234,9 +250,17 @@ class Survey:
                         told(table, batch.count)
 
 
-def _column(declared: str, given: str | None, types: Sequence[UserType]) -> ColumnSurvey:
+def _has_conditions(table: Table) -> bool:
+    said = [("CHECK", table.definition), *(("WHERE", one.definition) for one in table.indexes)]
+    return any(word in map(str.upper, words(text)) for word, text in said)
+
+
+def _column(
+    declared: str, given: str | None, types: Sequence[UserType], *, has_conditions: bool
+) -> ColumnSurvey:
     if given is not None:
-        return ColumnSurvey(tuple(Trial(way, is_kept=True) for way in for_type(given, types)), is_given=True)
-    return ColumnSurvey(
-        tuple(Trial(way, is_kept=way.last, keeps_texts=True) for way in for_declared(declared))
-    )
+        trials = tuple(Trial(way, is_kept=True) for way in for_type(given, types))
+    else:
+        trials = tuple(Trial(way, is_kept=way.last, keeps_texts=True) for way in for_declared(declared))
+    is_moment = any(trial.candidate.how in SPELLED for trial in trials)
+    return ColumnSurvey(trials, is_given=given is not None, looks_at_shapes=has_conditions and is_moment)

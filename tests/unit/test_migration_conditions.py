@@ -48,6 +48,41 @@ CARRIED = [
     ("1 = n", '1 = "n"'),
     ("n /* why */ > 0 -- so", '"n" > 0'),
 ]
+ALIKE, SPELLED = frozenset(("0000-00-00 00:00:00",)), frozenset(("0000-00-00",))
+SHAPED = {
+    name: Typed(name, type_, how, shapes=shapes, kinds=frozenset(kinds))
+    for name, type_, how, shapes, kinds in (
+        ("at", "timestamp without time zone", "timestamp", ALIKE, ("text",)),
+        ("until", "timestamp without time zone", "timestamp", ALIKE, ("text",)),
+        ("day", "date", "date", SPELLED, ("text",)),
+        ("new", "timestamp without time zone", "timestamp", frozenset[str](), ()),
+        ("mixed", "timestamp without time zone", "timestamp", ALIKE | SPELLED, ("text",)),
+        ("zoned", "timestamp with time zone", "timestamptz", frozenset(("0000-00-00 00:00:00+00:00",)), ("text",)),
+        ("zulu", "timestamp with time zone", "timestamptz", frozenset(("0000-00-00T00:00:00Z",)), ("text",)),
+        ("began", "timestamp with time zone", "timestamptz:seconds", frozenset[str](), ("integer",)),
+        ("ended", "timestamp with time zone", "timestamptz:seconds", frozenset[str](), ("integer",)),
+        ("exact", "timestamp with time zone", "timestamptz:seconds", frozenset[str](), ("real",)),
+        ("n", "bigint", "bigint", frozenset[str](), ("integer", "text")),
+        ("name", "text", "text", frozenset[str](), ("integer", "text")),
+        ("u", "uuid", "uuid", frozenset[str](), ("text",)),
+    )
+}  # fmt: skip
+MOMENTS = [
+    ("at > '2020-01-01 00:00:00'", "\"at\" > '2020-01-01 00:00:00'"),
+    ("at IN ('2020-01-01 00:00:00')", "\"at\" IN ('2020-01-01 00:00:00')"),
+    ("until >= at", '"until" >= "at"'),
+    ("day = '2020-01-01'", "\"day\" = '2020-01-01'"),
+    ("new < '2020-01-01 00:00:00'", "\"new\" < '2020-01-01 00:00:00'"),
+    ("zulu > '2020-01-01T00:00:00Z'", "\"zulu\" > '2020-01-01 00:00:00+00'"),
+    ("began <= ended", '"began" <= "ended"'),
+    ("mixed IS NOT NULL", '"mixed" IS NOT NULL'),
+]
+NO_MOMENTS = [
+    *("at > '2020-01-01'", "at > '2020-01-01T00:00:00'", "at < '2020-01-01 00:00:00.000'", "at <> '2020-01-01 00:00'"),
+    *("at BETWEEN '2020-01-01' AND '2020-02-01'", "at IN ('2020-01-01')", "mixed > '2020-01-01 00:00:00'"),
+    *("at > mixed", "mixed > mixed", "day = '2020-01-01 00:00:00'", "new > '2020-01-01'"),
+    *("zoned > '2020-01-01 00:00:00+00:00'", "exact > began", "exact = exact", "n > 0", "name = 'a'", "u = u"),
+]  # fmt: skip
 NOT_CARRIED = [
     "name LIKE 'a%'",
     "name GLOB 'a*'",
@@ -91,6 +126,17 @@ def test_a_condition_over_columns_and_constants_is_carried(said: str, there: str
 def test_any_other_condition_is_left_and_never_guessed(said: str) -> None:
     with pytest.raises(Unsaid):
         said_there(tokens(said), COLUMNS)
+
+
+@pytest.mark.parametrize(("said", "there"), MOMENTS)
+def test_a_condition_over_moments_is_carried_where_all_are_spelled_alike(said: str, there: str) -> None:
+    assert said_there(tokens(said), SHAPED) == there
+
+
+@pytest.mark.parametrize("said", NO_MOMENTS)
+def test_a_condition_that_compares_texts_of_several_spellings_is_left(said: str) -> None:
+    with pytest.raises(Unsaid):
+        said_there(tokens(said), SHAPED)
 
 
 def test_checks_are_found_wherever_they_stand() -> None:

@@ -12,6 +12,7 @@ from ..rows.arriving import Carried, Loading, TableProof
 from ..rows.choices import Choices
 from ..rows.postgres_creating import plan_creation
 from ..rows.schema import Table
+from ..rows.sqlite_words import counts_itself
 from ..settings import Settings
 from .postgres import PostgresEngine
 from .postgres.arrival import Arrival, prove_may_make
@@ -84,12 +85,14 @@ def carry(
 
 def _carried(held: LeavingRows, choices: Choices) -> list[Carried]:
     tables = {table.name: table for table in held.schema.tables}
-    return [_one(tables[name], choices) for name in choices.order]
+    given = {one.table: one.last_value for one in held.schema.sequences}
+    return [_one(tables[name], choices, given.get(name, 0)) for name in choices.order]
 
 
-def _one(table: Table, choices: Choices) -> Carried:
+def _one(table: Table, choices: Choices, last_number: int) -> Carried:
     chosen = choices.columns[table.name]
     by_name = {column.name: column for column in table.columns}
+    counts = counts_itself(table)
     return Carried(
         source=replace(table, columns=tuple(by_name[one.column] for one in chosen)),
         into=choices.names[table.name],
@@ -97,4 +100,6 @@ def _one(table: Table, choices: Choices) -> Carried:
         hows=tuple(one.how for one in chosen),
         types=tuple(one.type for one in chosen),
         key=table.primary_key.columns if table.primary_key else (),
+        counting=next((one.into for one in chosen if one.column == counts), ""),
+        last_number=last_number,
     )

@@ -32,6 +32,10 @@ class Carried:
     """What each is there, as PostgreSQL spells types."""
     key: tuple[str, ...] = ()
     """The columns of the primary key, by SQLite's names."""
+    counting: str = ""
+    """The column there that AUTOINCREMENT counts, if there is one."""
+    last_number: int = 0
+    """The last number that it ever gave, to a row that may be gone."""
 
     @property
     def name(self) -> str:

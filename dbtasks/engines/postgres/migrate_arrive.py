@@ -89,8 +89,8 @@ def arrive_live(
 ) -> tuple[TableProof, ...]:
     """Fill and prove tables that are there and have no rows, as their owner; the transaction is the caller's.
 
-    Triggers of the user's sleep meanwhile, foreign keys are taken away and added again, sequences are set behind the rows,
-    materialized views are filled anew. After any error the caller rolls back, and all is as it was.
+    Triggers of the user's sleep meanwhile, foreign keys are taken away and added again, sequences are set behind the rows
+    and behind every number that AUTOINCREMENT ever gave, materialized views are filled anew. After any error the caller rolls back, and all is as it was.
 
     Raises:
         Refused: a table is missing, or has rows. RightMissing: one is not ours.
@@ -115,7 +115,8 @@ def arrive_live(
     behind = Keys(tuple(keys_back(taken)), tuple(references_back(taken)), lambda: known, lambda: refers)
     make_keys(session, connection, behind, came, there, how)
     everything = {str(relation): relation for relation in relations(session)}
-    for text in set_sequences(session, everything, (), oids):
+    given = {(one.into, one.counting): one.last_number for one in carried if one.last_number}
+    for text in set_sequences(session, everything, (), oids, given):
         on_event(Warned(text))
     proofs = _prove(session, connection, came, there, on_event)
     release_values(session)

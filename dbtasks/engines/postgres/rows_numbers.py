@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...rows.schema import Sequence
 from ...sessions import Session
-from .facts import COUNTED, PARTITIONED, SEQUENCE, Relation
+from .facts import COUNTED, PARTITIONED, SEQUENCE, Relation, table_name
 from .next_numbers import Use, beyond, edge, uses
 from .statements import quoted
 
@@ -36,11 +36,16 @@ class _Stand(NamedTuple):
 
 
 def set_sequences(
-    session: Session, there: Mapping[str, Relation], recorded: Iterable[Sequence], loaded: Collection[int]
+    session: Session,
+    there: Mapping[str, Relation],
+    recorded: Iterable[Sequence],
+    loaded: Collection[int],
+    given: Mapping[tuple[str, str], int] | None = None,
 ) -> tuple[str, ...]:
     """Let each recorded sequence stand where it stood, and each that fills a column give out what no row has.
 
-    `there` are all relations by their names: a sequence may fill others than the tables that were `loaded`.
+    `there` are all relations by their names: a sequence may fill others than the tables that were `loaded`. `given` has
+    the last number that a column, by its table's name and its own, ever got elsewhere: it is not given out again either.
     A rollback takes all of it back. Returns what is to be said of those that were not moved.
     """
     known = {one.name: one for one in recorded}
@@ -66,6 +71,7 @@ def set_sequences(
             held,
             before or _Stand(told.last_value if told else 1, bool(told and told.is_called)),
             by_name.get(name, []),
+            given or {},
         )
         if wanted == before:
             continue
@@ -86,11 +92,18 @@ def _standing(session: Session, relation: Relation) -> _Stand:
     return _Stand(int(last), bool(called))
 
 
-def _wanted(session: Session, facts: _Facts, stand: _Stand, used_by: list[Use]) -> _Stand:
+def _wanted(
+    session: Session,
+    facts: _Facts,
+    stand: _Stand,
+    used_by: list[Use],
+    given: Mapping[tuple[str, str], int],
+) -> _Stand:
     following = stand.last + (facts.step if stand.called else 0)
     wanted = following
     for use in used_by:
         wanted = beyond(wanted, edge(session, use), facts.step)
+        wanted = beyond(wanted, given.get((table_name(use.table_schema, use.table), use.column)), facts.step)
     if wanted != following:
         stand = _Stand(wanted, called=False)
     # at its end it gives out nothing any more: better than what rows have

@@ -125,6 +125,39 @@ def test_a_unique_index_is_a_key_as_well(pg_db: PgDatabase, tmp_path: Path) -> N
     assert definition.startswith("CREATE UNIQUE INDEX days")
 
 
+BESIDE_OTHERS = [
+    """
+    CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, code TEXT);
+    CREATE UNIQUE INDEX a_first ON t (a); CREATE UNIQUE INDEX b_codes ON t (code);
+    INSERT INTO t VALUES (1, 'x', '7'), (2, 'y', '07'), (3, 'z', '8');
+    """,
+    """
+    CREATE TABLE a (id INTEGER PRIMARY KEY, a TEXT); CREATE UNIQUE INDEX a_first ON a (a);
+    CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE);
+    INSERT INTO t VALUES (1, '7'), (2, '07'), (3, '8');
+    """,
+    """
+    CREATE TABLE a (id INTEGER PRIMARY KEY, a TEXT); CREATE UNIQUE INDEX a_first ON a (a);
+    CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT);
+    CREATE UNIQUE INDEX b_codes ON t (code DESC); CREATE UNIQUE INDEX c_last ON t (id, code);
+    INSERT INTO t VALUES (1, '7'), (2, '07'), (3, '8');
+    """,
+]
+
+
+@pytest.mark.parametrize("script", BESIDE_OTHERS, ids=["own", "another table's", "in between"])
+def test_a_row_that_is_twice_is_named_and_left_out_beside_other_unique_indexes(
+    pg_db: PgDatabase, tmp_path: Path, script: str
+) -> None:
+    path = made(tmp_path / "a.db", script)
+    types = {"public.t.code": "integer"}
+    with pytest.raises(LoadFailed, match=r"a row of t does not go in: row 2: .*code.*: is there already"):
+        arrive(path, pg_db, types=types)
+    assert arrive(path, pg_db, types=types, skip=True).ids == {"t": [2]}
+    assert pg_db.run("SELECT id FROM t ORDER BY 1") == [(1,), (3,)]
+    assert pg_db.run("SELECT count(*) FROM pg_indexes WHERE indexname = 'a_first'") == [(1,)]
+
+
 def test_equal_rows_of_a_table_without_a_key_are_told_one_by_one(pg_db: PgDatabase, tmp_path: Path) -> None:
     pg_db.run("CREATE TABLE t (a text UNIQUE)")
     path = made(tmp_path / "a.db", "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('x'), ('y'), ('x'), ('x')")

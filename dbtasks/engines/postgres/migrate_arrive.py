@@ -236,7 +236,8 @@ def _in_three(
 
 
 def _meant(session: PsycopgSession, schema: PortableSchema, there: Mapping[Name, Relation]) -> list[Unique]:
-    """Return what a schema makes unique; of an index the server says it, by one that is not unique."""
+    """Return what a schema makes unique; of an index the server says it, by one that is not unique where it is not made yet."""
+    made = {(one.schema, one.name): one for one in uniques(session, [table.oid for table in there.values()])}
     found: list[Unique] = []
     for table in schema.tables:
         name = split_name(table.name)
@@ -246,7 +247,11 @@ def _meant(session: PsycopgSession, schema: PortableSchema, there: Mapping[Name,
             unique
             for one in table.indexes
             if name in there and one.definition.startswith(MADE_UNIQUE)
-            for unique in _of_index(session, there[name], one)
+            for unique in (
+                [made[name[0], one.name]]
+                if (name[0], one.name) in made
+                else _of_index(session, there[name], one)
+            )
         ]
     return found
 

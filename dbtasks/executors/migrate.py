@@ -145,7 +145,10 @@ def migrate(
                     on_event(Phase("commit", plan.target.name))
                     waiting.enter_context(held_back())
                     arrival.commit()
-                    notes = arrival.analyze([_parts(choices.names[name]) for name in choices.order])
+                    notes = [
+                        *(text for proof in proofs for text in proof.indexes_left),
+                        *arrival.analyze([_parts(choices.names[name]) for name in choices.order]),
+                    ]
                 state = f"{plan.target.name} holds what was migrated"
                 told = _Told(settings, plan, choices, proofs, saved, id_, started_at, now(), notes)
                 report = told.written(rejects, stem, on_event)

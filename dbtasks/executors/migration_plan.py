@@ -21,6 +21,7 @@ from ..plans import TargetState
 from ..revisions import known_tables, revision_summary
 from ..rows.choices import Cast, Choices, choose, survey_for
 from ..rows.left_out import left_out
+from ..rows.long_keys import long_keys
 from ..rows.losses import Loss
 from ..rows.postgres_spelling import split_name
 from ..rows.schema import PortableSchema
@@ -122,6 +123,7 @@ def _plan(
             warnings=(
                 *warnings,
                 *(f"not counted before: {text}" for text in found.uncounted),
+                *long_keys(held.connection, held.schema, choices, met.live),
                 *_other_revision(settings, source, target, held, ground),
             ),
             orphans=found.orphans,
@@ -138,13 +140,19 @@ class Met:
     schema: PortableSchema
     live: PortableSchema | None
     kept: tuple[str, ...] = ()
+    taken: frozenset[str] = frozenset()
+    """Names in the schema where tables are made."""
+    others: tuple[str, ...] = ()
+    """The tables that are there, where none of them is the source's."""
 
     @classmethod
     def of(cls, settings: Settings, held: LeavingRows, ground: Ground) -> Met:
         """Tell whether any of the source's tables is there; else all of them are made."""
         there = {split_name(table.name)[-1].lower() for table in ground.live.tables} if ground.live else set()
         if not there & {name.lower() for name in held.tables}:
-            return cls(held.schema, None)
+            others = ground.live.tables if ground.live else ()
+            alone = tuple(one.name for one in others if not one.partition_of)
+            return cls(held.schema, None, taken=ground.names, others=alone)
         # what made the tables wrote down how far it has come: that is the target's own
         own = known_tables(settings.migration_table) & there if ground.revision else frozenset()
         kept = tuple(name for name in held.tables if name.lower() in own)
@@ -159,7 +167,11 @@ class Met:
         """
         casts = [Cast.parse(text) for text in job.casts]
         survey = held.read(survey_for(self.schema, casts, self.live), on_event)
-        choices = choose(self.schema, survey, casts=casts, live=self.live, beside=held.beside)
+        choices = choose(
+            self.schema, survey, casts=casts, live=self.live, beside=held.beside, taken=self.taken
+        )
+        if self.live is None:
+            choices = replace(choices, only_target=self.others)
         stops: list[Loss] = [loss for loss in choices.losses if loss.holds_up]
         if stops:
             raise Refused(

@@ -128,3 +128,5 @@ class TableProof:
     foreign_keys: int = 0
     """Those of the table that every row was compared with."""
     next_values: tuple[NextValue, ...] = ()
+    indexes_left: tuple[str, ...] = ()
+    """Words for the indexes that were not made: a value is too long for any."""

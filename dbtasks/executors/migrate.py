@@ -278,10 +278,21 @@ class _Told:
         back = f"{source.name} was not changed and is backed up as {self.saved.id}: {url_line(self.settings, source)}"
         if self.plan.makes_database:
             return f"{back}; DROP DATABASE {quoted(self.plan.target.name)}; removes what was made"
-        tables = ", ".join(quoted_pair(_parts(self.choices.names[name])) for name in self.choices.order)
+        tables = [quoted_pair(_parts(self.choices.names[name])) for name in self.choices.order]
         if self.plan.makes_tables:
-            return f"{back}; DROP TABLE {tables}; removes what was made"
-        return f"{back}; TRUNCATE {tables}; empties the tables again"
+            return f"{back}; DROP TABLE {', '.join(tables)}; removes what was made"
+        return f"{back}; {self._emptying(tables)}; empties the tables again"
+
+    def _emptying(self, tables: Sequence[str]) -> str:
+        filled = {self.choices.names[name] for name in self.choices.order}
+        live = self.plan.live.tables if self.plan.live else ()
+        others = (one for one in live if one.name not in filled)
+        if not any(key.references in filled for one in others for key in one.foreign_keys):
+            return f"TRUNCATE {', '.join(tables)}"
+        # what another table refers to is not truncated; in one statement a circle is no obstacle
+        *before, last = (f"DELETE FROM {table}" for table in reversed(tables))  # noqa: S608 - quoted
+        parts = ", ".join(f"d{number} AS ({text})" for number, text in enumerate(before, 1))
+        return f"WITH {parts} {last}" if parts else last
 
     def _report(self) -> MigrationReport:
         plan, choices = self.plan, self.choices

@@ -21,7 +21,7 @@ from ..models import Backup
 from ..nouns import many
 from ..rows.arriving import Loading, TableProof
 from ..rows.choices import Choices, ColumnChoice
-from ..rows.left_out import Clash, left_out
+from ..rows.left_out import Clash
 from ..rows.orphans import Orphans
 from ..rows.postgres_spelling import split_name
 from ..settings import Settings
@@ -29,7 +29,7 @@ from .backup import BackupJob, backup, writing_run
 from .destination import reaching
 from .left_proofs import sweep_proofs
 from .migration import MigratedTable, MigrationPlan, MigrationReport, OnError
-from .migration_plan import UNTOUCHED, Met, prove_empty, refusal_recorded
+from .migration_plan import UNTOUCHED, Met, prove_empty, refusal_recorded, turned_down
 from .migration_rejects import Rejects, collected_rejects
 from .migration_report import report_stem, reports_folder, write_report
 from .migration_sides import url_line
@@ -236,7 +236,7 @@ def _as_planned(
             f"{plan.source.name} was changed since this was planned, and would go another way now", hint=AGAIN
         )
     if plan.job.on_error is OnError.STOP:
-        found = left_out(held.connection, held.schema, choices, met.live, skip=False)
+        found = turned_down(engine, held, choices, met.live, skip=False)
         refuse_misfits(replace(plan, choices=choices, orphans=found.orphans, clashes=found.clashes))
     return choices
 

@@ -11,7 +11,7 @@ from ..engines.postgres import PostgresEngine
 from ..engines.postgres.arrival import Ground, filled_tables, look_at_ground
 from ..engines.sqlite.facts import facts_of
 from ..engines.sqlite.leaving import LeavingRows, leaving_rows
-from ..errors import Refused, UsageError
+from ..errors import Refused, RightMissing, UsageError
 from ..events import OnEvent, Phase, ignore
 from ..guards import consent_needed
 from ..journal import recorded
@@ -20,7 +20,8 @@ from ..nouns import many
 from ..plans import TargetState
 from ..revisions import known_tables, revision_summary
 from ..rows.choices import Cast, Choices, choose, survey_for
-from ..rows.left_out import left_out
+from ..rows.leading_out import leading_out
+from ..rows.left_out import LeftOut, left_out
 from ..rows.long_keys import long_keys
 from ..rows.losses import Loss
 from ..rows.postgres_spelling import split_name
@@ -31,7 +32,7 @@ from .destination import environment_of, reaching
 from .migration import MigrationJob, MigrationPlan, OnError
 from .migration_sides import migration_source, migration_target, prove_database
 
-__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded"]
+__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded", "turned_down"]
 
 UNTOUCHED = "nothing was touched"
 NAMED = 5
@@ -96,7 +97,7 @@ def _plan(
         else:
             prove_empty(engine, target, choices)
         on_event(Phase("check", "keys and references"))
-        found = left_out(held.connection, held.schema, choices, met.live, skip=job.on_error is OnError.SKIP)
+        found = turned_down(engine, held, choices, met.live, skip=job.on_error is OnError.SKIP)
         behind = {name: count for name in choices.only_source if (count := held.count(name))}
         warnings = [
             f"{many(count, 'row')} of {name} do not go: {target.name} has no such table; make it there,"
@@ -195,6 +196,24 @@ def _other_revision(
             f"{source.name} stands at {revision_summary(ours)}, and {target.name} at {revision_summary(ground.revision)}:"
             " bring both to the same one first, or their tables may not mean the same"
         )
+
+
+def turned_down(
+    engine: PostgresEngine,
+    held: LeavingRows,
+    choices: Choices,
+    live: PortableSchema | None,
+    *,
+    skip: bool,
+) -> LeftOut:
+    """Look for the rows that do not go in; of tables that get none it is asked whether they have some."""
+    outside = {one.references for one in leading_out(held.schema, choices, live)}
+    try:
+        filled = filled_tables(engine, sorted(outside)) if outside else ()
+    except RightMissing:
+        # what is in there only the server knows
+        filled = tuple(outside)
+    return left_out(held.connection, held.schema, choices, live, skip=skip, filled=filled)
 
 
 def prove_empty(engine: PostgresEngine, target: PostgresTarget, choices: Choices) -> None:

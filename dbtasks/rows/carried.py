@@ -16,7 +16,7 @@ from .postgres_spelling import LIMIT_BYTES
 from .schema import ForeignKey, Index, Key, PortableSchema, Table
 from .schema import Sequence as Numbers
 from .sqlite_references import whens_of
-from .sqlite_words import counts_itself, index_items, index_parts, plain_items
+from .sqlite_words import counts_itself, index_items, index_parts, plain_items, words
 
 __all__ = ["SCHEMA", "UNORDERED", "Carried", "keys_of", "quoted_list"]
 
@@ -36,6 +36,8 @@ TEXTS = frozenset(("text", "character varying", "character"))
 """Types of which a collation says how they compare."""
 UNORDERED = frozenset(("json", "xml"))
 """Types whose values no index puts in order."""
+REFUSED = "ABORT"
+"""What SQLite does with a row that is in the way, where nothing else is said."""
 MOST_COLUMNS = 32
 """Of an index; the server is built with that."""
 SYSTEM = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
@@ -79,6 +81,20 @@ class Carried:
         elif what != "table" and name in SYSTEM:
             self._losses.append(
                 Loss(f"the {what} {name}", "has a name that PostgreSQL keeps for itself", True)
+            )
+
+    def prove_conflicts(self, table: Table) -> None:
+        """Tell what a row that breaks a key or has no value does in SQLite, but for being refused."""
+        said = [word.upper() for word in words(table.definition)]
+        ways = {
+            way
+            for on, conflict, way in zip(said, said[1:], said[2:], strict=False)
+            if (on, conflict) == ("ON", "CONFLICT") and way != REFUSED
+        }
+        if ways:
+            listed = " and ".join(f"ON CONFLICT {way}" for way in sorted(ways))
+            self._losses.append(
+                Loss(f"the table {table.name}", f"goes without its {listed}: such a row is refused there")
             )
 
     def references(self, table: Table) -> tuple[ForeignKey, ...]:

@@ -311,6 +311,7 @@ class _Making:
 
     def _table(self, table: Table) -> Table:
         self._carried.prove_name("table", table.name)
+        self._carried.prove_conflicts(table)
         if "COLLATE" in {word.upper() for word in words(table.definition)}:
             self._losses.append(Loss(f"the table {table.name}", "goes without its collations"))
         for column in table.columns:

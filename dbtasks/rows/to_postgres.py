@@ -77,6 +77,7 @@ class _Mapping:
     def _types(self, table: Table) -> Iterator[tuple[str, Chosen]]:
         known = self._profiles.get(table.name, {})
         self._carried.prove_name("table", table.name)
+        self._carried.prove_conflicts(table)
         for column in table.columns:
             self._carried.prove_name(f"column of {table.name}", column.name)
             profile = known.get(column.name, Profile())

@@ -168,3 +168,14 @@ def test_names_of_indexes_that_the_target_has_are_left_to_it(move: Move) -> None
     assert move.migrate().rows == 1
     assert move.database.run(INDEXES) == [("by_name_2",), ("t_a_key1",), ("t_pkey1",)]
     assert move.database.run("INSERT INTO t (a) VALUES ('y') RETURNING id") == [(2,)]
+
+
+def test_what_sqlite_does_with_rows_in_the_way_is_told_where_it_is_not_to_refuse_them(move: Move) -> None:
+    anew(
+        move,
+        "CREATE TABLE t (a TEXT UNIQUE ON CONFLICT REPLACE, b INT NOT NULL ON CONFLICT IGNORE DEFAULT 4, c INT UNIQUE ON CONFLICT ABORT);"
+        "CREATE TABLE u (a TEXT UNIQUE ON CONFLICT ABORT, b TEXT DEFAULT 'ON CONFLICT FAIL')",
+    )
+    assert move.plan().losses == (
+        "the table t goes without its ON CONFLICT IGNORE and ON CONFLICT REPLACE: such a row is refused there",
+    )

@@ -497,3 +497,19 @@ def test_the_way_back_is_one_statement_that_empties_the_tables(move: Move, is_re
     database.run(statement)
     assert database.run("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)") == [(0, 0)]
     assert database.run("SELECT count(*) FROM extra") == [(int(is_referred_to),)]
+
+
+def test_a_table_without_a_common_column_is_refused_before_anything(move: Move) -> None:
+    move.path.unlink()
+    made(
+        move.path,
+        "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('x'); CREATE TABLE o (id INTEGER PRIMARY KEY)",
+    )
+    database = move.server.create_database(move.name)
+    database.run("CREATE TABLE t (id serial, z int); CREATE TABLE o (id bigint PRIMARY KEY)")
+    ran = move.invoke("--dry-run", code=6)
+    assert "the table t has no column that public.t has" in ran.stderr
+    assert "--exclude-table=NAME" in ran.stderr
+    with pytest.raises(Refused, match=r"the table t has no column that public\.t has"):
+        move.plan()
+    assert move.migrate(exclude_tables=("t",)).rows == 0

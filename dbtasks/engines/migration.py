@@ -98,6 +98,7 @@ def _one(table: Table, choices: Choices, last_number: int) -> Carried:
         into=choices.names[table.name],
         columns=tuple(one.into for one in chosen),
         hows=tuple(one.how for one in chosen),
+        types=tuple(one.type for one in chosen),
         key=table.primary_key.columns if table.primary_key else (),
         counting=next((one.into for one in chosen if one.column == counts), ""),
         last_number=last_number,

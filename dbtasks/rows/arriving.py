@@ -28,6 +28,8 @@ class Carried:
     """Their names there, in the order of the source's `data_columns`."""
     hows: tuple[str, ...]
     """How the values of each are spelled, by `rows.spellers`."""
+    types: tuple[str, ...]
+    """What each is there, as PostgreSQL spells types."""
     key: tuple[str, ...] = ()
     """The columns of the primary key, by SQLite's names."""
     counting: str = ""
@@ -135,3 +137,5 @@ class TableProof:
     foreign_keys: int = 0
     """Those of the table that every row was compared with."""
     next_values: tuple[NextValue, ...] = ()
+    indexes_left: tuple[str, ...] = ()
+    """Words for the indexes that were not made: a value is too long for any."""

@@ -18,7 +18,7 @@ from .sqlite_schema import quoted
 from .sqlite_words import counts_itself
 from .survey import EXAMPLES
 
-__all__ = ["Orphans", "Referring", "orphans_of", "place_of", "references_of"]
+__all__ = ["FOR_NEW_ROWS", "Orphans", "Referring", "orphans_of", "place_of", "references_of"]
 
 WHOLE = frozenset(("smallint", "integer", "bigint"))
 FOR_NEW_ROWS = ("NOT VALID", "NOT ENFORCED")

@@ -17,7 +17,7 @@ from .arriving import WHOLE, Carried
 from .forms import form_of, form_of_pieces, is_compared
 from .spellers import NULL
 
-__all__ = ["SEPARATOR", "Edges", "Forms", "Tally", "digests_of", "fields_of"]
+__all__ = ["DIGEST_BYTES", "SEPARATOR", "Edges", "Forms", "Tally", "digests_of", "fields_of"]
 
 DIGEST_BYTES = 16
 FLOATS = frozenset(("double", "real"))

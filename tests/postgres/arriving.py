@@ -106,6 +106,7 @@ def carried_as(table: Table, columns: list[tuple[str, str]], into: str = "") -> 
         into or table_name("public", table.name),
         tuple(name for name, _ in columns),
         tuple(how_of(type_) for _, type_ in columns),
+        tuple(type_ for _, type_ in columns),
         table.primary_key.columns if table.primary_key else (),
     )
 

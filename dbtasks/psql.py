@@ -27,6 +27,7 @@ from .errors import (
 )
 from .row_values import without_rows
 from .runners import Command, CommandInput, Runner
+from .schemas import quoted
 
 if TYPE_CHECKING:
     from .sessions import Parameters, Query
@@ -224,7 +225,7 @@ def _composed(query: Query) -> str:
     if isinstance(query, sql.Composed):
         return "".join(_composed(part) for part in query.seq)
     if isinstance(query, sql.Identifier):
-        return ".".join('"' + name.replace('"', '""') + '"' for name in query.strings)
+        return quoted(*query.strings)
     if isinstance(query, sql.Literal):
         return literal(query.wrapped)
     if isinstance(query, sql.Placeholder):

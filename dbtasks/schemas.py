@@ -13,7 +13,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["ObjectChange", "Schema", "SchemaDrift", "SchemaObject", "compare_schemas", "pieces", "table_name"]
+__all__ = [
+    "ObjectChange",
+    "Schema",
+    "SchemaDrift",
+    "SchemaObject",
+    "compare_schemas",
+    "pieces",
+    "quoted",
+    "table_name",
+]
 
 Key = tuple[str, str]
 
@@ -256,6 +265,9 @@ def _short(text: str) -> str:
 
 def table_name(schema: str, name: str) -> str:
     """Return `schema.table` as manifests spell it: quoted only where a dot or a quote makes it ambiguous."""
-    return ".".join(
-        '"' + part.replace('"', '""') + '"' if "." in part or '"' in part else part for part in (schema, name)
-    )
+    return ".".join(quoted(part) if "." in part or '"' in part else part for part in (schema, name))
+
+
+def quoted(*names: str) -> str:
+    """Spell a name, with its schema where there are two, so that it is surely that in SQL of either engine."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)

@@ -8,14 +8,15 @@ to it. No error text of this module holds any part of a URL but its scheme.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from .errors import SettingsError
 from .models import PostgresTarget, SqliteTarget, Target
 from .secrets import Secret
 
-__all__ = ["mask_url", "parse_url", "postgres_target", "sqlite_file", "sqlite_target"]
+__all__ = ["parse_url", "postgres_target", "postgres_url", "sqlite_file", "sqlite_target"]
 
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "pgsql", "postgis", "timescale", "timescaledb"})
 SQLITE_SCHEMES = frozenset({"sqlite", "sqlite3", "spatialite"})
@@ -56,22 +57,20 @@ def parse_url(url: str, *, root: Path, source: str) -> Target:
     )
 
 
-def mask_url(url: str) -> str:
-    """Return a URL fit for eyes and for `.env` examples: its password is `***`."""
-    scheme, _, rest = url.partition("://")
-    if not _has_scheme(url):
-        return "***"
-    if scheme.lower().partition("+")[0] in SQLITE_SCHEMES:
-        return url.partition("?")[0]
-    # the last @ ends the login, whatever a password that nobody encoded holds
-    login, at, address = rest.rpartition("@")
-    user = re.split(r"[:/?#@]", login, maxsplit=1)[0]
-    password = ":***" if user != login else ""
-    host, slash, path = re.split(r"[?#]", address, maxsplit=1)[0].partition("/")
-    if not at and re.search(r":(?!\d*$)", host) and not host.startswith("["):
-        # user:password without a host
-        host = "***"
-    return f"{scheme}://{user}{password}{at}{host}{slash}{path}"
+def postgres_url(target: PostgresTarget, password: str, *, without: Collection[str] = ()) -> str:
+    """Write the URL that leads to a database, with a password as it is or as it may be seen; `without` some options."""
+    login = quote(target.user, safe="") + (f":{quote(password, safe='*')}" if password else "")
+    options = {name: value for name, value in target.options.items() if name not in without}
+    if not target.host or target.host.startswith("/"):
+        # a socket's folder is no host of a URL's, and there is no port without one
+        options |= {"host": target.host} if target.host else {}
+        options["port"], place = str(target.port), ""
+    else:
+        host = f"[{target.host}]" if ":" in target.host else quote(target.host, safe="")
+        place = f"{host}:{target.port}"
+    query = f"?{urlencode(options)}" if options else ""
+    at = f"{login}@" if login else ""
+    return f"postgresql://{at}{place}/{quote(target.database, safe='')}{query}"
 
 
 def sqlite_file(text: str, *, root: Path, source: str) -> SqliteTarget:

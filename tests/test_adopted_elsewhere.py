@@ -13,6 +13,7 @@ import dbtasks
 from dbtasks.anomaly import find_anomaly, suspensions
 from dbtasks.clock import utc_now
 from dbtasks.console.diff import diff_lines
+from dbtasks.console.diff_rows import rows_diff_lines
 from dbtasks.console.documents import restore_plan_document
 from dbtasks.console.screens import restore_plan_lines
 from dbtasks.errors import Refused, VersionMismatch
@@ -119,6 +120,8 @@ def test_a_plan_does_not_claim_to_know_whose_an_adopted_file_is(tmp_path: Path, 
     assert "made by others, adopted for app.db" in restore_plan_lines(into, utc_now())[0]
     assert restore_plan_document(into)["plan"]["from"] is None
     assert "made by others, adopted for app.db" in diff_lines(dbtasks.diff(config, made.id), utc_now())[0]
+    rows = dbtasks.diff_rows(config, made.id)
+    assert "made by others, adopted for app.db" in rows_diff_lines(rows, utc_now())[0]
 
 
 # -- PostgreSQL ----------------------------------------------------------------------------

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dbtasks
 from dbtasks.errors import LoadFailed, OperationFailed, StoreFull
-from dbtasks.events import Event, Phase
 from dbtasks.models import Compression, Format
 from dbtasks.plans import DumpRequest, LoadRequest
 from dbtasks.stores.local import LocalStore
 from tests.disks import CAN_MOUNT, fill_up, small_disk
 from tests.fix_postgres import PgDatabase, server_of_its_own
+from tests.moments import at_phase
 from tests.postgres.restoring import databases
 from tests.sqlite.databases import assert_whole, content, leftovers, make, run, settings
 
@@ -28,14 +28,6 @@ BLOCK = 4096
 def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", "1m") as folder:
         yield folder
-
-
-def at_phase(name: str, act: Callable[[], object]) -> Callable[[Event], None]:
-    def on_event(event: Event) -> None:
-        if isinstance(event, Phase) and event.name == name:
-            act()
-
-    return on_event
 
 
 # Elsewhere these tests do not exist: what limits a process instead stands beside the engines' own tests.

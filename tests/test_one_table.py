@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.sqlite import load_part
+from dbtasks.engines.sqlite import live_transaction
 from dbtasks.errors import (
     ArchiveDamaged,
     Busy,
@@ -50,18 +50,23 @@ CREATE TRIGGER gone AFTER DELETE ON item BEGIN INSERT INTO log VALUES ('out; ' |
 """
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> tuple[dbtasks.Settings, Path]:
-    """A shop of 100 items with one backup."""
-    path = tmp_path / "app.db"
+def filled(path: Path) -> Path:
+    """A shop of 100 items."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(SHOP)
         connection.executemany("INSERT INTO customer (name) VALUES (?)", [(f"c{i}",) for i in range(1, 6)])
         items = [(f"i{i}", i, 1 + i % 5) for i in range(1, 101)]
         connection.executemany("INSERT INTO item (name, price, customer) VALUES (?, ?, ?)", items)
         connection.execute("DELETE FROM log")
-        connection.execute("INSERT INTO plain (rowid, a, b) VALUES (7, 'x', x'00ff'), (9, NULL, 1.5)")
         connection.execute("INSERT INTO pair VALUES ('k', 'v')")
+    return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> tuple[dbtasks.Settings, Path]:
+    """Such a shop with one backup."""
+    path = filled(tmp_path / "app.db")
+    run(path, "INSERT INTO plain (rowid, a, b) VALUES (7, 'x', x'00ff'), (9, NULL, 1.5)")
     config = settings(tmp_path)
     dbtasks.backup(config)
     return config, path
@@ -400,8 +405,8 @@ def test_a10_an_interrupt_in_the_middle_of_the_rows_ends_it_and_the_file_is_as_i
         os.kill(os.getpid(), signal.SIGINT)
         return 0
 
-    monkeypatch.setattr(load_part, "_breathe", pressed)
-    monkeypatch.setattr(load_part, "BREATH", 500)
+    monkeypatch.setattr(live_transaction, "_breathe", pressed)
+    monkeypatch.setattr(live_transaction, "BREATH", 500)
     with pytest.raises(Interrupted, match="restore of item was interrupted") as interrupted:
         bring(config, "item")
     assert "app.db is as it was" in interrupted.value.state

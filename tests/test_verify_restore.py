@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +20,14 @@ from hypothesis import strategies as st
 import dbtasks
 from dbtasks.engines.sqlite import facts
 from dbtasks.errors import NotFound, StoreFull, UsageError
-from dbtasks.events import Event, Phase
+from dbtasks.events import Phase
 from dbtasks.executors.shares import Share, parse_share
 from dbtasks.manifest import SUFFIX, dump_manifest, load_manifest
 from dbtasks.models import Backup, Compression, Type
 from dbtasks.stores.local import LocalStore
 from tests.conftest import REPOSITORY, Project
 from tests.disks import CAN_MOUNT, fill_up, small_disk
+from tests.moments import at_phase
 from tests.sqlite.databases import content, leftovers, make, run, settings
 
 Shop = tuple[dbtasks.Settings, Path]
@@ -65,14 +65,6 @@ def forged(backup: Backup, **changes: Any) -> Backup:
 def off_by_one(backup: Backup) -> Backup:
     tables = [replace(t, rows=(t.rows or 0) + 1) if t.name == "item" else t for t in backup.manifest.tables]
     return forged(backup, tables=tuple(tables))
-
-
-def at_phase(name: str, act: Callable[[], object]) -> Callable[[Event], None]:
-    def on_event(event: Event) -> None:
-        if isinstance(event, Phase) and event.name == name:
-            act()
-
-    return on_event
 
 
 # -- what a proof shows and writes down --------------------------------------------------

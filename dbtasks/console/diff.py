@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .documents import moment
 from .drift import labelled, migration_lines, migration_object, schema_lines, schema_object
-from .text import age_text, count_text, many, moment_text, table_lines
+from .sides import side_object, side_text
+from .text import count_text, many, table_lines
 
 if TYPE_CHECKING:
     from ..executors.diff import DiffSummary, ExtensionDifference, Side, TableDifference
@@ -24,8 +24,8 @@ def diff_lines(summary: DiffSummary, now: datetime) -> list[str]:
     """Lines of db.diff."""
     against = summary.against
     lines = [
-        *labelled("Backup", [_side(summary.backup, now)]),
-        *labelled("Against", [_side(against, now)]),
+        *labelled("Backup", [side_text(summary.backup, now, _version(summary.backup))]),
+        *labelled("Against", [side_text(against, now, _version(against))]),
         *_row_lines(summary),
         *schema_lines(summary.schema, summary.not_compared, live=against.live, most=SHOWN),
         *labelled("Server", _server_texts(summary), most=SHOWN),
@@ -34,19 +34,6 @@ def diff_lines(summary: DiffSummary, now: datetime) -> list[str]:
         *labelled("Note", summary.notes),
     ]
     return [*lines, _verdict(summary)]
-
-
-def _side(side: Side, now: datetime) -> str:
-    tables = many(side.tables, "table")
-    if side.live:
-        return f"{side.name}, live: {tables}, {_version(side)}"
-    if side.made_at is None:
-        return f"{side.name} (not made by dbtasks): {tables}"
-    made = f"{side.type}, {age_text(side.made_at, now)} ({moment_text(side.made_at)})"
-    whose = "made by others, adopted for" if side.unknown else "of"
-    return ", ".join(
-        text for text in (f"{side.name}  {made}, {whose} {side.database}: {tables}", _version(side)) if text
-    )
 
 
 def _version(side: Side) -> str:
@@ -179,12 +166,7 @@ def diff_document(summary: DiffSummary) -> dict[str, Any]:
 
 def _side_object(side: Side) -> dict[str, Any]:
     return {
-        "name": side.name,
-        "live": side.live,
-        "database": str(side.database) if side.database else None,
-        "type": side.type or None,
-        "at": moment(side.made_at) if side.made_at else None,
-        "tables": side.tables,
+        **side_object(side),
         "not_included": list(side.not_included),
         "server_version": side.server_version or None,
     }

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .documents import moment
 from .drift import labelled
-from .text import age_text, count_text, many, moment_text, table_lines
+from .sides import side_object, side_text
+from .text import count_text, many, table_lines
 
 if TYPE_CHECKING:
     from ..executors.diff_rows import PlannedRowsDiff, RowsDiff, RowsSide, TableRows
@@ -34,8 +34,8 @@ def rows_diff_lines(diff: RowsDiff, now: datetime) -> list[str]:
     """Lines of db.diff --rows."""
     differing = [table for table in diff.tables if table.differs]
     lines = [
-        *labelled("Backup", [_side(diff.backup, now)]),
-        *labelled("Against", [_side(diff.against, now)]),
+        *labelled("Backup", [side_text(diff.backup, now, _withheld(diff.backup))]),
+        *labelled("Against", [side_text(diff.against, now, _withheld(diff.against))]),
         *labelled("Rows", _row_texts(diff, differing)),
     ]
     for kind in KINDS:
@@ -53,14 +53,8 @@ def withheld_text(diff: RowsDiff) -> str:
     return f"this login may not read all rows of {names}: whether they differ is not known"
 
 
-def _side(side: RowsSide, now: datetime) -> str:
-    tables = many(side.tables, "table")
-    if side.live:
-        withheld = f", {side.withheld} of them not to be read" if side.withheld else ""
-        return f"{side.name}, live: {tables}{withheld}"
-    if side.made_at is None:
-        return f"{side.name} (without a manifest): {tables}"
-    return f"{side.name}  {side.type}, {age_text(side.made_at, now)} ({moment_text(side.made_at)}), of {side.database}: {tables}"
+def _withheld(side: RowsSide) -> str:
+    return f"{side.withheld} of them not to be read" if side.withheld else ""
 
 
 def _row_texts(diff: RowsDiff, differing: list[TableRows]) -> list[str]:
@@ -174,13 +168,8 @@ def rows_diff_document(diff: RowsDiff) -> dict[str, Any]:
 
 def _side_object(side: RowsSide) -> dict[str, Any]:
     return {
-        "name": side.name,
-        "live": side.live,
-        "database": str(side.database) if side.database else None,
+        **side_object(side),
         "engine": str(side.engine),
-        "type": side.type or None,
-        "at": moment(side.made_at) if side.made_at else None,
-        "tables": side.tables,
         "withheld": side.withheld,
     }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..executors.kept import KeptDatabase
     from ..executors.restore import RestorePlan, RestoreResult
     from ..executors.restore_tables import TablesPlan, TablesResult
+    from ..guards import Consent
     from ..journal import RunRecord
     from ..models import Archive, Backup, ForeignFile, Target
 
@@ -25,6 +26,7 @@ __all__ = [
     "backup_plan_document",
     "cleanup_document",
     "cleanup_plan_document",
+    "consent_object",
     "kept_objects",
     "list_document",
     "log_document",
@@ -48,6 +50,15 @@ def target_object(target: Target | None) -> dict[str, Any] | None:
     if target is None:
         return None
     return {"engine": str(target.engine), "server": target.identity.server, "name": target.name}
+
+
+def consent_object(consent: Consent) -> dict[str, Any]:
+    """What it takes to agree to a plan."""
+    return {
+        "confirm": consent.name,
+        "protected": consent.protected,
+        "why_protected": consent.reason or None,
+    }
 
 
 def backup_document(backup: Backup) -> dict[str, Any]:
@@ -205,9 +216,7 @@ def planned_object(plan: RestorePlan | TablesPlan) -> dict[str, Any]:
         "elsewhere": list(plan.elsewhere),
         "safety_backup": plan.safety,
         "why_no_safety_backup": plan.why_no_safety or None,
-        "confirm": plan.consent.name,
-        "protected": plan.consent.protected,
-        "why_protected": plan.consent.reason or None,
+        **consent_object(plan.consent),
         "older": kept_objects(plan.older),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..migrations import MigrationStep, Order
+from ..nouns import some
 from ..revisions import revision_summary
 from .text import many
 
@@ -28,6 +29,7 @@ __all__ = [
 
 SHOWN_IN_A_PLAN = 8
 """How many lines are shown; all are in the JSON document."""
+REVISIONS_SHOWN = 3
 INDENT = 9
 ORDERS = {
     Order.SAME: "the same",
@@ -75,9 +77,8 @@ def schema_lines(drift: SchemaDrift | None, not_compared: str, *, live: bool, mo
         *(f"privilege: {text}" for text in drift.privileges),
     ]
     if drift.uncertain:
-        names = ", ".join(f"{c.type} {c.name}" for c in drift.uncertain[:most])
-        more = f" and {len(drift.uncertain) - most} more" if len(drift.uncertain) > most else ""
-        texts.append(f"not certain ({drift.why_uncertain}): {names}{more}")
+        names = some((f"{c.type} {c.name}" for c in drift.uncertain), most)
+        texts.append(f"not certain ({drift.why_uncertain}): {names}")
     return labelled("Schema", texts or ["the same"], most=most)
 
 
@@ -111,9 +112,9 @@ def migration_lines(step: MigrationStep | None, *, live: bool = True) -> list[st
         f"{step.tool}: backup at {_stand(step.backup)}, {other} at {_stand(step.against)}: {ORDERS[step.order]}"
     ]
     if step.only_against:
-        lines.append(f"not in the backup: {_listed(step.only_against)}")
+        lines.append(f"not in the backup: {some(step.only_against, REVISIONS_SHOWN)}")
     if step.only_in_backup:
-        lines.append(f"only in the backup: {_listed(step.only_in_backup)}")
+        lines.append(f"only in the backup: {some(step.only_in_backup, REVISIONS_SHOWN)}")
     if step.note:
         lines.append(step.note)
     if live and (after := _afterwards(step)):
@@ -144,11 +145,6 @@ def _stand(revision: Revision | None) -> str:
     if revision is None:
         return "none that is known"
     return revision_summary(revision).removeprefix(revision.tool).removeprefix(":").strip() or "none"
-
-
-def _listed(revisions: Sequence[str]) -> str:
-    shown = ", ".join(revisions[:3])
-    return shown + (f" and {len(revisions) - 3} more" if len(revisions) > 3 else "")
 
 
 # -- JSON ---------------------------------------------------------------------------------

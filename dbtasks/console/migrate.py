@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..executors.migration_report import next_value_text, report_object
-from .documents import target_object
+from ..nouns import some
+from .documents import consent_object, target_object
 from .screens import consent_lines
 from .text import count_text, duration_text, many, table_lines
 
@@ -50,11 +51,10 @@ def _not_made(plan: MigrationPlan) -> list[str]:
     absent = plan.choices.only_source
     if plan.makes_tables or not absent:
         return []
-    more = f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
     return [
         f"Behind   {plan.target.name} has tables of this database already: none is made beside them, and"
         f" {many(len(absent), 'table')} that it lacks, with {many(sum(plan.left_behind.values()), 'row')}, would stay behind:"
-        f" {', '.join(absent[:NAMED])}{more}"
+        f" {some(absent, NAMED)}"
     ]
 
 
@@ -133,8 +133,7 @@ def _next_numbers(report: MigrationReport) -> list[str]:
     lines = [f"  next number {name}.{next_value_text(one)}" for name, one in every if one.proved != "insert"]
     tried = [f"{name}.{one.column} {one.value:,}" for name, one in every if one.proved == "insert"]
     if tried:
-        more = f" and {len(tried) - NAMED:,} more" if len(tried) > NAMED else ""
-        said = f"{', '.join(tried[:NAMED])}{more}"
+        said = some(tried, NAMED)
         lines.insert(0, f"  next numbers, each proved by an insert that was rolled back: {said}")
     return lines
 
@@ -151,9 +150,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             "state": str(plan.state),
             "makes_database": plan.makes_database,
             "makes_tables": plan.makes_tables,
-            "confirm": plan.consent.name,
-            "protected": plan.consent.protected,
-            "why_protected": plan.consent.reason or None,
+            **consent_object(plan.consent),
             "tables": [
                 {
                     "table": name,

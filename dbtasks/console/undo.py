@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .cleanup import older_lines
-from .documents import kept_objects, moment, target_object
+from .documents import consent_object, kept_objects, moment, target_object
 from .screens import consent_lines
 from .text import age_text, count_text, duration_text, many, moment_text, table_lines
 
@@ -102,9 +102,7 @@ def undo_plan_document(plan: UndoPlan) -> dict[str, Any]:
             "environment": plan.environment,
             "kept": plan.exchange.kept if plan.exchange else None,
             "safety_backup": plan.last.safety_backup if plan.restoring else None,
-            "confirm": plan.consent.name,
-            "protected": plan.consent.protected,
-            "why_protected": plan.consent.reason or None,
+            **consent_object(plan.consent),
             "changes": [
                 {
                     "table": t.name,

@@ -12,7 +12,7 @@ from ..models import Archive, Revision
 from ..nouns import many
 from ..rows.file import Header
 from ..rows.older import OlderSource
-from ..rows.older_to_postgres import NotTaken
+from ..rows.older_values import NotTaken
 from ..rows.schema import PortableSchema, Table
 from .rows_archive import Head, opened_older
 
@@ -134,9 +134,7 @@ def _reader(reader_of: Callable[[str], ReadValue], type_: str) -> ReadValue:
     return refuse
 
 
-def prove_values(
-    archive: Archive, table_of: Callable[[Header], OlderTable | None], on_event: OnEvent
-) -> None:
+def prove_values(archive: Archive, table_of: Callable[[Header], OlderTable | None]) -> None:
     """Read every value of the document as its column will.
 
     Raises:
@@ -154,7 +152,6 @@ def prove_values(
                     for where, reason in _misfits(table, row):
                         first, count = misfits.get((where, reason), (number, 0))
                         misfits[where, reason] = (first, count + 1)
-                on_event(Progress(document.size_bytes))
     if misfits:
         lines = [
             f"{where}: {reason} (row {first:,}{f' and {count - 1:,} more' if count > 1 else ''})"

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from ..errors import Refused
 from ..events import CommandStarted, OnEvent, Phase
-from ..models import PostgresTarget, SqliteTarget, Target
+from ..models import Archive, PostgresTarget, SqliteTarget, Target
 from ..runners.project_command import find_program, run_project_command
 from ..secrets import Secret, redact
 from ..settings import Settings
 from ..settings.keys import PREFIX
+from ..urls import postgres_url
+from .rows_archive import Head
 
 __all__ = [
     "NAMES",
     "environment_for",
+    "fill_step",
+    "made_elsewhere",
     "make_schema",
     "not_run",
     "prove_command",
     "refuse_made_nothing",
     "shown_command",
+    "state_after",
+    "version_of",
 ]
 
 VERSION = "DBTASKS_HOOK_MIGRATION_VERSION"
@@ -94,6 +100,33 @@ def refuse_made_nothing(settings: Settings, tables: Sequence[str]) -> None:
         )
 
 
+def version_of(archive: Archive, head: Head) -> str:
+    """Return where a backup's migrations stood; empty where it does not say."""
+    if archive.manifest and archive.manifest.revision:
+        return ", ".join(archive.manifest.revision.revisions)
+    return head.migration_version or ""
+
+
+def made_elsewhere(name: str, given: str, variables: str) -> Refused:
+    """Return what is said where the command has worked in the live database; `given` is what it was to work in."""
+    return Refused(
+        f"schema_command has made its tables in {name} itself, and not in the {given} that it was given",
+        hint=f"let it read {variables} from its environment; then restore into the tables that are there now",
+    )
+
+
+def state_after(name: str, *, untouched: bool, made_is: str) -> str:
+    """Say of the live database, after a failure, whether the command was in it, and what became of what it made."""
+    if untouched:
+        return f"{name} was not touched; what the command made is {made_is}"
+    return f"{name} holds what schema_command made there; no row of the backup is in it"
+
+
+def fill_step(archive: Archive) -> str:
+    """Return the step behind the command, for people."""
+    return f"compare its tables with those of {archive.path.name}, empty exactly these and fill them"
+
+
 def environment_for(target: Target, prefix: str) -> dict[str, str | Secret | None]:
     """Return the variables that lead to a database; what holds a password is a secret, and None takes one away."""
     if isinstance(target, SqliteTarget):
@@ -127,16 +160,4 @@ def _sqlite_url(path: str) -> str:
 
 
 def _url(target: PostgresTarget) -> Secret:
-    password = quote(target.password.reveal(), safe="") if target.password else ""
-    login = quote(target.user, safe="") + (f":{password}" if password else "")
-    options = dict(target.options)
-    if not target.host or target.host.startswith("/"):
-        # a socket's folder is no host of a URL's, and there is no port without one
-        options |= {"host": target.host} if target.host else {}
-        options["port"], place = str(target.port), ""
-    else:
-        host = f"[{target.host}]" if ":" in target.host else quote(target.host, safe="")
-        place = f"{host}:{target.port}"
-    query = f"?{urlencode(options)}" if options else ""
-    at = f"{login}@" if login else ""
-    return Secret(f"postgresql://{at}{place}/{quote(target.database, safe='')}{query}")
+    return Secret(postgres_url(target, target.password.reveal() if target.password else ""))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
+from ..engines.parts_left_out import lacks_definitions
 from ..engines.postgres.server import create_roles
 from ..engines.routes import open_checker, open_engine
 from ..engines.rows_archive import refuse_rows
@@ -14,12 +14,13 @@ from ..errors import ArchiveDamaged, WrongEngine
 from ..events import OnEvent, Phase, ignore
 from ..holdings import Holdings
 from ..migrations import MigrationStep, migration_step
-from ..models import Archive, Format, Identity, Revision, Target
+from ..models import Archive, Format, Revision, Target
 from ..schemas import Schema, SchemaDrift, compare_schemas
 from ..settings import Settings
 from .browse import find_archive, hint_of_another
 from .destination import prove_same_engine
 from .reading import prove_bytes
+from .sides import ComparedSide, told_of_databases
 
 __all__ = ["DiffSummary", "ExtensionDifference", "Side", "TableDifference", "diff"]
 
@@ -28,18 +29,9 @@ PARTITIONED = re.compile(r"^PARTITION BY (RANGE|LIST|HASH) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Side:
+class Side(ComparedSide):
     """One of the two that were compared."""
 
-    name: str
-    """A backup's id, a foreign file's path, the live database's name."""
-    live: bool
-    database: Identity | None
-    """None: a file that does not tell."""
-    tables: int
-    made_at: datetime | None = None
-    """When the backup was begun; None where it is live, or nobody knows."""
-    type: str = ""
     not_included: tuple[str, ...] = ()
     """What a partial backup lacks."""
     revision: Revision | None = None
@@ -210,6 +202,7 @@ def _archived(archive: Archive, holdings: Holdings) -> Side:
         tables=len(holdings.tables),
         made_at=manifest.started_at,
         type=str(manifest.type),
+        adopted=manifest.foreign,
         not_included=manifest.not_included,
         revision=holdings.revision,
         server_version=manifest.server_version,
@@ -230,7 +223,7 @@ def _live(target: Target, holdings: Holdings) -> Side:
 
 def _lacks_definitions(side: Side) -> bool:
     """Whether tables that are not in it may have been there: a backup without some rows has all definitions."""
-    return any(not part.startswith(("rows of ", "all rows")) for part in side.not_included)
+    return lacks_definitions(side.not_included)
 
 
 # -- comparing ------------------------------------------------------------------------------
@@ -303,6 +296,4 @@ def _notes(backup: Side, other: Side) -> Iterable[str]:
             yield f"{side.name} is partial (not in it: {lacks}): what it leaves out is not compared"
         if side.unknown:
             yield f"{side.name} was made by others and adopted; unknown: {'; '.join(side.unknown)}"
-    if backup.database and other.database and backup.database != other.database:
-        whose, others = ("adopted for" if side.unknown else "of" for side in (backup, other))
-        yield f"{backup.name} is {whose} {backup.database}, {other.name} {others} {other.database}"
+    yield from told_of_databases(backup, other)

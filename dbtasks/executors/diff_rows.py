@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engines.held_rows import rows_of_archive, where_rows_are_read
+from ..engines.parts_left_out import lacks_definitions
 from ..engines.python_route import Dumping
 from ..engines.routes import open_engine
 from ..engines.scratch import ScratchPlaces
 from ..errors import UsageError
 from ..events import OnEvent, Phase, RowsSoFar, ignore
-from ..models import Archive, EngineName, Format, Identity, Target
+from ..models import Archive, EngineName, Format, Target
 from ..near import did_you_mean
 from ..rows.compare import AGAINST, BACKUP, Found, RowValues, workbench
 from ..rows.held import HeldRows
@@ -27,6 +27,7 @@ from ..stores.files import create_new
 from ..stores.proofs import proofs_folder
 from .browse import find_archive
 from .left_proofs import sweep_proofs
+from .sides import ComparedSide, told_of_databases
 
 __all__ = [
     "EXAMPLES",
@@ -44,20 +45,12 @@ NOT_IN_IT = "it is not in the backup, which does not hold all tables"
 
 
 @dataclass(frozen=True)
-class RowsSide:
+class RowsSide(ComparedSide):
     """One of the two that were compared."""
 
-    name: str
-    """A backup's id, a foreign file's path, the live database's name."""
-    live: bool
-    database: Identity | None
-    """None: a file that does not tell."""
-    engine: EngineName
-    tables: int
+    engine: EngineName = field(kw_only=True)
     withheld: int = 0
-    """How many of them this login may not read."""
-    made_at: datetime | None = None
-    type: str = ""
+    """How many of its tables this login may not read."""
 
 
 @dataclass(frozen=True)
@@ -266,9 +259,7 @@ def _is_complete(wanted: _Wanted) -> tuple[bool, bool]:
 
 def _holds_all(archive: Archive) -> bool:
     manifest = archive.manifest
-    return manifest is not None and not any(
-        not part.startswith(("rows of ", "all rows")) for part in manifest.parts
-    )
+    return manifest is not None and not lacks_definitions(manifest.parts)
 
 
 def _pairs(
@@ -385,6 +376,7 @@ def _archived(archive: Archive, held: HeldRows) -> RowsSide:
         tables=tables,
         made_at=manifest.started_at,
         type=str(manifest.type),
+        adopted=manifest.foreign,
     )
 
 
@@ -400,7 +392,6 @@ def _live(target: Target, held: HeldRows) -> RowsSide:
 
 
 def _notes(backup: RowsSide, other: RowsSide) -> Iterable[str]:
-    if backup.database and other.database and backup.database != other.database:
-        yield f"{backup.name} is of {backup.database}, {other.name} of {other.database}"
+    yield from told_of_databases(backup, other)
     if backup.engine is not other.engine:
         yield "values of two engines are compared by what they mean: docs/diff.md has the rules"

@@ -15,7 +15,7 @@ from ..events import OnEvent, ignore
 from ..guards import consent_needed
 from ..journal import recorded
 from ..models import PostgresTarget, SqliteTarget
-from ..nouns import many
+from ..nouns import many, some
 from ..plans import TargetState
 from ..revisions import known_tables, revision_summary
 from ..rows.choices import Cast, Choices, choose, survey_for
@@ -197,9 +197,8 @@ def prove_empty(engine: PostgresEngine, target: PostgresTarget, choices: Choices
     """
     filled = filled_tables(engine, [choices.names[name] for name in choices.order])
     if filled:
-        more = f" and {len(filled) - NAMED} more" if len(filled) > NAMED else ""
         raise Refused(
-            f"tables of {target.name} hold rows already: {', '.join(filled[:NAMED])}{more}",
+            f"tables of {target.name} hold rows already: {some(filled, NAMED)}",
             state=UNTOUCHED,
             hint="empty them, leave them out (--exclude-table=NAME), or migrate into another database: --to=URL",
         )

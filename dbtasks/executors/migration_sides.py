@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from ..errors import SettingsError, UsageError
 from ..models import PostgresTarget, SqliteTarget, Target
 from ..settings import Settings
 from ..settings.keys import PREFIX
-from ..urls import parse_url, sqlite_file
+from ..urls import parse_url, postgres_url, sqlite_file
 
 __all__ = ["BY_SETTING", "migration_source", "migration_target", "url_line"]
 
@@ -108,9 +108,5 @@ def _masked(settings: Settings, target: Target) -> str:
         inside = target.path.is_relative_to(settings.root)
         path = target.path.relative_to(settings.root) if inside else target.path
         return f"sqlite:///{quote(path.as_posix())}"
-    user = quote(target.user, safe="") + (":***" if target.password else "")
-    host = f"[{target.host}]" if ":" in target.host else quote(target.host, safe="")
-    public = {name: value for name, value in target.options.items() if name != "sslpassword"}
-    query = f"?{urlencode(public)}" if public else ""
-    login = f"{user}@" if user else ""
-    return f"postgresql://{login}{host}:{target.port}/{quote(target.database, safe='')}{query}"
+    password = "***" if target.password else ""
+    return postgres_url(target, password, without=("sslpassword",))

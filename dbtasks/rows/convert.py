@@ -9,10 +9,9 @@ from typing import Any
 
 from . import Batch
 from .cells import LongBytes, LongText, bytes_of_hex
+from .lines import ESCAPED
 
 __all__ = ["cells_for_sqlite", "csv_from_sqlite", "rows_for_sqlite", "unfit_for_sqlite"]
-
-ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
 # -- into PostgreSQL ----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "BETWEEN",
     "COPY_OPTIONS",
+    "ESCAPED",
     "Lines",
     "copy_part",
     "from_csv",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 COPY_OPTIONS = "FORMAT csv, QUOTE '\"', ESCAPE E'\\\\', NULL 'null'"
+ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"'})
+"""What gets a backslash between those quotes."""
 BETWEEN = b"],\n["
 """What stands between two rows, and nowhere else."""
 SEPARATOR = b"\0"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import Refused
+from ..nouns import some
 
-__all__ = ["CHANGE_FIRST", "KEY_BROKEN", "MAKE_FIRST", "UNTOUCHED", "Loss", "prove_losses"]
+__all__ = ["CHANGE_FIRST", "KEY_BROKEN", "MAKE_FIRST", "UNTOUCHED", "Loss", "prove_losses", "refuse_taken"]
 
 UNTOUCHED = "nothing was touched"
 MAKE_FIRST = "make what is missing there first: a rows backup holds no functions, operators and extensions"
@@ -47,4 +48,16 @@ def prove_losses(losses: Iterable[Loss], *, accepted: bool = False, hint: str = 
             details="\n".join(map(str, stops)),
             state=UNTOUCHED,
             hint=hint,
+        )
+
+
+def refuse_taken(names: Sequence[str]) -> None:
+    """Refuse to make a schema where things of its names are.
+
+    Raises:
+        Refused: there are some.
+    """
+    if names:
+        raise Refused(
+            f"the database already has {some(names)}: tables are made in one that is empty", state=UNTOUCHED
         )

@@ -21,18 +21,14 @@ from typing import Any
 from ..errors import ArchiveDamaged, CountsDiffer, Refused
 from ..streams import BLOCK_BYTES, HasRead
 from .file import Header, Metadata
+from .older_values import DECODER, Members, Number, Unending
 
 __all__ = [
     "KEYS",
     "VALUE_CHARACTERS",
-    "Members",
-    "NotJson",
-    "Number",
     "OlderRows",
     "OlderSource",
-    "Unending",
     "is_older",
-    "json_of",
 ]
 
 KEYS = ("timestamp", "migration_version", "database_name", "database_host")
@@ -44,33 +40,6 @@ BATCH_CHARACTERS = 1 << 18
 LONGEST_WORD = 16
 """A scanner stops so near to the end of what it was given where it was not given enough."""
 NESTED = "it is nested deeper than anybody writes"
-
-
-class Number(str):
-    """A number, as it is written."""
-
-    __slots__ = ()
-
-
-class Unending(str):
-    """`NaN`, `Infinity` or `-Infinity`, which is not JSON and which Python writes."""
-
-    __slots__ = ()
-
-
-class NotJson(ValueError):
-    """A value for which JSON has no words."""
-
-
-class Members(list[tuple[str, Any]]):
-    """The members of an object, in order; a key may come twice."""
-
-    __slots__ = ()
-
-
-DECODER = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=Unending, object_pairs_hook=Members
-)
 
 
 def is_older(head: bytes) -> bool:
@@ -403,24 +372,3 @@ class _Text:
         if self._ended and self._at >= len(self._held):
             what = f"it ends before its end ({what})"
         return ArchiveDamaged(f"{self._name} is not a whole rows file of an older tool: {what}")
-
-
-def json_of(value: Any) -> str:
-    """Write a value that was read as JSON again; a number stays as it was written.
-
-    Raises:
-        NotJson: it is none (NaN, infinity). RecursionError: it is nested too deep.
-    """
-    if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, Unending):
-        raise NotJson(value)
-    if isinstance(value, Members):
-        return "{" + ", ".join(f"{_quoted(key)}: {json_of(held)}" for key, held in value) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(json_of, value)) + "]"
-    return _quoted(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -1,29 +1,25 @@
 """What a plain JSON value of an older file means in a column of PostgreSQL: decided by its type, and refused where it could be two things.
 
-A reader turns a value into the text that COPY takes. What it does not take it
-says in words without the value, which may be a secret.
+A reader turns a value into the text that COPY takes.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .older import Members, NotJson, Number, Unending, json_of
+from .older_values import NUMBER, WHOLE, NotTaken, Number, Unending, bytes_of, json_of, kind_of
 from .postgres_needs import CATALOG
 from .postgres_spelling import TypeName, type_of
 from .postgres_words import NotWritten
 from .schema import UserType
 
-__all__ = ["NUMBER", "WHOLE", "NotTaken", "Reader", "bytes_of", "kind_of", "reader_for"]
+__all__ = ["Reader", "reader_for"]
 
 Reader = Callable[[Any], str]
 
-WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
-NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
 ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2}(?::[0-9]{2})?)?)"
@@ -36,8 +32,6 @@ DURATION = re.compile(
     r"P(?=[0-9T])(?:[0-9]+Y)?(?:[0-9]+M)?(?:[0-9]+W)?(?:[0-9]+D)?(?:T(?=[0-9])(?:[0-9]+H)?(?:[0-9]+M)?(?:[0-9]+(?:\.[0-9]{1,6})?S)?)?"
 )
 UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
-HEX = re.compile(r"\\x(?:[0-9a-fA-F]{2})*")
-PYTHON_BYTES = re.compile(r"b'.*'|b\".*\"", re.DOTALL)
 MARKS = {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity"}
 ARRAY_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
 DEEPEST_DOMAIN = 32
@@ -50,10 +44,6 @@ WORDS = frozenset(
     )
 )
 """Types of which a text is the server's own way of writing, and can be nothing else."""
-
-
-class NotTaken(ValueError):
-    """A value that is none of its column's type, or could be two things; says which, without the value."""
 
 
 def reader_for(type_: str, types: Mapping[str, UserType]) -> Reader:
@@ -176,28 +166,6 @@ def _interval(value: Any) -> str:
     return f"{days}+{found[2]}"
 
 
-def bytes_of(text: str) -> bytes:
-    r"""Read bytes in the two spellings that are nothing else: `\x00ff`, and Python's `b'...'`.
-
-    Raises:
-        NotTaken: it could be hexadecimal, base64 or the characters themselves.
-    """
-    if not text:
-        return b""
-    if HEX.fullmatch(text):
-        return bytes.fromhex(text[2:])
-    if PYTHON_BYTES.fullmatch(text):
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError) as exc:
-            raise NotTaken("bytes that are written as no Python writes them") from exc
-        if isinstance(value, bytes) and repr(value) == text:
-            return value
-    raise NotTaken(
-        r"bytes as a text that could be hexadecimal, base64 or characters: only \x00ff and b'...' are clear"
-    )
-
-
 def _bytes(value: Any) -> str:
     if type(value) is not str:
         raise _unfit(value)
@@ -212,12 +180,7 @@ def _json(value: Any) -> str:
             pass
         else:
             raise NotTaken("a text that is JSON itself: the string, or what stands in it, could be meant")
-    try:
-        return json_of(value)
-    except RecursionError as exc:
-        raise NotTaken("nested deeper than anybody writes") from exc
-    except NotJson as exc:
-        raise NotTaken("NaN or infinity, which JSON does not know") from exc
+    return json_of(value)
 
 
 READERS: dict[str, Reader] = {
@@ -281,16 +244,3 @@ def _elements(value: list[Any], read: Reader) -> str:
 
 def _unfit(value: Any) -> NotTaken:
     return NotTaken(kind_of(value))
-
-
-def kind_of(value: Any) -> str:
-    """Say what a value is, without it."""
-    if isinstance(value, Number):
-        return "a number"
-    if isinstance(value, Unending):
-        return "NaN or infinity"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, Members):
-        return "an object"
-    return "a list" if isinstance(value, list) else "a text"

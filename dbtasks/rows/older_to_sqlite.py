@@ -6,8 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from .older import NotJson, Number, Unending, json_of
-from .older_to_postgres import NUMBER, WHOLE, NotTaken, bytes_of, kind_of
+from .older_values import NUMBER, WHOLE, NotTaken, Number, Unending, bytes_of, json_of, kind_of
 
 __all__ = ["sqlite_reader_for"]
 
@@ -61,9 +60,4 @@ def _number(value: Any, affinity: str) -> Any:
 def _json(value: Any, name: str) -> str:
     if "JSON" not in name:
         raise NotTaken(f"{kind_of(value)}, in a column that is not declared as JSON")
-    try:
-        return json_of(value)
-    except RecursionError as exc:
-        raise NotTaken("nested deeper than anybody writes") from exc
-    except NotJson as exc:
-        raise NotTaken("NaN or infinity, which JSON does not know") from exc
+    return json_of(value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ..errors import QueryFailed, Refused, RightMissing
+from ..errors import QueryFailed, RightMissing
 from ..events import OnEvent, Phase, ignore
 from ..schemas import table_name
 from ..sessions import Session
-from .losses import UNTOUCHED, prove_losses
+from .losses import prove_losses, refuse_taken
 from .postgres import fix_values, release_values
 from .postgres_create import Creation, Statement, statements_for
 from .postgres_needs import lacking
@@ -29,7 +29,6 @@ TAKEN = """
     ORDER BY 1, 2
 """
 SCHEMAS = "SELECT nspname::text AS name FROM pg_catalog.pg_namespace"
-NAMED = 5
 KEY_VIOLATED = "23503"
 MEND_ROWS = "mend these rows where the backup was made, and back up again"
 
@@ -50,12 +49,7 @@ def plan_creation(
     there = () if anew else tuple(str(name) for (name,) in session.rows(SCHEMAS))
     whole = statements_for(schema, there=there)
     taken = [] if anew else [table_name(*found) for found in _taken(session, whole)]
-    if taken:
-        more = f" and {len(taken) - NAMED} more" if len(taken) > NAMED else ""
-        raise Refused(
-            f"the database already has {', '.join(taken[:NAMED])}{more}: tables are made in one that is empty",
-            state=UNTOUCHED,
-        )
+    refuse_taken(taken)
     missing = lacking(session, whole.needs, foreign=foreign, anew=anew)
     return statements_for(schema, missing, there=there) if missing else whole
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..schemas import quoted
 from .postgres_needs import CATALOG, Kind, Need
 from .postgres_spelling import Part, identifier, joined, plain, split_name, type_of
 from .postgres_words import NotWritten, Words
@@ -134,7 +135,7 @@ def value_set(sequence: Sequence) -> Part:
     """Return the statement that lets it go on where it stood."""
     from psycopg2 import sql
 
-    whole = ".".join('"' + name.replace('"', '""') + '"' for name in split_name(sequence.name))
+    whole = quoted(*split_name(sequence.name))
     call = sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {}, {})")
     return Part(
         call.format(literal(whole).sql, literal(sequence.last_value).sql, literal(sequence.is_called).sql)

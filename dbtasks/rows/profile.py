@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from . import Batch
 from .cells import LongBytes, LongText
 from .json_form import is_json
 
-__all__ = ["FORMS", "Profile", "profiles_of", "profiles_of_batch"]
+__all__ = ["FORMS", "Profile", "profiles_of_batch"]
 
 CLASSES = {int: "integers", float: "reals", str: "texts", bytes: "blobs"}
 # as PostgreSQL writes them itself: what is read back is the same text
@@ -164,18 +164,6 @@ class Profile:
     def kinds(self) -> frozenset[str]:
         """The storage classes there are, but for NULL."""
         return frozenset(kind for kind, number in self.counts.items() if number and kind != "nulls")
-
-
-def profiles_of(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], known: dict[str, Profile] | None = None
-) -> dict[str, Profile]:
-    """Learn from rows, or from more of them."""
-    found = known if known is not None else {name: Profile() for name in columns}
-    held = [found[name] for name in columns]
-    for row in rows:
-        for profile, value in zip(held, row, strict=True):
-            profile.add(value)
-    return found
 
 
 def profiles_of_batch(batch: Batch, profiles: Mapping[str, Profile]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ..errors import Refused
-from ..schemas import table_name
+from ..schemas import quoted, table_name
 from .losses import UNTOUCHED
 from .postgres_create import statements_for
 from .postgres_definitions import is_exclusion
@@ -199,7 +199,7 @@ def _respelt(expression: str, called: Called) -> str:
             except NotWritten:
                 continue
             if old in own:
-                text = _quoted(own[old]).replace("'", "''")
+                text = quoted(*own[old]).replace("'", "''")
                 expression = f"{expression[: word.start]}'{text}'{expression[word.end :]}"
     return expression
 
@@ -223,11 +223,7 @@ def _index(index: Index, called: Called) -> Index:
     words.qualified()
     new = called.indexes[index.name]
     rest = index.definition[words.peek().start :]
-    return Index(new, f"CREATE {unique}INDEX {_quoted((new,))} ON {_quoted(called.table)} {rest}")
-
-
-def _quoted(name: tuple[str, ...]) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name)
+    return Index(new, f"CREATE {unique}INDEX {quoted(new)} ON {quoted(*called.table)} {rest}")
 
 
 def _table(schema: PortableSchema, name: str) -> Table:

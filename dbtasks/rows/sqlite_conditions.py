@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..schemas import quoted
 from .misfit import Misfit
 from .schema import Table
 from .spellers import line_of
@@ -240,9 +241,8 @@ class _Reader:
         found = self._columns.get(unquoted(token).lower())
         if found is None or self.peek() == "(":
             raise Unsaid(token)
-        name = '"' + found.name.replace('"', '""') + '"'
         kind = CLASSES.get(found.type.partition("(")[0], found.how)
-        return _Term(name, COLLATED if kind == "text" and found.is_collated else kind)
+        return _Term(quoted(found.name), COLLATED if kind == "text" and found.is_collated else kind)
 
 
 def _constant(column: _Term, constant: _Term) -> _Term:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 from ..errors import LoadFailed, Refused
 from ..events import OnEvent, Phase, ignore
-from .losses import UNTOUCHED, Loss, prove_losses
+from .losses import UNTOUCHED, Loss, prove_losses, refuse_taken
 from .schema import PortableSchema
 
 __all__ = ["Made", "SqliteCreation", "creating", "plan_creation"]
 
 LACKING = ("no such function", "no such collation sequence", "no such module", "unknown table option")
 """How SQLite says that it would know the words, and does not have what they name."""
-NAMED = 5
 MAKES = {"table": sqlite3.SQLITE_CREATE_TABLE, "index": sqlite3.SQLITE_CREATE_INDEX}
 BOOKKEEPING = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_READ)
 """What SQLite does to its own table when it makes something."""
@@ -115,12 +114,7 @@ def _prove_free(connection: sqlite3.Connection, schema: PortableSchema) -> None:
     wanted = [table.name for table in schema.tables]
     wanted += [index.name for table in schema.tables for index in table.indexes]
     taken = [name for name in wanted if name.lower() in there]
-    if taken:
-        more = f" and {len(taken) - NAMED} more" if len(taken) > NAMED else ""
-        raise Refused(
-            f"the database already has {', '.join(taken[:NAMED])}{more}: tables are made in one that is empty",
-            state=UNTOUCHED,
-        )
+    refuse_taken(taken)
 
 
 def _like(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterable
 
+from ..schemas import quoted
 from .schema import Column, ForeignKey, Index, Key, PortableSchema, Sequence, Spelling, Table
 
 __all__ = ["beside_tables", "describe", "plain_tables", "quoted", "virtual_tables"]
@@ -27,12 +28,8 @@ INSIDES = {
 """How the tables end that SQLite's own modules make, behind the name of theirs and a line."""
 COMPUTED = (2, 3)
 """What table_xinfo calls hidden: computed when read, or stored."""
+BESIDE = "SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC, name"
 IN_DEFINITION = "see the table's definition"
-
-
-def quoted(name: str) -> str:
-    """Return an identifier as SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def virtual_tables(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -62,12 +59,10 @@ def _insides(connection: sqlite3.Connection) -> set[str]:
 
 
 def beside_tables(connection: sqlite3.Connection) -> tuple[tuple[str, str], ...]:
-    """Name the views, triggers and virtual tables, each with its kind: no other engine takes them as they are."""
-    rows = connection.execute(
-        "SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type, name"
-    )
-    found = [(str(kind), str(name)) for kind, name in rows]
-    return (*found, *(("virtual table", name) for name in virtual_tables(connection)))
+    """Name the virtual tables, views and triggers, each with its kind: no other engine takes them as they are."""
+    found = [("virtual table", name) for name in virtual_tables(connection)]
+    found += [(str(kind), str(name)) for kind, name in connection.execute(BESIDE)]
+    return tuple(found)
 
 
 def describe(connection: sqlite3.Connection, names: Iterable[str]) -> PortableSchema:

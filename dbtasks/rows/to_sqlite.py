@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..schemas import quoted
 from .losses import Loss
 from .mapping import Chosen, declared_for
 from .postgres_spelling import TypeName, split_name, type_of
@@ -113,7 +114,7 @@ class _Mapping:
         lines += [f"UNIQUE ({_list(one.columns)})" for one in table.unique]
         lines += [text for one in table.foreign_keys if (text := self._reference(table, one))]
         indexes = tuple(filter(None, (self._index(table, name, one) for one in table.indexes)))
-        return Table(name, indexes=indexes, definition=f"CREATE TABLE {_quoted(name)} ({', '.join(lines)})")
+        return Table(name, indexes=indexes, definition=f"CREATE TABLE {quoted(name)} ({', '.join(lines)})")
 
     def _tell(self, table: Table) -> None:
         for one in table.checks:
@@ -133,8 +134,8 @@ class _Mapping:
 
     def _column(self, table: Table, column: Column, counts: str | None) -> str:
         if column.name == counts:
-            return f"{_quoted(column.name)} INTEGER PRIMARY KEY AUTOINCREMENT"
-        text = f"{_quoted(column.name)} {self._chosen(column).type}"
+            return f"{quoted(column.name)} INTEGER PRIMARY KEY AUTOINCREMENT"
+        text = f"{quoted(column.name)} {self._chosen(column).type}"
         default = self._default(table, column)
         return text + (" NOT NULL" if column.not_null else "") + (f" DEFAULT {default}" if default else "")
 
@@ -203,7 +204,7 @@ class _Mapping:
             else ""
         )
         referenced = f" ({_list(one.referenced)})" if one.referenced else ""
-        return f"FOREIGN KEY ({_list(one.columns)}) REFERENCES {_quoted(self._names[other.name])}{referenced}{acts}{late}"
+        return f"FOREIGN KEY ({_list(one.columns)}) REFERENCES {quoted(self._names[other.name])}{referenced}{acts}{late}"
 
     def _index(self, table: Table, name: str, one: Index) -> Index | None:
         items = _plain_items(one.definition, {column.name for column in table.data_columns})
@@ -218,7 +219,7 @@ class _Mapping:
             free = f"{one.name}_{number}"
         self._taken.add(free.lower())
         unique = "UNIQUE " if one.definition.startswith("CREATE UNIQUE ") else ""
-        return Index(free, f"CREATE {unique}INDEX {_quoted(free)} ON {_quoted(name)} ({', '.join(items)})")
+        return Index(free, f"CREATE {unique}INDEX {quoted(free)} ON {quoted(name)} ({', '.join(items)})")
 
     def _numbers(self) -> Iterator[Sequence]:
         for one in self._schema.sequences:
@@ -265,14 +266,10 @@ def _plain_items(definition: str, columns: set[str]) -> list[str] | None:
         order = [one.text for one in item[1:]]
         if not item or not item[0].is_name or item[0].name not in columns or order not in ([], ["DESC"]):
             return None
-        items.append(_quoted(item[0].name) + (" DESC" if order else ""))
+        items.append(quoted(item[0].name) + (" DESC" if order else ""))
         item = []
     return items
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(map(_quoted, names))
+    return ", ".join(map(quoted, names))

@@ -22,6 +22,7 @@ from dbtasks.runners.docker_door import docker_client
 from tests.conftest import Project
 from tests.disks import CAN_MOUNT, small_disk
 from tests.fix_docker import Box
+from tests.moments import at_phase
 
 pytestmark = pytest.mark.long
 
@@ -30,14 +31,6 @@ CREATE TABLE item (id int PRIMARY KEY, name text);
 INSERT INTO item SELECT g, (SELECT string_agg(md5(random()::text), '') FROM generate_series(g, g + 9))
 FROM generate_series(1, 9000) g
 """
-
-
-def at_phase(name: str, act: Callable[[], object]) -> Callable[[Event], None]:
-    def on_event(event: Event) -> None:
-        if isinstance(event, Phase) and event.name == name:
-            act()
-
-    return on_event
 
 
 def settings(root: Path, box: Box, **flags: Any) -> dbtasks.Settings:

@@ -1,17 +1,15 @@
-"""What the tests of whole runs on a server share: settings of a project beside it, a backup, an act at a phase."""
+"""What the tests of whole runs on a server share: settings of a project beside it, a backup."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dbtasks
-from dbtasks.events import Event, Phase
 from dbtasks.models import Backup
 from tests.fix_postgres import PgDatabase
 
-__all__ = ["at_phase", "configured", "made_with"]
+__all__ = ["configured", "made_with"]
 
 
 def configured(root: Path, database: PgDatabase, **flags: Any) -> dbtasks.Settings:
@@ -22,13 +20,3 @@ def configured(root: Path, database: PgDatabase, **flags: Any) -> dbtasks.Settin
 
 def made_with(config: dbtasks.Settings, **request: Any) -> Backup:
     return dbtasks.backup(config, dbtasks.BackupJob(request=dbtasks.DumpRequest(**request)))
-
-
-def at_phase(name: str, act: Callable[[], object]) -> Callable[[Event], None]:
-    """Do something when a phase of that name begins."""
-
-    def on_event(event: Event) -> None:
-        if isinstance(event, Phase) and event.name == name:
-            act()
-
-    return on_event

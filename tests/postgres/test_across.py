@@ -19,7 +19,7 @@ from dbtasks.rows.lines import COPY_OPTIONS
 from dbtasks.rows.losses import prove_losses
 from dbtasks.rows.postgres_creating import creating
 from dbtasks.rows.postgres_spelling import split_name
-from dbtasks.rows.profile import Profile, profiles_of
+from dbtasks.rows.profile import Profile, profiles_of_batch
 from dbtasks.rows.sqlite_create import creating as creating_sqlite
 from dbtasks.rows.sqlite_schema import quoted
 from dbtasks.rows.to_postgres import ToPostgres, to_postgres
@@ -40,7 +40,7 @@ def profiled(document: bytes) -> dict[str, dict[str, Profile]]:
         assert table
         known: dict[str, Profile] = {name: Profile() for name in header.columns}
         for batch in source.rows(table):
-            profiles_of(header.columns, batch.values(), known)
+            profiles_of_batch(batch, known)
         found[header.name] = known
     return found
 

@@ -20,8 +20,9 @@ from dbtasks.executors.left_proofs import find_left_proofs
 from dbtasks.stores.proofs import left_marks
 from tests.conftest import REPOSITORY, Project
 from tests.fix_postgres import PgDatabase
+from tests.moments import at_phase
 from tests.ordinary_user import a_folder, as_ordinary_user, forked
-from tests.postgres.projects import at_phase, configured, made_with
+from tests.postgres.projects import configured, made_with
 from tests.postgres.restoring import databases
 from tests.postgres.test_verify_restore import KILLED, proven
 

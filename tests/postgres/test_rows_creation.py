@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.errors import DbTasksError, LoadFailed, Refused, RightMissing
-from dbtasks.events import Event, Phase
+from dbtasks.errors import Refused, RightMissing
 from dbtasks.models import Backup
 from dbtasks.plans import LoadRequest, LoadStrategy, TargetState
 from dbtasks.settings import Settings
 from tests.fix_postgres import PgDatabase, PgServer
+from tests.moments import failures_at_each_phase
 from tests.postgres import odd, rich
 from tests.postgres.portable import described, lines_of, texts_of
 from tests.postgres.test_rows_restore import backed_up, settings_of
@@ -136,24 +136,11 @@ def test_a_failure_at_any_phase_leaves_it_as_empty_or_missing_as_it_was(
         before = names_of(pg_db.server)
         seen: list[str] = []
         plan = planned(config, made, copy.name)
-        for number in range(20):
-            at: list[int] = []
-
-            def stop(event: Event, at: list[int] = at, number: int = number) -> None:
-                if isinstance(event, Phase):
-                    at.append(1)
-                    if len(at) > number:
-                        seen.append(event.name)
-                        raise LoadFailed("stopped")
-
-            try:
-                dbtasks.restore(config, plan, on_event=stop)
-            except DbTasksError:
-                assert names_of(pg_db.server) == before
-                if state is TargetState.EMPTY:
-                    assert described(copy).tables == ()
-                continue
-            break
+        for phase, _ in failures_at_each_phase(lambda stop: dbtasks.restore(config, plan, on_event=stop)):
+            seen.append(phase)
+            assert names_of(pg_db.server) == before
+            if state is TargetState.EMPTY:
+                assert described(copy).tables == ()
         assert "create" in seen
 
 

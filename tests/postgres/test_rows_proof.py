@@ -17,9 +17,10 @@ from dbtasks.executors.verify import plan_proofs
 from dbtasks.models import Format
 from tests.conftest import Project
 from tests.fix_postgres import PgDatabase, PgServer
+from tests.moments import at_phase
 from tests.ordinary_user import a_folder, as_ordinary_user
 from tests.postgres import odd
-from tests.postgres.projects import at_phase, configured, made_with
+from tests.postgres.projects import configured, made_with
 from tests.postgres.restoring import databases
 from tests.postgres.test_rows_restore import backed_up, settings_of
 from tests.postgres.test_throwaway import assert_nothing_left

@@ -27,13 +27,14 @@ from dbtasks.errors import (
     RightMissing,
     UsageError,
 )
-from dbtasks.events import Event, OnEvent, Phase, Progress, ignore
+from dbtasks.events import OnEvent, ignore
 from dbtasks.executors.undo import UndoWay
 from dbtasks.models import Backup, Format, Route, Type
 from dbtasks.plans import LoadRequest, LoadStrategy
 from dbtasks.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.fix_postgres import PASSWORD, PgDatabase
+from tests.moments import at_progress
 from tests.postgres import rich
 
 STATE = (
@@ -761,26 +762,12 @@ def many(database: PgDatabase, config: Settings) -> Shop:
     return Shop(database, config, made)
 
 
-def at_progress(act: Callable[[], object]) -> OnEvent:
-    """Do something when rows are on their way."""
-    loading: list[bool] = []
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Phase):
-            loading[:] = [True] if event.name == "load" else []
-        elif isinstance(event, Progress) and loading:
-            loading.clear()
-            act()
-
-    return hear
-
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 import dbtasks
-from tests.postgres.test_rows_restore import at_progress
+from tests.moments import at_progress
 config = dbtasks.load_settings(Path(sys.argv[1]), environ={}, url=sys.argv[2], via="python")
 plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(sys.argv[3], skip_safety_backup=True))
 number = getattr(signal, sys.argv[5])

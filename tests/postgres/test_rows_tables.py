@@ -9,11 +9,11 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres import set_aside
-from dbtasks.errors import DbTasksError, LoadFailed, Refused, RightMissing, UsageError
-from dbtasks.events import Event, Phase
+from dbtasks.errors import Refused, RightMissing, UsageError
 from dbtasks.rows.postgres_spelling import split_name
 from dbtasks.settings import Settings
 from tests.fix_postgres import PgDatabase
+from tests.moments import failures_at_each_phase
 from tests.postgres import odd
 from tests.postgres.portable import described, lines_of, texts_of
 from tests.postgres.test_one_table import SHOP, bring, plan
@@ -241,23 +241,10 @@ def test_e15_a_failure_at_any_phase_leaves_everything_as_it_was(shop: Shop) -> N
     before = state_of(database)
     planned = plan(config, "customer", "item", skip_safety_backup=True)
     seen = 0
-    for number in range(20):
-        at: list[int] = []
-
-        def stop(event: Event, at: list[int] = at, number: int = number) -> None:
-            if isinstance(event, Phase):
-                at.append(1)
-                if len(at) > number:
-                    raise LoadFailed("stopped")
-
-        try:
-            dbtasks.restore_tables(config, planned, on_event=stop)
-        except DbTasksError as exc:
-            seen += 1
-            assert "is as it was" in (exc.state or "") or "was not touched" in (exc.state or "")
-            assert state_of(database) == before
-            continue
-        break
+    for _, exc in failures_at_each_phase(lambda stop: dbtasks.restore_tables(config, planned, on_event=stop)):
+        seen += 1
+        assert "is as it was" in (exc.state or "") or "was not touched" in (exc.state or "")
+        assert state_of(database) == before
     assert seen > 3
     assert database.run("SELECT count(*) FROM public.item") == [(100,)]
 

@@ -21,8 +21,9 @@ from dbtasks.models import Backup, Format
 from dbtasks.runners.private import PREFIX
 from tests.disks import CAN_MOUNT, small_disk
 from tests.fix_postgres import PgDatabase, PgServer
+from tests.moments import at_phase
 from tests.ordinary_user import a_folder, as_ordinary_user, forked
-from tests.postgres.projects import at_phase, configured, made_with
+from tests.postgres.projects import configured, made_with
 from tests.postgres.restoring import databases
 from tests.postgres.rich import ROWS, fill
 

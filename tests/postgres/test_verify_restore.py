@@ -28,7 +28,8 @@ from dbtasks.psql import connect_psql
 from dbtasks.sessions import PREPARE
 from tests.conftest import REPOSITORY, Project
 from tests.fix_postgres import PgDatabase, PgServer
-from tests.postgres.projects import at_phase, configured, made_with
+from tests.moments import at_phase
+from tests.postgres.projects import configured, made_with
 from tests.postgres.restoring import databases, engine_on
 from tests.postgres.rich import ROWS, archive_of, fill
 

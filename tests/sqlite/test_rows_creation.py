@@ -13,11 +13,11 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.sqlite import rows
-from dbtasks.errors import DbTasksError, LoadFailed, Refused
-from dbtasks.events import Event, Phase
+from dbtasks.errors import Refused
 from dbtasks.models import Backup, Format
 from dbtasks.plans import DumpRequest, LoadRequest, LoadStrategy, TargetState
 from dbtasks.settings import Settings
+from tests.moments import failures_at_each_phase
 from tests.sqlite.databases import leftovers
 from tests.sqlite.portable import described
 from tests.sqlite.test_portable import ODD, content
@@ -81,23 +81,11 @@ def test_a_failure_at_any_phase_leaves_no_file(path: Path, tmp_path: Path) -> No
     made, copy = backed_up(path), tmp_path / "copy.db"
     plan = planned(path, made, copy)
     seen: list[str] = []
-    for number in range(20):
-        at: list[str] = []
-
-        def stop(event: Event, at: list[str] = at, number: int = number) -> None:
-            if isinstance(event, Phase):
-                at.append(event.name)
-                if len(at) > number:
-                    seen.append(event.name)
-                    raise LoadFailed("stopped")
-
-        try:
-            dbtasks.restore(settings_of(path), plan, on_event=stop)
-        except DbTasksError:
-            assert not copy.exists()
-            assert leftovers(tmp_path) == []
-            continue
-        break
+    config = settings_of(path)
+    for phase, _ in failures_at_each_phase(lambda stop: dbtasks.restore(config, plan, on_event=stop)):
+        seen.append(phase)
+        assert not copy.exists()
+        assert leftovers(tmp_path) == []
     assert seen.count("create") == 2
     assert copy.exists()
 

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from hypothesis import strategies as st
 import dbtasks
 from dbtasks.engines.sqlite import rows_fill
 from dbtasks.errors import ArchiveDamaged, Busy, CountsDiffer, DbTasksError, LoadFailed, Refused, UsageError
-from dbtasks.events import Event, Phase, Progress
 from dbtasks.models import Backup, Format
 from dbtasks.plans import LoadRequest, LoadStrategy
 from dbtasks.settings import Settings
@@ -326,25 +324,13 @@ def test_e19_other_counts_than_the_documents_are_never_committed(
     fails(path, made, CountsDiffer, "0 rows came into")
 
 
-def at_progress(act: Callable[[], object]) -> Callable[[Event], None]:
-    loading: list[bool] = []
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Phase):
-            loading[:] = [True] if event.name == "load" else []
-        elif isinstance(event, Progress) and loading:
-            loading.clear()
-            act()
-
-    return hear
-
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import dbtasks
-from tests.sqlite.test_rows_restore import at_progress, settings_of
+from tests.moments import at_progress
+from tests.sqlite.test_rows_restore import settings_of
 config = settings_of(Path(sys.argv[1]))
 plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(sys.argv[2], skip_safety_backup=True))
 number = getattr(signal, sys.argv[4])

@@ -15,7 +15,7 @@ from dbtasks.models import Format
 from dbtasks.plans import DumpRequest
 from dbtasks.rows import sqlite_schema
 from tests.sqlite.databases import assert_whole, content, leftovers, run, settings
-from tests.test_one_table import SHOP, Shop, bring, plan
+from tests.test_one_table import Shop, bring, filled, plan
 
 
 def backed_up(config: dbtasks.Settings, **request: Any) -> dbtasks.Backup:
@@ -24,14 +24,7 @@ def backed_up(config: dbtasks.Settings, **request: Any) -> dbtasks.Backup:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    path = tmp_path / "app.db"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(SHOP)
-        connection.executemany("INSERT INTO customer (name) VALUES (?)", [(f"c{i}",) for i in range(1, 6)])
-        items = [(f"i{i}", i, 1 + i % 5) for i in range(1, 101)]
-        connection.executemany("INSERT INTO item (name, price, customer) VALUES (?, ?, ?)", items)
-        connection.execute("DELETE FROM log")
-        connection.execute("INSERT INTO pair VALUES ('k', 'v')")
+    path = filled(tmp_path / "app.db")
     config = settings(tmp_path)
     backed_up(config)
     return config, path

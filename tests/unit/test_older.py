@@ -14,7 +14,8 @@ from dbtasks.errors import ArchiveDamaged, CountsDiffer, DbTasksError, Refused
 from dbtasks.formats import sniff
 from dbtasks.models import Compression, Format
 from dbtasks.rows import older
-from dbtasks.rows.older import Members, OlderSource, is_older, json_of
+from dbtasks.rows.older import OlderSource, is_older
+from dbtasks.rows.older_values import DECODER, Members, json_of
 from tests.older_files import METADATA, packed, table, text_of
 
 TABLES = {
@@ -183,6 +184,6 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 
 def test_json_is_written_as_it_was_read() -> None:
     text = '{"a": 1.10, "a": [1e400, null, true, "\\u0000ä"], "b": {}}'
-    value = older.DECODER.decode(text)
+    value = DECODER.decode(text)
     assert isinstance(value, Members)
     assert json_of(value) == text

@@ -18,17 +18,21 @@ from .hypertables import SCHEMAS
 from .in_the_way import (
     UNTOUCHED,
     differs,
-    free_name,
+    index_of_copy,
     missing_parent,
     missing_reference,
+    no_partition_here,
     place_for_copy,
     prove_may_create,
+    prove_names_free,
     prove_replaceable,
     refuse_referring,
+    sequence_of_copy,
     taken,
 )
-from .live_tables import Live, names_taken
+from .live_tables import Live
 from .part import Definitions, Selection
+from .part_words import comes_alone, comes_without_owner, referred_before
 from .renaming import Renaming
 from .statements import Name
 from .timescale import EXTENSION
@@ -150,9 +154,7 @@ def _create(choice: Choice, name: Name, live: Live) -> None:
     if parent is not None and parent in live.relations and live.is_partitioned(parent):
         choice.attached |= {name, *definitions.partitions(name)}
     elif parent is not None:
-        choice.warnings.append(
-            f"{_told(name)} was a partition of {_told(parent)}, which is not here: it comes alone"
-        )
+        choice.warnings.append(comes_alone(name, parent))
     for member in (name, *definitions.partitions(name)):
         if member in live.relations:
             raise taken("the table", member)
@@ -181,7 +183,7 @@ def _replace(choice: Choice, name: Name, live: Live) -> None:
         if member in tree:
             _fill(choice, member)
         elif member in live.relations:
-            raise differs(name, [f"{_told(member)} is a partition of it in the backup, and none here"])
+            raise no_partition_here(name, member)
         else:
             choice.attached.add(member)
             _create_one(choice, member)
@@ -222,12 +224,12 @@ def _beside(session: Session, choice: Choice, name: Name, as_name: str, live: Li
     relations = dict.fromkeys((name, *partitions), (schema, new))
     for sequence, (table, column) in definitions.sequences.items():
         if table == name:
-            relations[sequence] = (schema, free_name(f"{new}_{column}_seq", names))
+            relations[sequence] = (schema, sequence_of_copy(new, column, names))
             choice.sequences.add(sequence)
     labels = {}
     for index, table in definitions.indexes.items():
         if table == name:
-            labels[index[1]] = free_name(f"{new}_{index[1].removeprefix(name[1] + '_')}", names)
+            labels[index[1]] = index_of_copy(new, name[1], index[1], names)
             relations[index] = (schema, labels[index[1]])
     choice.renaming = Renaming(relations, labels, flat=bool(partitions))
     choice.created.add(name)
@@ -250,9 +252,7 @@ def _complete(session: Session, choice: Choice, live: Live) -> None:
         owner, _ = definitions.sequences[sequence]
         if owner not in created and owner not in live.relations:
             choice.orphans.add(sequence)
-            choice.warnings.append(
-                f"the sequence {_told(sequence)} belonged to {_told(owner)}, which is not here: it comes without"
-            )
+            choice.warnings.append(comes_without_owner(sequence, owner))
     if choice.renaming is None:
         _prove_names_free(session, choice, own)
         _prove_parents(choice, live)
@@ -295,11 +295,7 @@ def _prove_names_free(session: Session, choice: Choice, sequences: set[Name]) ->
     wanted = [("the sequence", name) for name in sorted(sequences)]
     wanted += [("the table", name) for name in sorted(choice.created)]
     wanted += [("the index", n) for n, table in choice.definitions.indexes.items() if table in choice.created]
-    for schema in sorted({name[0] for _, name in wanted}):
-        names = names_taken(session, schema)
-        for what, name in wanted:
-            if name[0] == schema and name[1] in names:
-                raise taken(what, name)
+    prove_names_free(session, wanted)
 
 
 # -- foreign keys ----------------------------------------------------------------------------------
@@ -317,6 +313,4 @@ def _prove_foreign_keys(session: Session, choice: Choice, live: Live) -> None:
         lost = key.kind == "foreign key" and key.other in choice.created and key.on not in choice.created
         if lost and key.on in live.relations:
             statement = " ".join(text.decode(errors="replace").split())
-            choice.warnings.append(
-                f"{_told(key.on)} referred to {_told(key.other)} when the backup was made, and does not after this: {statement}"
-            )
+            choice.warnings.append(referred_before(key.on, key.other, statement))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...events import OnEvent, Progress, ignore
 from ...models import Archive, Format, TableCount
+from ...nouns import some
 from ...plans import Described
 from ...streams import HasRead
 from .contents import script_of
@@ -157,5 +158,4 @@ class _Reading(Gate):
         without = sorted(self.created - self.rows.keys())
         if without and not self.rows:
             return ("all rows: no table is loaded",)
-        more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
-        return (f"rows of {', '.join(without[:NAMED])}{more}",) if without else ()
+        return (f"rows of {some(without, NAMED)}",) if without else ()

@@ -35,7 +35,7 @@ from ...streams import HashingWriter, compressing, pump
 from .commands import dump_command, globals_command
 from .extra import ROW_SECURITY, read_extra
 from .facts import HYPERTABLE, count_rows, reading_snapshot, sequence_values
-from .held import blocked, lock_tables, table_sizes, wanted_tables
+from .held_tables import blocked, lock_tables, table_sizes, wanted_tables
 from .hypertables import catalog_tables
 from .last_words import disk_full
 from .tables import Selection
@@ -111,7 +111,7 @@ def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
     """Lock what will be dumped, then take and export the snapshot; both last as long as the block."""
     filtered = any(argument.name == ROW_SECURITY for argument in read_extra(plan.request.extra))
     with engine.session() as session:
-        before = wanted_tables(engine, plan, session)
+        before = wanted_tables(engine, plan.request, plan.format, session)
         with reading_snapshot(session, row_security=filtered):
             try:
                 lock_tables(session, before.dumped)
@@ -120,7 +120,10 @@ def _exported(engine: PostgresEngine, plan: DumpPlan) -> Iterator[_Snapshot]:
             ((name,),) = session.rows("SELECT pg_catalog.pg_export_snapshot()")
             # what was created or dropped between the plan and the locks is seen here
             yield _Snapshot(
-                str(name), wanted_tables(engine, plan, session), filtered, catalog_tables(session)
+                str(name),
+                wanted_tables(engine, plan.request, plan.format, session),
+                filtered,
+                catalog_tables(session),
             )
 
 

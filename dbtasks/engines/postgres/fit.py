@@ -19,8 +19,9 @@ from ...errors import (
     VersionMismatch,
 )
 from ...models import Archive, DatabaseFacts, Format
-from ...nouns import many
+from ...nouns import many, some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
+from ..parts_left_out import rows_alone
 from .after_load import prove_scripts
 from .contents import Contents, read_contents
 from .fit_timescale import prove_beside, prove_timescale, timescale_words
@@ -30,7 +31,7 @@ from .last_words import by_hand
 from .may_create import prove_may_create
 from .names import prove_name
 from .room import prove_room
-from .server import Server, look_at_server, prove_extensions, prove_roles, some
+from .server import Server, look_at_server, prove_extensions, prove_roles
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -190,7 +191,7 @@ def _refuse_what_replaces_nothing(
     if manifest is None or manifest.complete:
         return
     lacks = "; ".join(manifest.not_included)
-    if any(part.startswith("all definitions") for part in manifest.not_included):
+    if rows_alone(manifest.not_included):
         raise Refused(
             f"backup {manifest.id} holds rows only ({lacks}): there is nothing to load them into",
             state=UNTOUCHED,

@@ -6,20 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import Busy, Refused, RightMissing
+from ...errors import Refused
 from ...models import Archive, Manifest
 from ...plans import LoadRequest, PartPlan, PartRequest, PartTable, PartWay
-from ...sessions import Session
+from ..parts_left_out import rows_alone
 from .choose_part import Choice, choose, hypertable_refused
 from .contents import Contents
 from .event_triggers import awake, words_about
-from .facts import count_rows, reading_snapshot, table_name
+from .facts import table_name
 from .fit import prove_disk, prove_versions, refuse_newer, refuse_where_it_may_do_harm, stranger_words
 from .live_tables import Live, look_at_tables
 from .named_table import find_among, prove_database, unknown
 from .part import Definitions, Selection, read_definitions
+from .part_words import count_live, drops_of, only_the_table, part_steps, would_empty
 from .server import look_at_server, prove_roles
-from .statements import Name, quoted_pair
+from .statements import Name
 from .tables import split_name
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def plan_part(engine: PostgresEngine, archive: Archive, request: PartRequest) ->
         members = [member for name in names for member in (name, *definitions.partitions(name))]
         live = look_at_tables(session, members)
         choice = choose(session, definitions, names, request, live)
-        live_rows, uncounted = _live_rows(session, choice, live)
+        live_rows, uncounted = count_live(session, [live.relations[name] for name in choice.replaced])
         hooks = awake(session, creating=bool(choice.created))
     _prove_rows(choice, archive.manifest)
     warnings = prove_roles(
@@ -93,7 +94,7 @@ def _find(name: str, definitions: Definitions, manifest: Manifest | None) -> Nam
     for other in definitions.of_kind("view", "foreign table"):
         if other.on[1] == table and schema in (None, other.on[0]):
             raise Refused(f"--table={name}: that is a {other.kind}, and holds no rows", state=UNTOUCHED)
-    if manifest and any(part.startswith("all definitions") for part in manifest.not_included):
+    if manifest and rows_alone(manifest.not_included):
         raise Refused(
             f"--table={name}: backup {manifest.id} holds rows only, without the definitions that tell what they are",
             state=UNTOUCHED,
@@ -119,26 +120,11 @@ def _prove_rows(choice: Choice, manifest: Manifest | None) -> None:
     without = {table.name for table in manifest.tables if not table.data}
     bare = [name for name in sorted(choice.filled) if table_name(*name) in without]
     refilled = {m for root in choice.roots for m in (root, *choice.definitions.partitions(root))}
-    emptied = [table_name(*name) for name in bare if name in refilled]
+    emptied = [name for name in bare if name in refilled]
     if emptied:
-        raise Refused(
-            f"the rows of {', '.join(emptied)} were left out of backup {manifest.id}: replacing what is there would empty it",
-            state=UNTOUCHED,
-            hint="choose another backup (db.list)",
-        )
+        raise would_empty(emptied, f"backup {manifest.id}")
     if bare:
-        choice.warnings.append(
-            f"{', '.join(table_name(*name) for name in bare)}: the rows were left out of the backup, only the table comes"
-        )
-
-
-def _live_rows(session: Session, choice: Choice, live: Live) -> tuple[dict[str, int], tuple[str, ...]]:
-    try:
-        with reading_snapshot(session):
-            counted = count_rows(session, [live.relations[name] for name in choice.replaced])
-    except (RightMissing, Busy) as exc:
-        return {}, (f"the live rows were not counted: {exc.message}",)
-    return {str(relation): rows for relation, rows in counted.items()}, ()
+        choice.warnings.append(only_the_table(bare))
 
 
 def _tables(choice: Choice, manifest: Manifest | None, live_rows: Mapping[str, int]) -> tuple[PartTable, ...]:
@@ -195,23 +181,14 @@ def _notes(choice: Choice, live: Live) -> tuple[str, ...]:
 
 
 def _steps(engine: PostgresEngine, choice: Choice) -> tuple[str, ...]:
-    emptied = ", ".join(table_name(*name) for name in choice.roots)
-    made = ", ".join(table_name(*name) for name in sorted(choice.created))
+    made, copy_of = [table_name(*name) for name in sorted(choice.created)], ""
     if choice.renaming is not None:
         (root,) = choice.created
-        made = f"{table_name(*choice.renaming.relations[root])} as a copy of {made}, without foreign keys and triggers"
-    steps = []
-    if emptied:
-        steps.append(f"empty {emptied} and fill it from the backup, without firing triggers")
-    if made:
-        steps.append(f"create {made}, with the rows of the backup")
-    steps[0] = f"in one transaction of {engine.target.database}: {steps[0]}"
-    return (*steps, "compare row counts and foreign keys, then COMMIT; until then nothing is changed")
+        made, copy_of = [table_name(*choice.renaming.relations[root])], table_name(*root)
+    return part_steps(engine.target.database, emptied=choice.roots, made=made, copy_of=copy_of)
 
 
 def _takes_away(choice: Choice, names: tuple[Name, ...]) -> tuple[str, ...]:
     if choice.renaming is not None:
-        return (f"DROP TABLE {quoted_pair(choice.renaming.relations[names[0]])};",)
-    made = ", ".join(quoted_pair(name) for name in names if name in choice.created)
-    # in one: they may refer to each other
-    return (f"DROP TABLE {made};",) if made else ()
+        return drops_of([choice.renaming.relations[names[0]]])
+    return drops_of(name for name in names if name in choice.created)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from ...errors import Refused, RightMissing, VersionMismatch
 from ...models import Archive, Format
+from ...nouns import some
 from ...plans import LoadRequest, LoadStrategy, Timescale
 from .contents import Contents
-from .server import Server, anywhere, some
+from .server import Server, anywhere
 from .timescale import EXTENSION, offered_versions
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ...rows.postgres import PostgresSource
 from ...sessions import Session
 from .direct import direct_session
 from .facts import COUNTED, HYPERTABLE, PARTITIONED, Relation, relations
-from .held import held_still
+from .held_tables import held_still
 
 if TYPE_CHECKING:
     from . import PostgresEngine

@@ -9,6 +9,7 @@ from ...holdings import NOT_TOLD, Holdings
 from ...models import Archive, Format
 from ...runners import Command
 from ...schemas import Schema
+from ..parts_left_out import rows_alone
 from .connected import other_sessions
 from .contents import read_contents, read_output
 from .facts import COUNTED, count_rows, database_facts, reading_snapshot, relations
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["archive_holdings", "live_holdings", "live_schema"]
 
-ROWS_ONLY = "all definitions"
 IN_EVERY_DATABASE = {"plpgsql": ""}
 
 
@@ -115,7 +115,7 @@ def archive_holdings(engine: PostgresEngine, archive: Archive) -> Holdings:
         return Holdings(not_counted=NOT_TOLD, schema=contents.schema, roles=roles, warnings=warnings)
     # a dump does not name what every new database has
     extensions = {**({} if archive.is_ours else IN_EVERY_DATABASE), **manifest.extensions}
-    lacks = next((part for part in manifest.not_included if part.startswith(ROWS_ONLY)), "")
+    lacks = rows_alone(manifest.not_included)
     return Holdings(
         tables=tuple(table.name for table in manifest.tables),
         rows=manifest.counts,

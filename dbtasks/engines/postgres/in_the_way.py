@@ -15,12 +15,16 @@ __all__ = [
     "UNTOUCHED",
     "differs",
     "free_name",
+    "index_of_copy",
     "missing_parent",
     "missing_reference",
+    "no_partition_here",
     "place_for_copy",
     "prove_may_create",
+    "prove_names_free",
     "prove_replaceable",
     "refuse_referring",
+    "sequence_of_copy",
     "taken",
 ]
 
@@ -50,6 +54,11 @@ def differs(name: Name, differences: Sequence[str]) -> Refused:
         state=UNTOUCHED,
         hint="bring it in beside, and copy what fits: --as=NAME",
     )
+
+
+def no_partition_here(root: Name, member: Name) -> Refused:
+    """Return what is said of a partition that is one of no more, and stands by itself."""
+    return differs(root, [f"{_told(member)} is a partition of it in the backup, and none here"])
 
 
 def missing_parent(name: Name, parent: Name) -> Refused:
@@ -144,6 +153,16 @@ def free_name(wanted: str, names: set[str]) -> str:
     return name
 
 
+def sequence_of_copy(copy: str, column: str, names: set[str]) -> str:
+    """Return a free name for a sequence of a copy's own."""
+    return free_name(f"{copy}_{column}_seq", names)
+
+
+def index_of_copy(copy: str, table: str, index: str, names: set[str]) -> str:
+    """Return a free name for an index of a copy's, by what it is called on the table."""
+    return free_name(f"{copy}_{index.removeprefix(table + '_')}", names)
+
+
 def _short(name: str, end: str) -> str:
     kept = name.encode()[: LONGEST_NAME - len(end)].decode(errors="ignore")
     return kept + end
@@ -161,6 +180,19 @@ def prove_may_create(schema: str, live: Live) -> None:
             state=UNTOUCHED,
             hint=f'let its owner say: GRANT CREATE ON SCHEMA "{schema}" TO …',
         )
+
+
+def prove_names_free(session: Session, wanted: Sequence[tuple[str, Name]]) -> None:
+    """See that nothing has the names of what is created: what each is, and its name.
+
+    Raises:
+        Refused: something has one.
+    """
+    for schema in sorted({name[0] for _, name in wanted}):
+        names = names_taken(session, schema)
+        for what, name in wanted:
+            if name[0] == schema and name[1] in names:
+                raise taken(what, name)
 
 
 def refuse_referring(session: Session, live: Live, emptied: Iterable[Name]) -> None:

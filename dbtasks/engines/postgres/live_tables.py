@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...sessions import Session
+from .asleep import triggers_of
 from .facts import HYPERTABLE, INSIDE, PARTITIONED, Relation, relations
+from .matviews import matviews_reading
 from .statements import Name
 from .tables import partition_trees
 
@@ -46,24 +48,6 @@ INTO = """
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid
                       AND p.confrelid = ANY (%(oids)s) AND p.conrelid <> ALL (%(oids)s))
     ORDER BY 2, 3, 1
-"""
-TRIGGERS = """
-    SELECT t.tgrelid, t.tgname::text AS name FROM pg_catalog.pg_trigger t
-    WHERE t.tgrelid = ANY (%s) AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 2
-"""
-# through views and other materialized views, the nearest first: so they are to be refreshed; views may lead in circles
-MATVIEWS = """
-    WITH RECURSIVE readers (oid, depth) AS (
-        SELECT o, 0 FROM pg_catalog.unnest(%s::oid[]) o
-        UNION
-        SELECT w.ev_class, r.depth + 1 FROM readers r JOIN pg_catalog.pg_depend d ON d.refobjid = r.oid
-            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-            AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-        JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1' AND w.ev_class <> r.oid
-        WHERE r.depth < 64)
-    SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name
-    FROM readers r JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relkind = 'm'
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace GROUP BY 1 ORDER BY max(r.depth), 1
 """
 # a type of arrays that the server named gives way
 TAKEN = """
@@ -151,8 +135,8 @@ def look_at_tables(session: Session, names: Iterable[Name]) -> Live:
         schemas={str(name): bool(creates) for name, creates in session.rows(SCHEMAS)},
         types=frozenset((schema, name) for schema, name in session.rows(TYPES)),
         hypertables=frozenset(n for n, r in by_name.items() if r.kind in (HYPERTABLE, INSIDE)),
-        triggers=tuple(dict.fromkeys(str(name) for _, name in session.rows(TRIGGERS, (oids,)))),
-        matviews=tuple(str(name) for (name,) in session.rows(MATVIEWS, (oids,))),
+        triggers=tuple(sorted({name for _, _, name, _ in triggers_of(session, oids)})),
+        matviews=matviews_reading(session, oids),
     )
 
 

@@ -30,6 +30,7 @@ from .live_tables import Live, look_at_tables
 from .next_numbers import raise_sequences, told_by
 from .part import Judged, skips
 from .part_gate import PartGate
+from .part_words import changed_since
 from .statements import Name
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ def _prepare(session: Session, plan: PartPlan, chosen: Chosen) -> None:
     live = look_at_tables(session, _members(chosen))
     again = choose(session, chosen.definitions, chosen.names, plan.request, live)
     if again.selection != chosen.selection:
-        raise Refused(
-            "the tables or their partitions were changed since this was planned", hint="look again: --dry-run"
-        )
+        raise changed_since()
 
 
 def _members(chosen: Chosen) -> list[Name]:

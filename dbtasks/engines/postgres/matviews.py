@@ -1,4 +1,4 @@
-"""Materialized views over tables whose rows changed: found, and filled anew."""
+"""Materialized views over tables whose rows change: found, named, and filled anew."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from ...events import OnEvent, Phase
 from ...sessions import Session
 
-__all__ = ["matviews_over", "refresh"]
+__all__ = ["matviews_over", "matviews_reading", "refresh"]
 
-# those that have rows, in an order in which each is behind those it reads
-MATVIEWS = """
+# through views and other materialized views, the nearest first: so they are to be refreshed; views may lead in circles
+READERS = """
     WITH RECURSIVE readers (oid, depth) AS (
         SELECT o, 0 FROM pg_catalog.unnest(%s::oid[]) o
         UNION
@@ -19,6 +19,13 @@ MATVIEWS = """
             AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
         JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1' AND w.ev_class <> r.oid
         WHERE r.depth < 64)
+"""
+NAMED = """
+    SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name
+    FROM readers r JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relkind = 'm'
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace GROUP BY 1 ORDER BY max(r.depth), 1
+"""
+WITH_ROWS = """
     SELECT n.nspname::text AS schema, c.relname::text AS name,
            CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN '' ELSE pg_catalog.pg_get_userbyid(c.relowner)::text END
     FROM readers r JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relkind = 'm' AND c.relispopulated
@@ -26,9 +33,15 @@ MATVIEWS = """
 """
 
 
+def matviews_reading(session: Session, oids: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of all that read these tables as SQL, each behind those it reads."""
+    return tuple(str(name) for (name,) in session.rows(READERS + NAMED, (list(oids),)))
+
+
 def matviews_over(session: Session, oids: Sequence[int]) -> tuple[tuple[str, str, str], ...]:
-    """Return those that read these tables, in order: schema, name, and whose they are where they are not ours."""
-    return tuple((schema, name, owner) for schema, name, owner in session.rows(MATVIEWS, (list(oids),)))
+    """Return those of them that have rows, in that order: schema, name, and whose they are where they are not ours."""
+    rows = session.rows(READERS + WITH_ROWS, (list(oids),))
+    return tuple((schema, name, owner) for schema, name, owner in rows)
 
 
 def refresh(session: Session, found: Iterable[tuple[str, str, str]], on_event: OnEvent) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ...errors import Refused, TargetUnreachable, UsageError
+from ...near import did_you_mean
+from ...nouns import some
 from ...plans import TargetState
 from .facts import table_name
 from .in_the_way import UNTOUCHED
@@ -56,22 +57,6 @@ def find_among(name: str, tables: Collection[Name]) -> Name | None:
 
 def unknown(name: str, tables: Collection[Name]) -> UsageError:
     """Return what is said of a table that the backup does not hold."""
-    hint = _nearest(name, split_name(name)[1], tables)
+    known = sorted(table_name(*one) for one in tables)
+    hint = did_you_mean(name, known) or f"it holds {some(known, LISTED) or 'no tables'}"
     return UsageError(f"--table={name}: the backup holds no such table", hint=hint)
-
-
-def _nearest(name: str, table: str, tables: Collection[Name]) -> str:
-    known = {table_name(*n): n for n in tables}
-    by_case = [text for text, n in known.items() if n[1].lower() == table.lower()]
-    near = by_case or [
-        text
-        for text, n in known.items()
-        if n[1] in difflib.get_close_matches(table, [k[1] for k in known.values()], 3)
-    ]
-    near = near or difflib.get_close_matches(name, list(known), 3)
-    if near:
-        return f"did you mean {' or '.join(near[:3])}?" + (
-            " Schema, upper and lower case count" if by_case else ""
-        )
-    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
-    return f"it holds {', '.join(sorted(known)[:LISTED])}{more}" if known else "it holds no tables"

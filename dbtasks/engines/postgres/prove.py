@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 from ...errors import MissingExtra, RightMissing, UsageError, VersionMismatch
 from ...models import Compression, Format, Route
+from ...nouns import some
 from ...plans import DumpPlan, DumpRequest
 from ...runners import ToolVersion
 from ...sessions import Session
 from ...streams import zstd_available
 from .commands import SUFFIXES, zstd_in_pg_dump
 from .extra import ROW_SECURITY, metadata_left_out, read_extra
-from .facts import COUNTED, INSIDE, PARTITIONED, SEQUENCE, database_facts, relations
+from .facts import COUNTED, INSIDE, PARTITIONED, SEQUENCE, database_facts
+from .held_tables import wanted_tables
 from .holes import dumping_holes
 from .names import prove_name
-from .tables import Selection, select_tables
+from .tables import Selection
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -52,13 +54,7 @@ def plan_dump(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
     settings = engine.settings
     with engine.session() as session:
         facts = database_facts(session, migration_table=settings.migration_table)
-        selection = select_tables(
-            session,
-            relations(session),
-            request,
-            exclude_tables=settings.exclude_tables,
-            exclude_data=settings.exclude_data,
-        )
+        selection = wanted_tables(engine, request, format_, session)
         prove_rights(
             session,
             selection,
@@ -180,7 +176,7 @@ def prove_rights(session: Session, selection: Selection, *, hint: str, filtered:
     unreadable = sorted(names[oid] for (oid,) in session.rows(UNREADABLE, (read,)))
     if unreadable:
         raise RightMissing(
-            f"the role may not read {_some(unreadable)}",
+            f"the role may not read {some(unreadable)}",
             hint="grant it pg_read_all_data, use the owner's login, or leave them out with --exclude-table",
             state="nothing was written",
         )
@@ -190,7 +186,7 @@ def prove_rights(session: Session, selection: Selection, *, hint: str, filtered:
     hidden = sorted(names[oid] for (oid,) in session.rows(FILTERED, (with_rows,)))
     if hidden:
         raise RightMissing(
-            f"row-level security hides rows of {_some(hidden)} from this role",
+            f"row-level security hides rows of {some(hidden)} from this role",
             hint=hint,
             state="nothing was written",
         )
@@ -204,7 +200,3 @@ def _prove_globals(session: Session) -> None:
             hint="leave --globals out, or use a superuser's login",
             state="nothing was written",
         )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

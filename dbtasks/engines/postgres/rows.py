@@ -10,25 +10,22 @@ nobody can empty or rewrite one under it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import DumpFailed, QueryFailed, RouteUnavailable, TargetUnreachable, UsageError
 from ...events import OnEvent, Phase
-from ...models import Compression, DatabaseFacts, Format, Route, TableCount
+from ...models import Compression, Format, Route, TableCount
 from ...plans import Dumped, DumpPlan, DumpRequest
-from ...rows.copy import copy_tables
-from ...rows.file import FileSink
 from ...rows.postgres import CopySession, PostgresSource, fix_values
 from ...rows.postgres_types import user_types
-from ...rows.schema import UserType, document_of
+from ...rows.schema import UserType
 from ...sessions import PsycopgSession, Session
 from ...stores import Draft
-from ...streams import HashingWriter, compressing
-from ..rows_archive import not_by_itself
+from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
+from ..rows_fit import not_by_itself
 from .access import PythonAccess
 from .facts import (
     COUNTED,
@@ -42,19 +39,18 @@ from .facts import (
     revision_of,
     sequence_values,
 )
-from .held import UNTOUCHED, held_still, table_sizes, wanted_tables
+from .held_tables import UNTOUCHED, held_still, table_sizes, wanted_tables
 from .left_out import left_out
 from .live_tables import foreign_keys_into
 from .names import prove_name
 from .prove import prove_rights
-from .tables import Selection, select_tables
+from .tables import Selection
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["SUFFIX", "dump_rows", "plan_rows", "tool_version"]
+__all__ = ["dump_rows", "plan_rows", "tool_version"]
 
-SUFFIX = ".json.gz"
 BY_PG_DUMP = "--format=custom, sql or directory makes such a backup by pg_dump"
 
 
@@ -70,14 +66,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
     settings = engine.settings
     with engine.session() as session:
         facts = database_facts(session, migration_table=settings.migration_table)
-        selection = select_tables(
-            session,
-            relations(session),
-            request,
-            exclude_tables=settings.exclude_tables,
-            exclude_data=settings.exclude_data,
-            large_objects=False,
-        )
+        selection = wanted_tables(engine, request, Format.ROWS, session)
         prove_rights(session, selection, hint="use the owner's login or a role with BYPASSRLS")
         lacks = (*_no_hypertables(selection), *left_out(session))
         referring = _referring(session, selection)
@@ -140,10 +129,7 @@ def _refuse_others_flags(request: DumpRequest, *, globals_: bool) -> None:
     for flag, value in given.items():
         if value:
             raise UsageError(f"{flag} means nothing for a rows backup", hint=BY_PG_DUMP)
-    if request.compression not in (None, Compression.GZIP):
-        raise UsageError(
-            f"a rows backup is gzip: --compression={request.compression} is for the other formats"
-        )
+    refuse_compression(request)
 
 
 def dump_rows(engine: PostgresEngine, plan: DumpPlan, draft: Draft, on_event: OnEvent) -> Dumped:
@@ -172,19 +158,15 @@ def _dump(
         lacks = (*_no_hypertables(selection), *left_out(session))
         sizes = table_sizes(session, selection.with_rows)
         on_event(Phase("dump", f"{engine.target.name} by {plan.tool_version}"))
-        with draft.create() as file:
-            archive = HashingWriter(file)
-            with compressing(archive, Compression.GZIP) as sink:
-                document = FileSink(sink, _metadata(engine, plan, facts, source), on_event)
-                counts = copy_tables(source, document, source.tables)
-                document.finish()
+        head = {**document_head(engine.target, facts), "extensions": dict(sorted(facts.extensions.items()))}
+        written = write_document(draft, head, source, source.tables, plan.request, on_event)
         sequences = sequence_values(session) if not plan.request.tables else ()
     _prove_types(engine, source.schema.types, session)
     return Dumped(
-        tables=_counts(selection, counts, sizes),
+        tables=_counts(selection, written.rows, sizes),
         sequences=sequences,
-        raw_size_bytes=document.size_bytes,
-        sha256=archive.sha256,
+        raw_size_bytes=written.raw_size_bytes,
+        sha256=written.sha256,
         not_included=(*selection.not_included, *lacks),
         facts=facts,
     )
@@ -223,7 +205,7 @@ def _held(engine: PostgresEngine, plan: DumpPlan, session: Session) -> Iterator[
     """Lock what is wanted, then take the snapshot; both last as long as the block."""
 
     def look() -> tuple[Selection, Sequence[Relation]]:
-        selection = wanted_tables(engine, plan, session)
+        selection = wanted_tables(engine, plan.request, plan.format, session)
         return selection, selection.dumped
 
     with held_still(engine, session, look) as selection:
@@ -251,29 +233,13 @@ def _source(selection: Selection, session: CopySession) -> PostgresSource:
     )
 
 
-def _metadata(
-    engine: PostgresEngine, plan: DumpPlan, facts: DatabaseFacts, source: PostgresSource
-) -> dict[str, Any]:
-    target = engine.target
-    metadata: dict[str, Any] = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "migration_version": ", ".join(facts.revision.revisions) if facts.revision else None,
-        "database_name": target.name,
-        "database_host": target.identity.server,
-        "engine": str(target.engine),
-        "server_version": facts.server_version,
-        "extensions": dict(sorted(facts.extensions.items())),
-    }
-    if not plan.request.data_only:
-        metadata["schema"] = document_of(source.schema)
-    return metadata
-
-
 def _count(table: Relation, rows: int | None, bytes_: int | None = None) -> TableCount:
     return TableCount(str(table), rows=rows, bytes=bytes_, hypertable=table.kind == HYPERTABLE)
 
 
-def _counts(selection: Selection, counts: dict[str, int], sizes: dict[int, int]) -> tuple[TableCount, ...]:
+def _counts(
+    selection: Selection, counts: Mapping[str, int], sizes: Mapping[int, int]
+) -> tuple[TableCount, ...]:
     def counted(table: Relation) -> TableCount:
         return _count(table, counts[str(table)], sizes.get(table.oid))
 

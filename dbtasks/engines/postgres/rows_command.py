@@ -13,9 +13,19 @@ from ...errors import DbTasksError, Refused, RightMissing, UsageError
 from ...events import OnEvent, Phase
 from ...models import Archive, DatabaseFacts
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
-from ..rows_archive import Head, head_of_rows, other_revision, prove_tables
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
-from ..schema_command import make_schema, prove_command, refuse_made_nothing, shown_command
+from ..schema_command import (
+    fill_step,
+    made_elsewhere,
+    make_schema,
+    prove_command,
+    refuse_made_nothing,
+    shown_command,
+    state_after,
+    version_of,
+)
 from .direct import direct_session
 from .facts import database_facts
 from .rows_live import look_for_rows
@@ -112,12 +122,12 @@ def _prove_beside(engine: PostgresEngine, state: TargetState, server: Server, wh
 def _steps(
     engine: PostgresEngine, archive: Archive, request: LoadRequest, server: Server, state: TargetState
 ) -> tuple[str, ...]:
-    name, file = engine.target.database, archive.path.name
+    name = engine.target.database
     scripts = ", ".join(script.name for script in request.after_load or ())
     steps = (
         *(f"drop {left}, left over by a killed restore" for left in server.left_over),
         f"create a new database beside, and run in it: {shown_command(engine.settings)}",
-        f"compare its tables with those of {file}, empty exactly these and fill them",
+        fill_step(archive),
         "check row counts and constraints",
         *((f"run {scripts} in it, check it again",) if scripts else ()),
     )
@@ -136,28 +146,20 @@ def make_by_command(
         Refused: it went to the live one; the state says so.
     """
     name = engine.target.database
-    version = head_of_rows(archive).migration_version or ""
-    if archive.manifest and archive.manifest.revision:
-        version = ", ".join(archive.manifest.revision.revisions)
+    version = version_of(archive, head_of_rows(archive))
     try:
         make_schema(engine.settings, replace(engine.target, database=new), version, on_event)
     except DbTasksError as exc:
         exc.state = _state(engine, planned)
         raise
     if engine.state() is not planned:
-        raise Refused(
-            f"schema_command has made its tables in {name} itself, and not in the database that it was given",
-            state=_state(engine, planned),
-            hint="let it read DATABASE_URL (or DB_*, POSTGRES_*, PG*) from its environment; then restore into the tables"
-            " that are there now",
-        )
+        refused = made_elsewhere(name, "database", "DATABASE_URL (or DB_*, POSTGRES_*, PG*)")
+        refused.state = _state(engine, planned)
+        raise refused
 
 
 def _state(engine: PostgresEngine, planned: TargetState) -> str:
-    name = engine.target.database
-    if engine.state() is planned:
-        return f"{name} was not touched; what the command made is dropped"
-    return f"{name} holds what schema_command made there; no row of the backup is in it"
+    return state_after(engine.target.database, untouched=engine.state() is planned, made_is="dropped")
 
 
 def fill_made(engine: PostgresEngine, archive: Archive, new: str, on_event: OnEvent) -> tuple[str, ...]:

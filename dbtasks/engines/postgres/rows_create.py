@@ -19,7 +19,8 @@ from ...rows.postgres_create import Creation
 from ...rows.postgres_creating import creating, plan_creation
 from ...sessions import Session
 from ..rows_across import Converted, not_carried
-from ..rows_archive import Head, not_made
+from ..rows_archive import Head
+from ..rows_fit import not_made
 from ..schema_command import not_run
 from .direct import direct_session
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations

@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING
 
 from ...errors import Refused, RightMissing, UsageError
 from ...models import Archive, EngineName
+from ...nouns import some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
 from ..rows_across import convert, refuse_rows_across
-from ..rows_archive import (
-    Head,
-    head_of_rows,
-    other_revision,
-    prove_tables,
-    refuse_differences,
-    refuse_referring,
-    rows_stay,
-)
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import other_revision, prove_tables, refuse_differences, refuse_referring, rows_stay
 from ..rows_older import other_version, refuse_without_tables
 from .after_load import prove_scripts
 from .direct import direct_session
@@ -32,7 +26,7 @@ from .rows_command import plan_by_command
 from .rows_create import makes_tables, plan_rows_creation
 from .rows_live import LiveTables, look_for_rows
 from .rows_older import place_older, prove_older, stranger_rows
-from .server import look_at_server, prove_role, roles_there, some
+from .server import look_at_server, prove_role, roles_there
 
 if TYPE_CHECKING:
     from . import PostgresEngine

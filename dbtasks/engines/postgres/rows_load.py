@@ -16,7 +16,6 @@ from ...errors import (
     Busy,
     CannotReach,
     CommitInDoubt,
-    CountsDiffer,
     DbTasksError,
     LoadFailed,
     QueryFailed,
@@ -29,12 +28,12 @@ from ...models import Archive, EngineName
 from ...plans import LoadPlan, PartPlan, Swapped
 from ...rows.csv import csv_of
 from ...rows.file import FileSource, Header
-from ...rows.lines import COPY_OPTIONS
 from ...rows.postgres import fix_reading, release_values
 from ...sessions import PsycopgSession, Session
 from .. import OnKeep
 from ..rows_across import convert
 from ..rows_archive import Head, head_of_rows, opened_rows, prove_header
+from ..rows_filling import none_of_its_tables, prove_all_came, prove_rows_came
 from .after_load import run_here
 from .asleep import put_to_sleep, triggers_of, wake
 from .checks import loaded_problems
@@ -42,7 +41,8 @@ from .direct import direct_session
 from .facts import Relation, count_rows
 from .matviews import refresh
 from .over_the_commit import is_committed
-from .rows_convert import fill_across
+from .rows_across import fill_across
+from .rows_copy import add_bare_rows, copy_rows
 from .rows_create import made_for_rows
 from .rows_fit import as_role, prove_rows
 from .rows_live import LiveTables, look_for_rows
@@ -359,28 +359,21 @@ def fill_tables(
             if table is None and only:
                 continue
             if table is None:
-                raise Refused(f"{archive.path.name} holds rows of {header.name}, which is none of its tables")
+                raise none_of_its_tables(archive, header)
             prove_header(archive, head, header)
             came = _copy(session, table, header, document, on_event)
-            if came != document.row_count:
-                raise CountsDiffer(
-                    f"{came:,} rows came into {table}, and {archive.path.name} holds {document.row_count:,} of it"
-                )
-    if waiting:
-        raise Refused(f"{archive.path.name} does not hold the rows of {', '.join(sorted(waiting))}")
+            prove_rows_came(archive, str(table), came, document.row_count)
+    prove_all_came(archive, waiting)
 
 
 def _copy(
     session: PsycopgSession, table: Relation, header: Header, document: FileSource, on_event: OnEvent
 ) -> int:
-    from psycopg2 import sql
-
-    name = sql.Identifier(table.schema, table.name)
+    place = (table.schema, table.name)
     if not header.columns:
         for _ in document.pieces():
             pass
-        query = sql.SQL("INSERT INTO {} SELECT FROM pg_catalog.generate_series(1, {})")
-        session.execute(query.format(name, sql.Literal(document.row_count)))
+        add_bare_rows(session, place, document.row_count)
         return document.row_count
 
     def pieces() -> Iterator[bytes]:
@@ -388,15 +381,7 @@ def _copy(
             yield piece
             on_event(Progress(document.size_bytes))
 
-    columns = sql.SQL(", ").join(map(sql.Identifier, header.columns))
-    query = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(name, columns, sql.SQL(COPY_OPTIONS))
-    try:
-        return session.copy_in(query, csv_of(pieces(), str(table)))
-    except QueryFailed as exc:
-        raise LoadFailed(
-            f"rows of {table} do not go in: {exc.message.partition(': ')[2] or exc.message}",
-            details=exc.details,
-        ) from exc
+    return copy_rows(session, place, header.columns, csv_of(pieces(), str(table)), told=str(table))
 
 
 @contextmanager

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ...errors import CountsDiffer, LoadFailed, QueryFailed, Refused
-from ...events import OnEvent, ignore
+from ...events import OnEvent
 from ...models import Archive
 from ...rows.file import Header
-from ...rows.lines import COPY_OPTIONS
+from ...rows.lines import ESCAPED
 from ...rows.older_to_postgres import Reader, reader_for
 from ...rows.postgres_schema import describe
 from ...rows.schema import PortableSchema
 from ...sessions import PsycopgSession, Session
 from ..rows_archive import Head, opened_older
+from ..rows_filling import none_of_its_tables, prove_all_came, prove_rows_came
 from ..rows_older import (
     OlderTable,
     named_here,
@@ -25,11 +25,10 @@ from ..rows_older import (
     without_computed,
 )
 from .facts import COUNTED, INSIDE, PARTITIONED, Relation, relations
+from .rows_copy import add_bare_rows, copy_rows
 from .server import Server
 
 __all__ = ["fill_older", "place_older", "prove_older", "stranger_rows"]
-
-ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
 def place_older(session: Session, archive: Archive, head: Head) -> tuple[Head, tuple[str, ...]]:
@@ -68,9 +67,9 @@ def _table_of(session: Session, head: Head) -> Callable[[Header], OlderTable | N
     return tables_of(head, live, reader_of)
 
 
-def prove_older(session: Session, archive: Archive, head: Head, on_event: OnEvent = ignore) -> None:
+def prove_older(session: Session, archive: Archive, head: Head) -> None:
     """Read every value as its column will; see `prove_values`."""
-    prove_values(archive, _table_of(session, head), on_event)
+    prove_values(archive, _table_of(session, head))
 
 
 def stranger_rows(archive: Archive, server: Server) -> tuple[str, ...]:
@@ -103,37 +102,21 @@ def fill_older(
             table = table_of(header)
             relation = waiting.pop(table.name, None) if table else None
             if table is None or relation is None:
-                raise Refused(f"{archive.path.name} holds rows of {header.name}, which is none of its tables")
+                raise none_of_its_tables(archive, header)
             came = _copy(session, relation, table, read_rows(document, table, on_event))
-            if came != document.row_count:
-                raise CountsDiffer(
-                    f"{came:,} rows came into {table.name}, and {archive.path.name} holds {document.row_count:,} of it"
-                )
-    if waiting:
-        raise Refused(f"{archive.path.name} does not hold the rows of {', '.join(sorted(waiting))}")
+            prove_rows_came(archive, table.name, came, document.row_count)
+    prove_all_came(archive, waiting)
 
 
 def _copy(
     session: PsycopgSession, relation: Relation, table: OlderTable, batches: Iterator[list[list[Any]]]
 ) -> int:
-    from psycopg2 import sql
-
-    name = sql.Identifier(relation.schema, relation.name)
+    place = (relation.schema, relation.name)
     if not table.columns:
         count = sum(len(rows) for rows in batches)
-        query = sql.SQL("INSERT INTO {} SELECT FROM pg_catalog.generate_series(1, {})")
-        session.execute(query.format(name, sql.Literal(count)))
+        add_bare_rows(session, place, count)
         return count
-    query = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
-        name, sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.SQL(COPY_OPTIONS)
-    )
-    try:
-        return session.copy_in(query, _csv(batches))
-    except QueryFailed as exc:
-        raise LoadFailed(
-            f"rows of {table.name} do not go in: {exc.message.partition(': ')[2] or exc.message}",
-            details=exc.details,
-        ) from exc
+    return copy_rows(session, place, table.columns, _csv(batches), told=table.name)
 
 
 def _csv(batches: Iterable[list[list[Any]]]) -> Iterator[bytes]:

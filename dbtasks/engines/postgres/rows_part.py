@@ -19,7 +19,6 @@ from ...errors import (
     DbTasksError,
     LoadFailed,
     QueryFailed,
-    Refused,
     RightMissing,
     UsageError,
 )
@@ -35,19 +34,19 @@ from .asleep import put_to_sleep, strange_clones, triggers_of, wake
 from .checks import loaded_problems
 from .direct import direct_session
 from .event_triggers import EventTrigger, awake, refusal, words_about
-from .facts import Relation, count_rows, database_facts, reading_snapshot, relations, table_name
+from .facts import Relation, database_facts, relations, table_name
 from .fit import refuse_where_it_may_do_harm, stranger_words
 from .live_tables import Live
 from .load_part import unmet
 from .named_table import prove_database
 from .next_numbers import raise_sequences
-from .rows_choose import RowsChoice, choose_rows, look_at_members
+from .part_words import changed_since, count_live, drops_of, part_steps
 from .rows_fit import as_role
 from .rows_load import LoadedRows, as_everybody, empty_tables, fill_tables, held_up, transaction
+from .rows_part_choose import RowsChoice, choose_rows, look_at_members, name_of
 from .server import look_at_server
 from .set_aside import put_back, set_aside
-from .statements import Name, quoted_pair
-from .tables import split_name
+from .statements import Name
 
 if TYPE_CHECKING:
     from . import PostgresEngine
@@ -69,7 +68,7 @@ def plan_rows_part(engine: PostgresEngine, archive: Archive, request: PartReques
         creation = plan_creation(session, choice.made, foreign=not archive.is_ours)
         prove_losses(creation.losses)
         live = look_at_members(session, head, choice.names)
-        live_rows, uncounted = _live_rows(session, choice, live)
+        live_rows, uncounted = count_live(session, [live.relations[name] for name in choice.emptied])
         hooks = awake(session, creating=bool(choice.made.tables))
         facts = database_facts(session, migration_table=engine.settings.migration_table)
     return PartPlan(
@@ -87,23 +86,14 @@ def plan_rows_part(engine: PostgresEngine, archive: Archive, request: PartReques
             *(live.told_of_replacing() if choice.roots else ()),
             *words_about(hooks),
         ),
-        takes_away=_takes_away(choice),
+        takes_away=drops_of(choice.added),
         selection=choice,
     )
 
 
-def _live_rows(session: Session, choice: RowsChoice, live: Live) -> tuple[dict[str, int], tuple[str, ...]]:
-    try:
-        with reading_snapshot(session):
-            counted = count_rows(session, [live.relations[name] for name in choice.emptied])
-    except (RightMissing, Busy) as exc:
-        return {}, (f"the live rows were not counted: {exc.message}",)
-    return {str(relation): rows for relation, rows in counted.items()}, ()
-
-
 def _tables(choice: RowsChoice, head: Head, live_rows: Mapping[str, int]) -> tuple[PartTable, ...]:
     coming: dict[Name, int] = dict.fromkeys(choice.emptied, 0)
-    coming |= dict.fromkeys((_name(one.name) for one in choice.made.tables if not one.partition_by), 0)
+    coming |= dict.fromkeys((name_of(one.name) for one in choice.made.tables if not one.partition_by), 0)
     for source, place in choice.filled:
         coming[place] = coming.get(place, 0) + head.rows.get(source, 0)
     return tuple(
@@ -118,34 +108,15 @@ def _tables(choice: RowsChoice, head: Head, live_rows: Mapping[str, int]) -> tup
 
 
 def _steps(engine: PostgresEngine, choice: RowsChoice) -> tuple[str, ...]:
-    steps = []
-    if choice.roots:
-        emptied = ", ".join(table_name(*name) for name in choice.roots)
-        steps.append(f"empty {emptied} and fill it from the backup, without firing triggers")
-    if choice.made.tables:
-        made = ", ".join(one.name for one in choice.made.tables)
-        if choice.way is PartWay.BESIDE:
-            made += f" as a copy of {choice.names[0]}, without foreign keys and triggers"
-        steps.append(f"create {made}, with the rows of the backup")
-    steps[0] = f"in one transaction of {engine.target.database}: {steps[0]}"
-    return (*steps, "compare row counts and foreign keys, then COMMIT; until then nothing is changed")
+    made = [one.name for one in choice.made.tables]
+    copy_of = choice.names[0] if choice.way is PartWay.BESIDE else ""
+    return part_steps(engine.target.database, emptied=choice.roots, made=made, copy_of=copy_of)
 
 
 def _comes_without(choice: RowsChoice) -> tuple[str, ...]:
     made = ", ".join(one.name for one in choice.made.tables)
     lacks = "triggers, policies, statistics, comments, owners and privileges"
     return (f"{made}: a rows backup holds no {lacks}, it comes without",) if made else ()
-
-
-def _takes_away(choice: RowsChoice) -> tuple[str, ...]:
-    made = ", ".join(quoted_pair(name) for name in choice.added)
-    # in one: they may refer to each other
-    return (f"DROP TABLE {made};",) if made else ()
-
-
-def _name(text: str) -> Name:
-    schema, name = split_name(text)
-    return schema or "", name
 
 
 # -- the load ---------------------------------------------------------------------------------------
@@ -225,9 +196,7 @@ def _locked(
 
 def _as_planned(session: Session, plan: PartPlan, chosen: RowsChoice, archive: Archive, head: Head) -> Live:
     if choose_rows(session, archive, head, plan.request).selection != chosen.selection:
-        raise Refused(
-            "the tables or their partitions were changed since this was planned", hint="look again: --dry-run"
-        )
+        raise changed_since()
     return look_at_members(session, head, chosen.names)
 
 
@@ -269,7 +238,7 @@ def _load(
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     warnings = _numbers(session, chosen, head.schema, places, above)
     wake(session, asleep, "TRIGGER")
-    made = [places[place].oid for place in (_name(one.name) for one in chosen.made.tables)]
+    made = [places[place].oid for place in (name_of(one.name) for one in chosen.made.tables)]
     while clones := strange_clones(session, made):
         wake(session, clones, "TRIGGER")
     return warnings
@@ -292,6 +261,6 @@ def _numbers(
         *above,
         *(place for _, place in chosen.filled),
     }
-    values = {_name(one.name): (one.last_value, one.is_called) for one in schema.sequences}
-    columns = {_name(one.name): (_name(one.table), one.column) for one in schema.sequences if one.table}
+    values = {name_of(one.name): (one.last_value, one.is_called) for one in schema.sequences}
+    columns = {name_of(one.name): (name_of(one.table), one.column) for one in schema.sequences if one.table}
     return raise_sequences(session, [places[name].oid for name in sorted(loaded)], values, columns)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import CannotReach, DatabaseMissing, LoginRefused, RightMissing, VersionMismatch
+from ...nouns import some
 from ...plans import LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
 from .connected import other_sessions
@@ -32,7 +33,6 @@ __all__ = [
     "prove_role",
     "prove_roles",
     "roles_there",
-    "some",
 ]
 
 UNTOUCHED = "nothing was touched"
@@ -269,9 +269,3 @@ def anywhere(engine: PostgresEngine) -> Iterator[Session]:
         except CannotReach:
             session = stack.enter_context(engine.session())
         yield session
-
-
-def some(names: Iterable[str]) -> str:
-    """List the first five names, and say how many more there are."""
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

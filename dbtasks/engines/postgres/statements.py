@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ...schemas import quoted
+
 __all__ = [
     "Name",
     "Statement",
@@ -91,14 +93,9 @@ def unquoted(text: str) -> str:
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
 
 
-def quoted(name: str) -> str:
-    """Spell a name so that it is surely one."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def quoted_pair(name: Name) -> str:
     """Spell schema and name so that they are surely that."""
-    return ".".join(map(quoted, name))
+    return quoted(*name)
 
 
 def string_of(text: str) -> str:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 from ...errors import Refused, UsageError
 from ...near import did_you_mean
+from ...nouns import some
 from ...plans import DumpRequest
+from ...schemas import quoted
 from ...sessions import Session
+from ..parts_left_out import parts_left_out
 from .extra import incomplete_by
 from .facts import COUNTED, HYPERTABLE, INSIDE, PARTITIONED, SEQUENCE, Relation
 from .hypertables import SCHEMAS
@@ -182,8 +185,7 @@ def _find(name: str, found: Sequence[Relation], flag: str) -> Relation:
 
 def _there_are(found: Sequence[Relation]) -> str:
     names = [str(relation) for relation in found if relation.kind in (*COUNTED, PARTITIONED)]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"there are {', '.join(names[:LISTED])}{more}" if names else "the database has no tables"
+    return f"there are {some(names, LISTED)}" if names else "the database has no tables"
 
 
 def _refuse_hypertables(found: Sequence[Relation], named: set[Relation]) -> None:
@@ -259,7 +261,7 @@ def _arguments(
 ) -> tuple[str, ...]:
     lists = (("--table", included), ("--exclude-table", excluded), ("--exclude-table-data", no_rows))
     arguments = [
-        f"{flag}={_pattern(relation)}"
+        f"{flag}={quoted(relation.schema, relation.name)}"
         for flag, relations in lists
         for relation in sorted(relations, key=lambda relation: (relation.schema, relation.name))
     ]
@@ -267,28 +269,12 @@ def _arguments(
     return (*arguments, *(("-b",) if large else ()), *(("--strict-names",) if included else ()))
 
 
-def _pattern(relation: Relation) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (relation.schema, relation.name))
-
-
 def _not_included(
     request: DumpRequest, included: set[Relation], excluded: set[Relation], no_rows: set[Relation]
 ) -> tuple[str, ...]:
-    parts = []
-    if request.tables:
-        names = _names(included)
-        parts.append(f"all other tables than {names} (it holds only {names})")
-    if excluded:
-        parts.append(f"table {_names(excluded)}")
-    if no_rows and not request.schema_only:
-        parts.append(f"rows of {_names(no_rows)}")
-    if request.schema_only:
-        parts.append("all rows (--schema-only)")
-    if request.data_only:
-        parts.append("all definitions (--data-only)")
-    if partial := incomplete_by(request.extra):
-        parts.append(f"what pg_dump's own arguments leave out: {' '.join(partial)}")
-    return tuple(parts)
+    parts = parts_left_out(request, wanted=_names(included), excluded=_names(excluded), bare=_names(no_rows))
+    partial = " ".join(incomplete_by(request.extra))
+    return (*parts, f"what pg_dump's own arguments leave out: {partial}") if partial else parts
 
 
 def _names(relations: set[Relation]) -> str:

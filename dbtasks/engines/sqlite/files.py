@@ -22,6 +22,7 @@ from ...errors import (
     TargetUnreachable,
 )
 from ...interrupts import is_waiting
+from ...schemas import quoted
 
 __all__ = [
     "COMMITTING",
@@ -246,8 +247,8 @@ def folded(name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """Quote a name for SQLite, whose rule (double the quotes) has no library function here."""
-    return '"' + name.replace('"', '""') + '"'
+    """Quote a name for SQLite, for which there is no library function here."""
+    return quoted(name)
 
 
 def openers(path: Path) -> list[int]:

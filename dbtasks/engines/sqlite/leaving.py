@@ -14,13 +14,12 @@ from ...events import OnEvent, Phase, RowsSoFar, ignore
 from ...models import SqliteTarget
 from ...nouns import many
 from ...rows.schema import PortableSchema, Table
-from ...rows.sqlite_schema import describe, plain_tables, quoted, virtual_tables
+from ...rows.sqlite_schema import beside_tables, describe, plain_tables, quoted
 from ...rows.survey import Survey
 from . import facts, files
 
 __all__ = ["LeavingRows", "Selection", "leaving_rows"]
 
-OTHERS = "SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC, name"
 CHANGE_COUNTER = slice(24, 28)
 """Where SQLite's file format counts the transactions that changed the file."""
 WAL_HEADER_BYTES = 32
@@ -43,17 +42,13 @@ class LeavingRows:
         """Is another one as soon as somebody has written to the database."""
         self.connection = connection
         """Within the transaction; COPY reads it from a thread of its own."""
-        names = facts.table_names(connection)
-        virtual = virtual_tables(connection)
-        plain = plain_tables(connection, names)
+        plain = plain_tables(connection, facts.table_names(connection))
         self.tables: tuple[str, ...] = _chosen(plain, selection)
         self.left_out: tuple[str, ...] = tuple(name for name in plain if name not in self.tables)
         """Because that was asked for."""
         self.schema: PortableSchema = describe(connection, sorted(self.tables))
         """Of the tables that go."""
-        kinds = [("virtual table", name) for name in virtual if name in names]
-        kinds += [(str(kind), str(name)) for kind, name in connection.execute(OTHERS)]
-        self.beside: tuple[tuple[str, str], ...] = tuple(kinds)
+        self.beside: tuple[tuple[str, str], ...] = beside_tables(connection)
         """What is in the database beside tables, by kind and name."""
 
     def read(self, survey: Survey, on_event: OnEvent = ignore) -> Survey:

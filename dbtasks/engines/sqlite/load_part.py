@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from ...errors import ArchiveDamaged, Busy, LoadFailed, OperationFailed, Refused, StoreFull
+from ...errors import Refused
 from ...events import OnEvent, Phase
 from ...models import Archive, Format
 from ...plans import PartPlan, PartWay, Swapped
@@ -15,6 +15,7 @@ from ...stores.drafts import open_draft, sweep_drafts
 from .. import OnKeep
 from . import check, facts, files
 from .foreign_keys import dangling, prove_keys
+from .live_transaction import committed, rolled_back, told_as_load, triggers_of
 from .load import stage
 from .part import Brought, attached, bring
 from .rows_stage import stage_tables
@@ -22,10 +23,7 @@ from .rows_stage import stage_tables
 if TYPE_CHECKING:
     from . import SqliteEngine
 
-__all__ = ["LoadedPart", "loading_part", "rolled_back", "told_as_load", "triggers_of"]
-
-BREATH = 200_000
-"""Steps of SQLite's machine between two looks for Ctrl-C."""
+__all__ = ["LoadedPart", "loading_part"]
 
 
 class LoadedPart:
@@ -47,8 +45,7 @@ class LoadedPart:
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Commit: at once and whole; no former state is kept."""
         del on_keep
-        with told_as_load(self._engine):
-            files.patiently(lambda: self._live.execute("COMMIT"), self._engine.settings.lock_timeout)
+        committed(self._engine, self._live)
         return Swapped(None)
 
 
@@ -86,50 +83,6 @@ def loading_part(
         yield LoadedPart(engine, live, brought)
 
 
-def _breathe() -> int:
-    """Let Python look for signals while SQLite is at work; a Ctrl-C that is met here ends the statement."""
-    return 0
-
-
-@contextmanager
-def rolled_back(live: sqlite3.Connection) -> Iterator[None]:
-    """Roll the transaction back that is open when the block ends; meanwhile a Ctrl-C is heard."""
-    live.set_progress_handler(_breathe, BREATH)
-    try:
-        yield
-    finally:
-        live.set_progress_handler(None, 0)
-        # closing the connection ends what a broken one cannot roll back any more
-        with suppress(sqlite3.Error):
-            if live.in_transaction:
-                live.execute("ROLLBACK")
-
-
-@contextmanager
-def told_as_load(engine: SqliteEngine) -> Iterator[None]:
-    """Say of every failure that the live file is as it was; what SQLite turned down is a failed load."""
-    name = engine.path.name
-    state = f"{name} is as it was"
-    try:
-        with files.translated(engine.path):
-            yield
-    except (Busy, Refused, StoreFull) as exc:
-        exc.state = exc.state or state
-        raise
-    except (ArchiveDamaged, OperationFailed) as exc:
-        cause = exc.__cause__
-        if getattr(cause, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            # the handler that looks for Ctrl-C was ended by it
-            raise KeyboardInterrupt from exc
-        if isinstance(exc, ArchiveDamaged) and not isinstance(cause, sqlite3.Error):
-            # it is about what is loaded, not about the live file
-            exc.state = exc.state or state
-            raise
-        raise LoadFailed(
-            f"the load into {name} broke off: {exc.message}", details=exc.details, state=state
-        ) from exc
-
-
 def _load(live: sqlite3.Connection, brought: tuple[Brought, ...]) -> None:
     replaced = [table.target for table in brought if table.way is PartWay.REPLACE]
     before = dangling(live, [table.target for table in brought])
@@ -145,12 +98,6 @@ def _load(live: sqlite3.Connection, brought: tuple[Brought, ...]) -> None:
             live.execute(sql)
         _raise_sequence(live, table)
     prove_keys(live, brought, before)
-
-
-def triggers_of(live: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
-    """Return the triggers of a table, with the words that make them again, in their order."""
-    query = "SELECT name, sql FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY rowid"
-    return [(str(name), str(sql)) for name, sql in live.execute(query, (table,))]
 
 
 def _bring_in(live: sqlite3.Connection, table: Brought) -> None:

@@ -6,7 +6,6 @@ transaction of the load, and a difference ends it.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from ...errors import Refused, TargetUnreachable, UsageError
 from ...models import Archive, EngineName, Format, Manifest, Route
+from ...near import did_you_mean
+from ...nouns import some
 from ...plans import PartPlan, PartRequest, PartTable, PartWay, TargetState
 from ..rows_archive import engine_of_rows, head_of_rows, head_of_tables
 from . import facts, files
@@ -212,12 +213,7 @@ def _find(live: sqlite3.Connection, name: str) -> None:
 def _nearest(live: sqlite3.Connection, name: str) -> str:
     query = "SELECT name FROM backup.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     names = sorted(str(found) for (found,) in live.execute(query))
-    by_case = [found for found in names if found.lower() == name.lower()]
-    near = by_case or difflib.get_close_matches(name, names, 3)
-    if near:
-        return f"did you mean {' or '.join(near)}?" + (" Upper and lower case count" if by_case else "")
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"it holds {', '.join(names[:LISTED])}{more}" if names else "it holds no tables"
+    return did_you_mean(name, names) or f"it holds {some(names, LISTED) or 'no tables'}"
 
 
 def _there(live: sqlite3.Connection, name: str) -> str | None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...events import OnEvent, Phase
-from ...models import Compression, DatabaseFacts, Format, Route, TableCount
+from ...models import Compression, Format, Route, TableCount
 from ...plans import Dumped, DumpPlan, DumpRequest
-from ...rows.copy import copy_tables
-from ...rows.file import FileSink
-from ...rows.schema import document_of
 from ...rows.sqlite import SqliteSource
 from ...rows.sqlite_schema import plain_tables
 from ...stores import Draft
-from ...streams import HashingWriter, compressing
-from ..rows_archive import not_by_itself
+from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
+from ..rows_fit import not_by_itself
 from . import facts, files
-from .choose_rows import Chosen, choose_rows, left_out
 from .file_numbers import numbers_of
 from .rows_fit import referring_into
+from .tables import Chosen, choose_rows, left_out
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from . import SqliteEngine
 
 __all__ = ["dump_rows", "plan_rows"]
-
-SUFFIX = ".json.gz"
 
 
 def plan_rows(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> DumpPlan:
@@ -75,22 +69,18 @@ def dump_rows(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEv
         found = facts.facts_of(connection, engine.path, engine.settings.migration_table)
         numbers = numbers_of(connection)
         source = SqliteSource(connection, chosen.with_rows, without_rows=chosen.without_rows)
-        with draft.create() as file:
-            archive = HashingWriter(file)
-            with compressing(archive, Compression.GZIP) as sink:
-                document = FileSink(sink, {**_metadata(engine, plan, found, source), **numbers}, on_event)
-                counts = copy_tables(source, document, source.tables)
-                document.finish()
+        head = {**document_head(engine.target, found), **numbers}
+        written = write_document(draft, head, source, source.tables, plan.request, on_event)
         broken = facts.broken_foreign_keys(connection)
         sequences = tuple(f"{one.name}={one.last_value}" for one in source.schema.sequences)
     bare = [TableCount(name, rows=None, data=False) for name in chosen.without_rows]
-    every = [*bare, *(TableCount(name, rows) for name, rows in counts.items())]
+    every = [*bare, *(TableCount(name, rows) for name, rows in written.rows.items())]
     return Dumped(
         tables=tuple(sorted(every, key=lambda table: table.name)),
         sequences=sequences,
         warnings=broken,
-        raw_size_bytes=document.size_bytes,
-        sha256=archive.sha256,
+        raw_size_bytes=written.raw_size_bytes,
+        sha256=written.sha256,
         not_included=(*chosen.not_included, *lacks),
         facts=found,
     )
@@ -113,24 +103,4 @@ def _refuse_foreign_flags(request: DumpRequest, *, globals_: bool) -> None:
     for flag, value in given.items():
         if value:
             raise UsageError(f"{flag} means nothing for a rows backup")
-    if request.compression not in (None, Compression.GZIP):
-        raise UsageError(
-            f"a rows backup is gzip: --compression={request.compression} is for the other formats"
-        )
-
-
-def _metadata(
-    engine: SqliteEngine, plan: DumpPlan, found: DatabaseFacts, source: SqliteSource
-) -> dict[str, Any]:
-    target = engine.target
-    metadata: dict[str, Any] = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "migration_version": ", ".join(found.revision.revisions) if found.revision else None,
-        "database_name": target.name,
-        "database_host": target.identity.server,
-        "engine": str(target.engine),
-        "server_version": found.server_version,
-    }
-    if not plan.request.data_only:
-        metadata["schema"] = document_of(source.schema)
-    return metadata
+    refuse_compression(request)

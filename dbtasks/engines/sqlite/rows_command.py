@@ -7,13 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import Busy, DbTasksError, Refused
+from ...errors import Busy, DbTasksError
 from ...events import OnEvent
 from ...models import Archive, SqliteTarget
 from ...plans import LoadPlan, LoadRequest, TargetState
-from ..rows_archive import Head, head_of_rows, other_revision, prove_tables
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
-from ..schema_command import make_schema, prove_command, refuse_made_nothing, shown_command
+from ..schema_command import (
+    fill_step,
+    made_elsewhere,
+    make_schema,
+    prove_command,
+    refuse_made_nothing,
+    shown_command,
+    state_after,
+    version_of,
+)
 from . import facts, files
 from .load import plan_beside
 from .rows_fit import look_for_rows, prove_rows
@@ -44,7 +54,7 @@ def plan_by_command(
         schema_command=command,
         steps=(
             f"make a new file beside, and run for it: {command}",
-            f"compare its tables with those of {archive.path.name}, empty exactly these and fill them",
+            fill_step(archive),
             "check it, count its rows",
             *plan.steps[1:],
         ),
@@ -62,26 +72,15 @@ def stage_by_command(
     """
     os.close(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     head = head_of_rows(archive)
-    version = head.migration_version or ""
-    if archive.manifest and archive.manifest.revision:
-        version = ", ".join(archive.manifest.revision.revisions)
     try:
-        make_schema(engine.settings, SqliteTarget(staged), version, on_event)
+        make_schema(engine.settings, SqliteTarget(staged), version_of(archive, head), on_event)
         if engine.state() is not plan.state:
-            raise Refused(
-                f"schema_command has made its tables in {engine.path.name} itself, and not in the file that it was given",
-                hint="let it read DATABASE_URL or DATABASE_PATH from its environment; then restore into the tables that"
-                " are there now",
-            )
+            raise made_elsewhere(engine.path.name, "file", "DATABASE_URL or DATABASE_PATH")
         with files.translated(staged):
             told = _fill(engine, archive, head, staged, on_event)
     except DbTasksError as exc:
-        is_as_planned = engine.state() is plan.state
-        exc.state = (
-            f"{engine.path.name} was not touched; what the command made is removed"
-            if is_as_planned
-            else f"{engine.path.name} holds what schema_command made there; no row of the backup is in it"
-        )
+        untouched = engine.state() is plan.state
+        exc.state = state_after(engine.path.name, untouched=untouched, made_is="removed")
         raise
     with staged.open("rb+") as stream:
         os.fsync(stream.fileno())

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from ...errors import ArchiveDamaged, CountsDiffer, LoadFailed, Refused
+from ...errors import ArchiveDamaged, LoadFailed
 from ...events import OnEvent, Progress
 from ...models import Archive
 from ...rows import Batch
 from ...rows.schema import Table
 from ..rows_archive import Head, opened_rows, prove_header
-from . import files
-from .wide_rows import bytes_of_text, insert_wide, is_odd, stored_as
+from ..rows_filling import none_of_its_tables, prove_all_came, prove_rows_came
+from .wide_rows import bytes_of_text, insert_statement, insert_wide, is_odd, stored_as
 
 __all__ = ["fill_tables"]
 
@@ -37,27 +37,22 @@ def fill_tables(
         Refused: one is not. CountsDiffer: other rows came than the document has. LoadFailed, ArchiveDamaged: one does not go in.
     """
     waiting = set(filled)
-    name = archive.path.name
     with opened_rows(archive) as document:
         for header in document.headers():
             if only and header.name not in waiting:
                 continue
             if header.name not in waiting:
-                raise Refused(f"{name} holds rows of {header.name}, which is none of its tables")
+                raise none_of_its_tables(archive, header)
             waiting.discard(header.name)
             prove_header(archive, head, header)
             came = 0
-            insert = _Insert(live, header.name, header.columns, name)
+            insert = _Insert(live, header.name, header.columns, archive.path.name)
             with closing(document.rows(Table(header.name))) as batches:
                 for batch in batches:
                     came += insert.take(batch)
                     on_event(Progress(document.size_bytes))
-            if came != document.row_count:
-                raise CountsDiffer(
-                    f"{came:,} rows came into {header.name}, and {name} holds {document.row_count:,} of it"
-                )
-    if waiting:
-        raise Refused(f"{name} does not hold the rows of {', '.join(sorted(waiting))}")
+            prove_rows_came(archive, header.name, came, document.row_count)
+    prove_all_came(archive, waiting)
 
 
 class _Insert:
@@ -104,10 +99,8 @@ class _Insert:
         return len(rows)
 
     def _statement(self, row: Sequence[Any]) -> str:
-        names = ", ".join(map(files.identifier, self._columns))
-        casts = [is_odd(value) for value in row] or [False] * len(self._columns)
-        values = ", ".join("CAST(? AS TEXT)" if cast else "?" for cast in casts)
-        return f"INSERT INTO main.{files.identifier(self._table)} ({names}) VALUES ({values})"  # noqa: S608 - quoted
+        values = ["CAST(? AS TEXT)" if is_odd(value) else "?" for value in row]
+        return insert_statement(self._table, self._columns, values)
 
     def _bound(self, value: Any) -> Any:
         return bytes_of_text(value, self._codec) if is_odd(value) else value

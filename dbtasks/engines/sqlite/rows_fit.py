@@ -13,16 +13,8 @@ from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.fits import Fit, compare
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
 from ..rows_across import convert, not_carried, refuse_rows_across
-from ..rows_archive import (
-    Head,
-    head_of_rows,
-    not_made,
-    other_revision,
-    prove_tables,
-    refuse_differences,
-    refuse_referring,
-    rows_stay,
-)
+from ..rows_archive import Head, head_of_rows
+from ..rows_fit import not_made, other_revision, prove_tables, refuse_differences, refuse_referring, rows_stay
 from ..rows_older import other_version, refuse_without_tables
 from ..schema_command import not_run
 from . import facts, files

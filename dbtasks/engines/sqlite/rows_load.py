@@ -20,7 +20,7 @@ from .. import OnKeep
 from ..rows_archive import Head, head_of_rows
 from . import facts, files
 from .after_load import run_here
-from .load_part import rolled_back, told_as_load, triggers_of
+from .live_transaction import committed, rolled_back, told_as_load, triggers_of
 from .rows_fill import fill_tables
 from .rows_fit import LiveTables, look_for_rows, prove_rows
 from .rows_older import fill_older, place_older
@@ -57,8 +57,7 @@ class _Loaded:
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Commit: at once and whole."""
         del on_keep
-        with told_as_load(self._engine):
-            files.patiently(lambda: self._live.execute("COMMIT"), self._engine.settings.lock_timeout)
+        committed(self._engine, self._live)
         return Swapped(None)
 
 

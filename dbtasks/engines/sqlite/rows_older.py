@@ -6,16 +6,18 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import CountsDiffer, LoadFailed, Refused
-from ...events import OnEvent, ignore
+from ...errors import LoadFailed
+from ...events import OnEvent
 from ...models import Archive
 from ...rows.file import Header
 from ...rows.older_to_sqlite import sqlite_reader_for
 from ...rows.sqlite_schema import describe, plain_tables
 from ..rows_archive import Head, opened_older
+from ..rows_filling import none_of_its_tables, prove_all_came, prove_rows_came
 from ..rows_older import OlderTable, named_here, prove_values, read_rows, tables_of, without_computed
-from . import facts, files
+from . import facts
 from .affinity import affinity_of
+from .wide_rows import insert_statement
 
 __all__ = ["fill_older", "place_older", "prove_older"]
 
@@ -44,11 +46,9 @@ def _table_of(connection: sqlite3.Connection, head: Head) -> Callable[[Header], 
     return tables_of(head, live, reader_of)
 
 
-def prove_older(
-    connection: sqlite3.Connection, archive: Archive, head: Head, on_event: OnEvent = ignore
-) -> None:
+def prove_older(connection: sqlite3.Connection, archive: Archive, head: Head) -> None:
     """Read every value as its column will; see `prove_values`."""
-    prove_values(archive, _table_of(connection, head), on_event)
+    prove_values(archive, _table_of(connection, head))
 
 
 def fill_older(
@@ -66,11 +66,9 @@ def fill_older(
         for header in document.headers():
             table = table_of(header)
             if table is None or table.name not in waiting:
-                raise Refused(f"{archive.path.name} holds rows of {header.name}, which is none of its tables")
+                raise none_of_its_tables(archive, header)
             waiting.discard(table.name)
-            names = ", ".join(map(files.identifier, table.columns))
-            values = ", ".join("?" * len(table.columns))
-            insert = f"INSERT INTO main.{files.identifier(table.name)} ({names}) VALUES ({values})"  # noqa: S608 - quoted
+            insert = insert_statement(table.name, table.columns)
             came = 0
             for rows in read_rows(document, table, on_event):
                 try:
@@ -78,9 +76,5 @@ def fill_older(
                 except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError) as exc:
                     raise LoadFailed(f"rows of {table.name} do not go in: {exc}") from exc
                 came += len(rows)
-            if came != document.row_count:
-                raise CountsDiffer(
-                    f"{came:,} rows came into {table.name}, and {archive.path.name} holds {document.row_count:,} of it"
-                )
-    if waiting:
-        raise Refused(f"{archive.path.name} does not hold the rows of {', '.join(sorted(waiting))}")
+            prove_rows_came(archive, table.name, came, document.row_count)
+    prove_all_came(archive, waiting)

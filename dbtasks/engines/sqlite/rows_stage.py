@@ -22,7 +22,7 @@ from .check import private_folder_beside
 from .file_numbers import set_numbers
 from .rows_create import prove_creation
 from .rows_fill import fill_tables
-from .wide_rows import insert_wide
+from .wide_rows import insert_statement, insert_wide
 
 __all__ = ["definitions_laid_open", "stage_rows", "stage_tables"]
 
@@ -121,9 +121,7 @@ def _fill_across(
         for header in document.headers():
             prove_header(archive, head, header)
             hows = converted.hows[header.name]
-            names = ", ".join(map(files.identifier, header.columns))
-            table = files.identifier(converted.names[header.name])
-            insert = f"INSERT INTO main.{table} ({names}) VALUES ({', '.join('?' * len(hows))})"  # noqa: S608 - quoted
+            insert = insert_statement(converted.names[header.name], header.columns)
             with closing(document.rows(Table(header.name))) as batches:
                 for batch in batches:
                     try:

@@ -14,10 +14,17 @@ from typing import Any
 from ...rows.cells import LongBytes, LongText
 from . import files
 
-__all__ = ["bytes_of_text", "insert_wide", "is_odd", "stored_as"]
+__all__ = ["bytes_of_text", "insert_statement", "insert_wide", "is_odd", "stored_as"]
 
 PARTS, WHOLE = "dbtasks parts", "dbtasks values"
 CODECS = {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+
+
+def insert_statement(table: str, columns: Sequence[str], values: Sequence[str] = ()) -> str:
+    """Return the statement that adds a row: of these values as SQL, without any of one bound to each column."""
+    names = ", ".join(map(files.identifier, columns))
+    given = ", ".join(values or "?" * len(columns))
+    return f"INSERT INTO main.{files.identifier(table)} ({names}) VALUES ({given})"  # noqa: S608 - quoted
 
 
 def insert_wide(live: sqlite3.Connection, table: str, columns: Sequence[str], cells: Iterable[Any]) -> None:
@@ -42,9 +49,7 @@ def insert_wide(live: sqlite3.Connection, table: str, columns: Sequence[str], ce
             else:
                 wanted.append("?")
                 bound.append(cell)
-        names = ", ".join(map(files.identifier, columns))
-        statement = f"INSERT INTO main.{files.identifier(table)} ({names}) VALUES ({', '.join(wanted)})"  # noqa: S608 - quoted
-        live.execute(statement, bound)
+        live.execute(insert_statement(table, columns, wanted), bound)
 
 
 def _stored(cell: LongText | LongBytes, codec: str | None) -> Iterable[bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ...errors import Refused
 from ...models import Archive
 from ...plans import PartRequest, PartWay
 from ...rows.schema import PortableSchema, Table
@@ -18,25 +17,28 @@ from ...sessions import Session
 from ..rows_archive import Head
 from .choose_part import hypertable_refused
 from .in_the_way import (
-    UNTOUCHED,
     differs,
-    free_name,
+    index_of_copy,
     missing_parent,
     missing_reference,
+    no_partition_here,
     place_for_copy,
     prove_may_create,
+    prove_names_free,
     prove_replaceable,
     refuse_referring,
+    sequence_of_copy,
     taken,
 )
-from .live_tables import Live, look_at_tables, names_taken
+from .live_tables import Live, look_at_tables
 from .named_table import find_among, unknown
+from .part_words import comes_alone, comes_without_owner, only_the_table, referred_before, would_empty
 from .rows_fit import prove_rows
 from .rows_live import look_for_rows
-from .statements import Name, quoted_pair
+from .statements import Name, quoted, quoted_pair
 from .tables import split_name
 
-__all__ = ["RowsChoice", "choose_rows", "look_at_members"]
+__all__ = ["RowsChoice", "choose_rows", "look_at_members", "name_of"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class RowsChoice:
 
 def look_at_members(session: Session, head: Head, names: Iterable[str]) -> Live:
     """Ask about these tables of a backup, with their partitions."""
-    return look_at_tables(session, [_name(one) for name in names for one in _members(head.schema, name)])
+    return look_at_tables(session, [name_of(one) for name in names for one in _members(head.schema, name)])
 
 
 def choose_rows(session: Session, archive: Archive, head: Head, request: PartRequest) -> RowsChoice:
@@ -79,14 +81,14 @@ def choose_rows(session: Session, archive: Archive, head: Head, request: PartReq
         UsageError: the backup does not hold one, or the copy's name is none. Refused: a foreign key, a column or a name
         is in the way. RightMissing: the role may not.
     """
-    known = {_name(table.name): table.name for table in head.schema.tables}
+    known = {name_of(table.name): table.name for table in head.schema.tables}
     names = tuple(dict.fromkeys(_find(name, known) for name in request.tables))
     live = look_at_members(session, head, names)
     choosing = _Choosing(session, archive, head, live, names)
     for name in names:
         if request.as_name is not None:
             choosing.beside(name, request.as_name)
-        elif _name(name) not in live.relations:
+        elif name_of(name) not in live.relations:
             choosing.create(name)
         else:
             choosing.replace(name)
@@ -100,7 +102,8 @@ def _find(name: str, known: dict[Name, str]) -> str:
     return known[found]
 
 
-def _name(text: str) -> Name:
+def name_of(text: str) -> Name:
+    """Return the name by which the server knows what a portable schema calls so."""
     schema, name = split_name(text)
     return schema or "", name
 
@@ -141,35 +144,35 @@ class _Choosing:
         if parent and any(parent in _members(self._schema, other) for other in self._names):
             return  # it comes with that one
         attached = bool(
-            parent and _name(parent) in self._live.relations and self._live.is_partitioned(_name(parent))
+            parent and name_of(parent) in self._live.relations and self._live.is_partitioned(name_of(parent))
         )
         if attached:
-            self._attached.append(_name(parent))
+            self._attached.append(name_of(parent))
         elif parent:
-            self._warnings.append(f"{name} was a partition of {parent}, which is not here: it comes alone")
+            self._warnings.append(comes_alone(name_of(name), name_of(parent)))
         for member in _members(self._schema, name):
-            if _name(member) in self._live.relations:
-                raise taken("the table", _name(member))
+            if name_of(member) in self._live.relations:
+                raise taken("the table", name_of(member))
             self._make(member, alone=member == name and bool(parent) and not attached)
-        self._added.append(_name(name))
+        self._added.append(name_of(name))
 
     def replace(self, name: str) -> None:
         """Empty a table that is there, and fill it."""
         self._refuse_hypertable(name)
-        root = _name(name)
+        root = name_of(name)
         tree = prove_replaceable(self._live, root, partitioned=bool(self._table(name).partition_by))
         self._roots.append(root)
         leaves = [one for one in tree if not self._live.is_partitioned(one) and one not in self._emptied]
         self._emptied += leaves
         for member in _members(self._schema, name):
-            place = _name(member)
+            place = name_of(member)
             if place in tree:
                 self._fill(member, place)
                 self._refilled.append(member)
             elif place in self._live.relations:
-                raise differs(root, [f"{member} is a partition of it in the backup, and none here"])
+                raise no_partition_here(root, place)
             else:
-                self._attached.append(_name(self._table(member).partition_of))
+                self._attached.append(name_of(self._table(member).partition_of))
                 self._make(member, alone=False)
                 self._added.append(place)
 
@@ -177,14 +180,14 @@ class _Choosing:
         """Make a copy of a table, with the rows of all its partitions."""
         self._refuse_hypertable(name)
         table = self._table(name)
-        inherits = [_name(one) for one in table.inherits]
-        place, names = place_for_copy(self._session, as_name, _name(name), inherits, self._live)
+        inherits = [name_of(one) for one in table.inherits]
+        place, names = place_for_copy(self._session, as_name, name_of(name), inherits, self._live)
         schema, new = place
         own = sequences_of(self._schema, (name,))
-        numbers = {one.name: (schema, free_name(f"{new}_{one.column}_seq", names)) for one in own}
-        prefix = _name(name)[1] + "_"
+        numbers = {one.name: (schema, sequence_of_copy(new, one.column, names)) for one in own}
         alone = completed(self._schema, name, alone=True)
-        indexes = {one: free_name(f"{new}_{one.removeprefix(prefix)}", names) for one in index_names(alone)}
+        old = name_of(name)[1]
+        indexes = {one: index_of_copy(new, old, one, names) for one in index_names(alone)}
         self._copy = copied(self._schema, name, Called(place, numbers, indexes))
         self._added.append(place)
         for member in _members(self._schema, name):
@@ -193,7 +196,7 @@ class _Choosing:
     def _make(self, name: str, *, alone: bool) -> None:
         if name not in self._tables:
             self._tables[name] = completed(self._schema, name, alone=alone)
-            self._fill(name, _name(name))
+            self._fill(name, name_of(name))
 
     def _fill(self, name: str, place: Name) -> None:
         if name in self._head.filled and (name, place) not in self._filled:
@@ -203,8 +206,8 @@ class _Choosing:
         return next(table for table in self._schema.tables if table.name == name)
 
     def _refuse_hypertable(self, name: str) -> None:
-        if name in self._hypertables or _name(name) in self._live.hypertables:
-            raise hypertable_refused(_name(name))
+        if name in self._hypertables or name_of(name) in self._live.hypertables:
+            raise hypertable_refused(name_of(name))
 
     # -- all of them ------------------------------------------------------------------------
 
@@ -244,9 +247,7 @@ class _Choosing:
         owners = {one.name: one.table for one in self._schema.sequences}
         for one in made.sequences:
             if not one.table and owners.get(one.name):
-                self._warnings.append(
-                    f"the sequence {one.name} belonged to {owners[one.name]}, which is not here: it comes without"
-                )
+                self._warnings.append(comes_without_owner(name_of(one.name), name_of(owners[one.name])))
         return made
 
     def _prove_columns(self) -> None:
@@ -267,32 +268,27 @@ class _Choosing:
         """See that each schema takes what is made in it, and that nothing there has its name."""
         names = [one.name for one in made.tables]
         names += [*(one.name for one in made.sequences), *(one.name for one in made.types)]
-        for schema in sorted({_name(name)[0] for name in names}):
+        for schema in sorted({name_of(name)[0] for name in names}):
             if schema in self._live.schemas:
                 prove_may_create(schema, self._live)
-                if self._copy is None:
-                    self._prove_free(schema, made)
-
-    def _prove_free(self, schema: str, made: PortableSchema) -> None:
-        names = names_taken(self._session, schema)
-        wanted = [("the sequence", _name(one.name)) for one in made.sequences]
-        wanted += [("the table", _name(one.name)) for one in made.tables]
+        if self._copy is not None:
+            return
+        wanted = [("the sequence", name_of(one.name)) for one in made.sequences]
+        wanted += [("the table", name_of(one.name)) for one in made.tables]
         wanted += [
-            ("the index", (_name(one.name)[0], index)) for one in made.tables for index in index_names(one)
+            ("the index", (name_of(one.name)[0], index)) for one in made.tables for index in index_names(one)
         ]
-        for what, name in wanted:
-            if name[0] == schema and name[1] in names:
-                raise taken(what, name)
+        prove_names_free(self._session, wanted)
 
     def _prove_family(self) -> None:
         """See that what created tables inherit from and refer to is there."""
         for name, table in self._tables.items():
             for parent in table.inherits:
-                if parent not in self._tables and _name(parent) not in self._live.relations:
-                    raise missing_parent(_name(name), _name(parent))
+                if parent not in self._tables and name_of(parent) not in self._live.relations:
+                    raise missing_parent(name_of(name), name_of(parent))
             for key in references(table):
-                if key.references not in self._tables and _name(key.references) not in self._live.relations:
-                    raise missing_reference(key.name, _name(name), _name(key.references))
+                if key.references not in self._tables and name_of(key.references) not in self._live.relations:
+                    raise missing_reference(key.name, name_of(name), name_of(key.references))
 
     def _prove_rows(self) -> None:
         """See that the backup has rows to put in the place of others."""
@@ -301,23 +297,18 @@ class _Choosing:
         bare = [name for name in dict.fromkeys(wanted) if name not in self._head.filled]
         emptied = [name for name in bare if name in self._refilled]
         if emptied:
-            raise Refused(
-                f"the rows of {', '.join(emptied)} were left out of {self._archive.path.name}: replacing what is there would empty it",
-                state=UNTOUCHED,
-                hint="choose another backup (db.list)",
-            )
+            raise would_empty(map(name_of, emptied), self._archive.path.name)
         if bare:
-            self._warnings.append(
-                f"{', '.join(bare)}: the rows were left out of the backup, only the table comes"
-            )
+            self._warnings.append(only_the_table(map(name_of, bare)))
 
     def _tell_lost_keys(self) -> None:
         for table in self._schema.tables:
-            if table.name in self._tables or _name(table.name) not in self._live.relations:
+            if table.name in self._tables or name_of(table.name) not in self._live.relations:
                 continue
             for key in table.foreign_keys:
                 if key.references in self._tables:
-                    statement = f'ALTER TABLE {quoted_pair(_name(table.name))} ADD CONSTRAINT "{key.name}" {key.definition}'
-                    self._warnings.append(
-                        f"{table.name} referred to {key.references} when the backup was made, and does not after this: {statement}"
+                    own = name_of(table.name)
+                    statement = (
+                        f"ALTER TABLE {quoted_pair(own)} ADD CONSTRAINT {quoted(key.name)} {key.definition}"
                     )
+                    self._warnings.append(referred_before(own, name_of(key.references), statement))

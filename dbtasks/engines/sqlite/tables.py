@@ -10,6 +10,7 @@ from ...errors import UsageError
 from ...near import did_you_mean
 from ...plans import DumpRequest
 from ...rows.sqlite_schema import plain_tables, virtual_tables
+from ..parts_left_out import parts_left_out
 from . import facts
 
 __all__ = ["Chosen", "choose_rows", "left_out"]
@@ -62,7 +63,9 @@ def choose_rows(
     return Chosen(
         with_rows=tuple(name for name in kept if name not in bare),
         without_rows=tuple(name for name in kept if name in bare),
-        not_included=_parts(request, wanted, excluded, bare),
+        not_included=parts_left_out(
+            request, wanted=_listed(wanted), excluded=_listed(excluded), bare=_listed(bare)
+        ),
         warnings=tuple(warnings),
     )
 
@@ -75,20 +78,8 @@ def _find(names: Iterable[str], there: Sequence[str], flag: str) -> list[str]:
     return list(names)
 
 
-def _parts(request: DumpRequest, wanted: set[str], excluded: set[str], bare: set[str]) -> tuple[str, ...]:
-    parts = []
-    if request.tables:
-        names = ", ".join(sorted(wanted))
-        parts.append(f"all other tables than {names} (it holds only {names})")
-    if excluded:
-        parts.append(f"table {', '.join(sorted(excluded))}")
-    if bare and not request.schema_only:
-        parts.append(f"rows of {', '.join(sorted(bare))}")
-    if request.schema_only:
-        parts.append("all rows (--schema-only)")
-    if request.data_only:
-        parts.append("all definitions (--data-only)")
-    return tuple(parts)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def left_out(connection: sqlite3.Connection) -> tuple[str, ...]:

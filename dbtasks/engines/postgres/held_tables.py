@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...errors import Busy, DbTasksError
 from ...models import Format
-from ...plans import DumpPlan
+from ...plans import DumpRequest
 from ...sessions import Session
 from .facts import HYPERTABLE, PARTITIONED, TABLE, Relation, reading_snapshot, relations
 from .tables import Selection, select_tables
@@ -37,16 +37,22 @@ BLOCKERS = """
 Found = TypeVar("Found")
 
 
-def wanted_tables(engine: PostgresEngine, plan: DumpPlan, session: Session) -> Selection:
-    """Look up what the plan wants among the tables there are now."""
+def wanted_tables(
+    engine: PostgresEngine, request: DumpRequest, format_: Format, session: Session
+) -> Selection:
+    """Look up what a request and the settings want among the tables there are now.
+
+    Raises:
+        UsageError: as `select_tables`.
+    """
     settings = engine.settings
     return select_tables(
         session,
         relations(session),
-        plan.request,
+        request,
         exclude_tables=settings.exclude_tables,
         exclude_data=settings.exclude_data,
-        large_objects=plan.format is not Format.ROWS,
+        large_objects=format_ is not Format.ROWS,
     )
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 
-from ...errors import CountsDiffer, LoadFailed, QueryFailed
 from ...events import OnEvent, Progress
 from ...models import Archive
 from ...rows import Batch
 from ...rows.convert import csv_from_sqlite
 from ...rows.file import FileSource
-from ...rows.lines import COPY_OPTIONS
 from ...rows.postgres_spelling import split_name
 from ...rows.schema import Table
 from ...sessions import PsycopgSession
 from ..rows_across import Converted
 from ..rows_archive import Head, opened_rows, prove_header
+from ..rows_filling import prove_rows_came
+from .rows_copy import copy_rows
 
 __all__ = ["fill_across"]
 
@@ -29,29 +29,14 @@ def fill_across(
     Raises:
         LoadFailed: a row does not go in. CountsDiffer: other rows came than the document has.
     """
-    from psycopg2 import sql
-
     with opened_rows(archive) as document:
         for header in document.headers():
             prove_header(archive, head, header)
             name = converted.names[header.name]
-            query = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
-                sql.Identifier(*split_name(name)),
-                sql.SQL(", ").join(map(sql.Identifier, header.columns)),
-                sql.SQL(COPY_OPTIONS),
-            )
             with closing(_told(document, header.name, on_event)) as batches:
-                try:
-                    came = session.copy_in(query, csv_from_sqlite(batches, converted.hows[header.name]))
-                except QueryFailed as exc:
-                    raise LoadFailed(
-                        f"rows of {header.name} do not go in: {exc.message.partition(': ')[2] or exc.message}",
-                        details=exc.details,
-                    ) from exc
-            if came != document.row_count:
-                raise CountsDiffer(
-                    f"{came:,} rows came into {name}, and {archive.path.name} holds {document.row_count:,} of it"
-                )
+                csv = csv_from_sqlite(batches, converted.hows[header.name])
+                came = copy_rows(session, split_name(name), header.columns, csv, told=header.name)
+            prove_rows_came(archive, name, came, document.row_count)
 
 
 def _told(document: FileSource, name: str, on_event: OnEvent) -> Generator[Batch]:

@@ -65,8 +65,15 @@ def _missing(live: sqlite3.Connection, table: str, schema: str) -> Iterator[tupl
             yield parent, f"{label} = {value}", rows
 
 
-def prove_keys(live: sqlite3.Connection, brought: tuple[Brought, ...], before: Dangling) -> None:
+def prove_keys(
+    live: sqlite3.Connection,
+    brought: tuple[Brought, ...],
+    before: Dangling,
+    unknown: frozenset[str] = frozenset(),
+) -> None:
     """Compare with what was missing before, here or in the backup.
+
+    Of the tables `unknown`, folded, the backup holds no rows: that one is missing there tells nothing.
 
     Raises:
         Refused: rows would be left without their counterpart.
@@ -77,7 +84,7 @@ def prove_keys(live: sqlite3.Connection, brought: tuple[Brought, ...], before: D
     wrong = []
     for (table, parent), missing in sorted(after.items()):
         known = dict(before.get((table, parent), {}))
-        if table in sources:
+        if table in sources and parent not in unknown:
             for value, rows in there.get((sources[table], parent), {}).items():
                 known[value] = max(rows, known.get(value, 0))
         number = sum(rows for value, rows in missing.items() if rows > known.get(value, 0))
@@ -90,12 +97,12 @@ def prove_keys(live: sqlite3.Connection, brought: tuple[Brought, ...], before: D
     ]
     table, parent, broken = names[0]
     other = table if files.folded(parent) in sources else parent
-    there_too = _spelt(live, "backup", other)
+    there_too = None if files.folded(other) in unknown else _spelt(live, "backup", other)
     also = f"bring back that table too: --table={shlex.quote(there_too)}; or" if there_too else ""
     raise Refused(
         f"{broken} of {table} would refer to rows of {parent} that are not there (foreign key {table} → {parent})",
         details="; ".join(f"{t} → {p}: {n}" for t, p, n in names),
-        hint=f"{also or f'the backup holds no {other}; bring it in'} beside, to look and pick: --as=NAME",
+        hint=f"{also or f'the backup holds no rows of {other}; bring it in'} beside, to look and pick: --as=NAME",
     )
 
 

@@ -228,6 +228,8 @@ class LoadPlan:
     """Rows: the tables that are emptied and filled, by name."""
     creates: tuple[str, ...] = ()
     """Rows: the tables that are made of the backup's schema first."""
+    takes_away: tuple[str, ...] = ()
+    """Rows: the statements that take away what is made in a database that is there and has no tables."""
     schema_command: str = ""
     """Rows: what makes the tables in the new database first, as it would be typed; empty where nothing does."""
     names: Mapping[str, str] = field(default_factory=dict)

@@ -61,6 +61,8 @@ class PastRestore:
     live_oid: int | None = None
     rows: Mapping[str, int] | None = None
     """Per table right after it."""
+    takes_away: str = ""
+    """What takes away the tables that it made in a database that had none."""
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The whole record, for whoever writes it anew."""
 
@@ -127,6 +129,7 @@ def _past(record: Mapping[str, Any]) -> PastRestore:
         kept_oid=_number(record.get("kept_oid")),
         live_oid=_number(record.get("live_oid")),
         rows=_rows(record.get("rows")),
+        takes_away=str(record.get("takes_away") or ""),
         document=record,
     )
 

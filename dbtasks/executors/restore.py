@@ -423,4 +423,5 @@ def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str)
         "after_load": [str(file) for file in plan.load.request.after_load or ()],
         "safety_backup": safety.id if safety else None,
         "why_no_safety_backup": plan.why_no_safety or None,
+        "takes_away": " ".join(plan.load.takes_away) or None,
     }

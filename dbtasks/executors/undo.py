@@ -27,10 +27,19 @@ from .browse import list_backups
 from .destination import doubts_about
 from .history import DONE, WITHOUT_EFFECT, PastRestore, in_question, past_restores
 from .kept import KeptDatabase, kept_databases
-from .last_restore import OLDER, LastRestore, find_last, named, prove_reversible, prove_same_hands
+from .last_restore import (
+    OLDER,
+    LastRestore,
+    find_last,
+    named,
+    prove_reversible,
+    prove_same_hands,
+    without_backup,
+)
 from .losses import UndoneTable, backup_rows, changed_tables, restored_rows
 from .losses import not_counted as why_not_counted
 from .restore import RestoreJob, RestorePlan, plan_restore, restore
+from .way_back import holds_way_back
 
 __all__ = ["UndoPlan", "UndoResult", "UndoWay", "plan_undo", "undo"]
 
@@ -242,6 +251,7 @@ def _by_safety_backup(
             else "it made no safety backup"
         )
         raise NotFound(f"{lost} {gone}", hint=OLDER, state=UNTOUCHED)
+    _prove_it_goes_back(settings, last)
     request = LoadRequest(in_place=last.strategy == LoadStrategy.IN_PLACE, jobs=settings.jobs)
     via = None if route is Route.FILE else str(route)
     job = RestoreJob(str(last.safety_backup), via=via, request=request, undoes=last.id, dry_run=True)
@@ -255,6 +265,21 @@ def _by_safety_backup(
             hint=OLDER,
             state=UNTOUCHED,
         ) from exc
+
+
+def _prove_it_goes_back(settings: Settings, last: PastRestore) -> None:
+    """See that the safety backup has something to bring back.
+
+    Raises:
+        NotFound: the database had no tables, and a rows backup of it holds nothing.
+    """
+    saved = next((b for b in list_backups(settings).backups if b.id == last.safety_backup), None)
+    if last.takes_away and not holds_way_back(saved):
+        raise NotFound(
+            f"{named(last)} made its tables in a database that had none: there are none to bring back",
+            state=UNTOUCHED,
+            hint=without_backup(last),
+        )
 
 
 def _kept_as(plan: RestorePlan) -> str:

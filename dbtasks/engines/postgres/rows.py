@@ -80,11 +80,17 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         facts=facts,
         tool_version=tool_version(),
         complete=False,
-        all_tables=not selection.not_included,
+        # of a database that lost its tables it is nobody's `latest`
+        all_tables=not selection.not_included and bool(facts.tables),
         not_included=(*selection.not_included, *lacks),
         tables=tuple(str(table) for table in selection.with_rows),
         tables_without_data=tuple(str(table) for table in selection.without_rows),
-        warnings=(*selection.warnings, *not_by_itself(referring), *_instead(engine, lacks)),
+        warnings=(
+            *selection.warnings,
+            *not_by_itself(referring),
+            *_instead(engine, lacks),
+            *(() if facts.tables else (f"{engine.target.name} holds no tables",)),
+        ),
     )
 
 

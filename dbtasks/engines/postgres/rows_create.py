@@ -17,6 +17,9 @@ from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.losses import prove_losses
 from ...rows.postgres_create import Creation
 from ...rows.postgres_creating import creating, plan_creation
+from ...rows.postgres_spelling import split_name
+from ...rows.schema import PortableSchema
+from ...schemas import quoted
 from ...sessions import Session
 from ..rows_across import Converted, not_carried
 from ..rows_archive import Head
@@ -25,7 +28,9 @@ from ..schema_command import not_run
 from .direct import direct_session
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
 from .fit import refuse_where_it_may_do_harm, stranger_words
+from .part_words import drops_of
 from .server import look_at_server, prove_role, roles_there
+from .statements import quoted_pair
 from .swap import outside
 
 if TYPE_CHECKING:
@@ -88,6 +93,7 @@ def plan_rows_creation(
         facts=facts,
         creates=tuple(table.name for table in head.schema.tables),
         fills=head.filled,
+        takes_away=() if missing else _takes_away(head.schema, creation),
         names=converted.names if converted else {},
         steps=_steps(archive, name, creation, missing=missing),
         warnings=(
@@ -97,6 +103,21 @@ def plan_rows_creation(
             *not_run(engine.settings),
         ),
     )
+
+
+def _takes_away(schema: PortableSchema, creation: Creation) -> tuple[str, ...]:
+    """Return what takes all of it away again, in an order in which nothing is in the way of anything."""
+    tables, sequences, types = (
+        [split_name(one.name) for one in made] for made in (schema.tables, schema.sequences, schema.types)
+    )
+    # those that belong to a column are gone with its table
+    found = (
+        ("DROP SEQUENCE IF EXISTS", map(quoted_pair, sequences)),
+        ("DROP TYPE", map(quoted_pair, types)),
+        ("DROP SCHEMA", map(quoted, creation.schemas)),
+    )
+    others = ((verb, ", ".join(names)) for verb, names in found)
+    return (*drops_of(tables), *(f"{verb} {names};" for verb, names in others if names))
 
 
 def _steps(archive: Archive, name: str, creation: Creation, *, missing: bool) -> tuple[str, ...]:

@@ -318,7 +318,9 @@ def load_rows(
         on_event(Phase("rebuild", "indexes and foreign keys"))
         put_back(session, taken)
         session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    warnings = set_sequences(session, live.there, head.schema.sequences, [t.oid for t in live.filled])
+    # the identity of a partitioned table hangs on that, not on its partitions
+    loaded = (*live.filled, *live.above)
+    warnings = set_sequences(session, live.there, head.schema.sequences, [table.oid for table in loaded])
     wake(session, asleep, "TRIGGER")
     with as_everybody(session):
         refresh(session, live.matviews, on_event)

@@ -124,4 +124,6 @@ def not_made(archive: Archive) -> tuple[str, ...]:
 def rows_stay(archive: Archive, outside: Sequence[str]) -> tuple[str, ...]:
     """Say what of a live database a rows backup does not touch: what it does not hold."""
     lacks = archive.manifest.not_included if archive.manifest else ("whatever is no row of its tables",)
-    return (*(f"table {name}" for name in outside), *lacks)
+    # a table that was left out by name is one of those that are outside
+    named = {f"table {name}" for name in outside}
+    return (*(f"table {name}" for name in outside), *(text for text in lacks if text not in named))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..schemas import table_name
 from ..sessions import Session
+from .postgres_spelling import split_name
 from .postgres_types import sequences_of, user_types
 from .schema import Check, Column, ForeignKey, Index, Key, PortableSchema, Spelling, Table
 
@@ -175,7 +176,8 @@ def describe(
             oid in with_children,
         )
     types, numbers = user_types(session), sequences_of(session, oids, sequences)
-    schemas = {part for part in _schemas_of(session, oids, sequences) if part != "public"}
+    own = {split_name(one.name)[0] for one in numbers}
+    schemas = {part for part in (*_schemas_of(session, oids), *own) if part != "public"}
     return Described(PortableSchema(tuple(sorted(schemas)), types, tuple(made), numbers), asked)
 
 
@@ -251,11 +253,11 @@ def _keys(constraints: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
     }
 
 
-def _schemas_of(session: Session, tables: Sequence[int], sequences: Sequence[int]) -> Iterator[str]:
-    """Return the schemas of what is in a portable schema."""
+def _schemas_of(session: Session, tables: Sequence[int]) -> Iterator[str]:
+    """Return the schemas of these tables."""
     query = """
         SELECT DISTINCT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = ANY (%s)
     """
-    for (name,) in session.rows(query, ([*tables, *sequences],)):
+    for (name,) in session.rows(query, (list(tables),)):
         yield str(name)

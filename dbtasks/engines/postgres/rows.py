@@ -166,7 +166,9 @@ def _dump(
         on_event(Phase("dump", f"{engine.target.name} by {plan.tool_version}"))
         head = {**document_head(engine.target, facts), "extensions": dict(sorted(facts.extensions.items()))}
         written = write_document(draft, head, source, source.tables, plan.request, on_event)
-        sequences = sequence_values(session) if not plan.request.tables else ()
+        names = {one.name for one in source.schema.sequences}
+        values = sequence_values(session) if not plan.request.tables else ()
+        sequences = tuple(value for value in values if (value.rpartition("=")[0] or value) in names)
     _prove_types(engine, source.schema.types, session)
     return Dumped(
         tables=_counts(selection, written.rows, sizes),

@@ -320,7 +320,9 @@ def load_rows(
         session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     # the identity of a partitioned table hangs on that, not on its partitions
     loaded = (*live.filled, *live.above)
-    warnings = set_sequences(session, live.there, head.schema.sequences, [table.oid for table in loaded])
+    names = {str(table) for table in loaded}
+    recorded = [one for one in head.schema.sequences if not one.table or one.table in names]
+    warnings = set_sequences(session, live.there, recorded, [table.oid for table in loaded])
     wake(session, asleep, "TRIGGER")
     with as_everybody(session):
         refresh(session, live.matviews, on_event)

@@ -20,6 +20,7 @@ from ...events import OnEvent, Phase
 from ...models import Compression, Format, Route, TableCount
 from ...plans import Dumped, DumpPlan, DumpRequest
 from ...rows.postgres import CopySession, PostgresSource, fix_values
+from ...rows.postgres_schema import invalid_indexes
 from ...rows.postgres_types import user_types
 from ...rows.schema import UserType
 from ...sessions import PsycopgSession, Session
@@ -70,6 +71,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         prove_rights(session, selection, hint="use the owner's login or a role with BYPASSRLS")
         lacks = (*_no_hypertables(selection), *left_out(session))
         referring = _referring(session, selection)
+        invalid = invalid_indexes(session, [relation.oid for relation in selection.dumped])
     return DumpPlan(
         request=request,
         format=Format.ROWS,
@@ -88,6 +90,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         warnings=(
             *selection.warnings,
             *not_by_itself(referring),
+            *(f"the index {name} of {table} is invalid and not in it" for name, table in invalid),
             *_instead(engine, lacks),
             *(() if facts.tables else (f"{engine.target.name} holds no tables",)),
         ),

@@ -34,7 +34,6 @@ from .last_restore import (
     named,
     prove_reversible,
     prove_same_hands,
-    without_backup,
 )
 from .losses import UndoneTable, backup_rows, changed_tables, restored_rows
 from .losses import not_counted as why_not_counted
@@ -244,15 +243,20 @@ def _by_safety_backup(
         NotFound: it is not there. Damaged: it is not whole.
     """
     lost = f"{named(last)} cannot be taken back: {why}, and"
-    if last.safety_backup not in {b.id for b in list_backups(settings).backups}:
+    saved = next((b for b in list_backups(settings).backups if b.id == last.safety_backup), None)
+    if saved is None:
         gone = (
             f"its safety backup {last.safety_backup} is gone"
             if last.safety_backup
             else "it made no safety backup"
         )
         raise NotFound(f"{lost} {gone}", hint=OLDER, state=UNTOUCHED)
-    _prove_it_goes_back(settings, last)
-    request = LoadRequest(in_place=last.strategy == LoadStrategy.IN_PLACE, jobs=settings.jobs)
+    request = LoadRequest(
+        in_place=last.strategy == LoadStrategy.IN_PLACE,
+        jobs=settings.jobs,
+        # one of rows that holds no tables brings nothing back: there were none
+        takes_away=None if holds_way_back(saved) else last.made,
+    )
     via = None if route is Route.FILE else str(route)
     job = RestoreJob(str(last.safety_backup), via=via, request=request, undoes=last.id, dry_run=True)
     try:
@@ -265,21 +269,6 @@ def _by_safety_backup(
             hint=OLDER,
             state=UNTOUCHED,
         ) from exc
-
-
-def _prove_it_goes_back(settings: Settings, last: PastRestore) -> None:
-    """See that the safety backup has something to bring back.
-
-    Raises:
-        NotFound: the database had no tables, and a rows backup of it holds nothing.
-    """
-    saved = next((b for b in list_backups(settings).backups if b.id == last.safety_backup), None)
-    if last.takes_away and not holds_way_back(saved):
-        raise NotFound(
-            f"{named(last)} made its tables in a database that had none: there are none to bring back",
-            state=UNTOUCHED,
-            hint=without_backup(last),
-        )
 
 
 def _kept_as(plan: RestorePlan) -> str:

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 from ...errors import Refused, RightMissing
 from ...events import OnEvent
 from ...models import Archive
-from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
+from ...plans import LoadPlan, LoadRequest, LoadStrategy, Made, TargetState
 from ...rows.losses import prove_losses
 from ...rows.postgres_create import Creation
 from ...rows.postgres_creating import creating, plan_creation
-from ...rows.postgres_spelling import split_name
 from ...rows.schema import PortableSchema
-from ...schemas import quoted
 from ...sessions import Session
 from ..rows_across import Converted, not_carried
 from ..rows_archive import Head
@@ -28,9 +26,8 @@ from ..schema_command import not_run
 from .direct import direct_session
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
 from .fit import refuse_where_it_may_do_harm, stranger_words
-from .part_words import drops_of
+from .rows_take_away import taking_away
 from .server import look_at_server, prove_role, roles_there
-from .statements import quoted_pair
 from .swap import outside
 
 if TYPE_CHECKING:
@@ -84,6 +81,7 @@ def plan_rows_creation(
             creation = plan_creation(session, head.schema, foreign=not archive.is_ours)
             facts = database_facts(session, migration_table=engine.settings.migration_table)
     prove_losses(creation.losses)
+    made = None if missing else _made(head.schema, creation)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.CREATE if missing else LoadStrategy.ROWS,
@@ -93,7 +91,8 @@ def plan_rows_creation(
         facts=facts,
         creates=tuple(table.name for table in head.schema.tables),
         fills=head.filled,
-        takes_away=() if missing else _takes_away(head.schema, creation),
+        makes=made,
+        takes_away=taking_away(made) if made else (),
         names=converted.names if converted else {},
         steps=_steps(archive, name, creation, missing=missing),
         warnings=(
@@ -105,19 +104,11 @@ def plan_rows_creation(
     )
 
 
-def _takes_away(schema: PortableSchema, creation: Creation) -> tuple[str, ...]:
-    """Return what takes all of it away again, in an order in which nothing is in the way of anything."""
+def _made(schema: PortableSchema, creation: Creation) -> Made:
     tables, sequences, types = (
-        [split_name(one.name) for one in made] for made in (schema.tables, schema.sequences, schema.types)
+        tuple(one.name for one in made) for made in (schema.tables, schema.sequences, schema.types)
     )
-    # those that belong to a column are gone with its table
-    found = (
-        ("DROP SEQUENCE IF EXISTS", map(quoted_pair, sequences)),
-        ("DROP TYPE", map(quoted_pair, types)),
-        ("DROP SCHEMA", map(quoted, creation.schemas)),
-    )
-    others = ((verb, ", ".join(names)) for verb, names in found)
-    return (*drops_of(tables), *(f"{verb} {names};" for verb, names in others if names))
+    return Made(tables, sequences, types, creation.schemas)
 
 
 def _steps(archive: Archive, name: str, creation: Creation, *, missing: bool) -> tuple[str, ...]:

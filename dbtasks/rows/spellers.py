@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .json_document import prove_document
+from .documents import prove_document
 from .json_form import why_no_json
 from .lines import copy_part
 from .misfit import Misfit, shortened
@@ -183,7 +183,7 @@ def _long_documents(value: LongValue, name: str) -> str:
 def _long(value: LongValue, how: str) -> Iterator[bytes]:
     if how.startswith("bytea"):
         yield b"\\\\x"
-        for piece in value.pieces():
+        for piece in value.octets():
             yield piece.hex().encode()
         return
     yield from map(copy_part, value.pieces())
@@ -294,7 +294,7 @@ def _labels(*labels: str) -> Speller:
 def _documents(*, binary: bool) -> Column:
     def spell(values: Sequence[Any]) -> list[str]:
         for value in values:
-            prove_document(value, _as_text(value), binary=binary)
+            prove_document(_as_text(value), value, binary=binary)
         return _texts(values)
 
     return spell

@@ -1,4 +1,4 @@
-"""One JSON document that is held whole: what in it json would turn down, and what jsonb would not keep as it is."""
+"""Whether a text that is held is one JSON document, and one that jsonb keeps as it is."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from .misfit import Misfit, shortened
 
 __all__ = ["prove_document"]
 
+BLANKS = " \t\n\r"
 ESCAPED_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 MAYBE_BELOW_ZERO = re.compile(r"-0[0.]*(?:[eE][-+]?[0-9]+)?(?:[\s,\]}]|$)")
-"""Such a number, or something like it in a string."""
+"""A number that is -0, or something like it in a string."""
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a character beyond the first 65,536; mostly the other one follows."""
-BLANKS = " \t\n\r"
-
-
-class _BelowZero(ValueError):
-    """A number is -0: jsonb makes 0 of it."""
-
-
-class _Twice(ValueError):
-    """An object has one name twice: jsonb keeps only the last."""
 
 
 def _no_json(name: str) -> Any:
     raise ValueError(name)
 
 
+class _BelowZero(ValueError):
+    """A number is -0: jsonb makes 0 of it."""
+
+
 def _above_zero(text: str) -> str:
     if NEGATIVE_ZERO.fullmatch(text):
         raise _BelowZero
     return text
+
+
+class _Twice(ValueError):
+    """An object has one name twice: jsonb keeps only the last."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -50,11 +50,11 @@ WITHOUT_TWICE = json.JSONDecoder(parse_constant=_no_json, object_pairs_hook=_onc
 NUMBERS_AS_WRITTEN = json.JSONDecoder(parse_int=_above_zero, parse_float=_above_zero)
 
 
-def prove_document(value: Any, text: str, *, binary: bool) -> None:
-    """Demand that a value's text is one document; with `binary`, one that jsonb keeps as it is.
+def prove_document(text: str, value: Any, *, binary: bool) -> None:
+    """See that a text is JSON, with `binary` such as jsonb keeps; `value` is what it was, for the words.
 
     Raises:
-        Misfit: it is not; names the value, and why.
+        Misfit: it is not.
     """
     text = text.strip(BLANKS)
     try:
@@ -66,10 +66,10 @@ def prove_document(value: Any, text: str, *, binary: bool) -> None:
     if end != len(text):
         raise Misfit(f"{shortened(value)} is more than one JSON document")
     if binary:
-        _prove_kept(value, text, held)
+        _prove_binary(text, value, held)
 
 
-def _prove_kept(value: Any, text: str, held: Any) -> None:
+def _prove_binary(text: str, value: Any, held: Any) -> None:
     if MAYBE_BELOW_ZERO.search(text):
         try:
             NUMBERS_AS_WRITTEN.decode(text)

@@ -13,7 +13,9 @@ from .text import count_text, duration_text, many, table_lines
 if TYPE_CHECKING:
     from ..executors.migration import MigrationPlan, MigrationReport
     from ..rows.choices import ColumnChoice
+    from ..rows.left_out import Clash
     from ..rows.orphans import Orphans
+    from ..rows.weaker import Weaker
 
 __all__ = ["migrate_document", "migrate_lines", "migrate_plan_document", "migrate_plan_lines"]
 
@@ -37,6 +39,9 @@ def migrate_plan_lines(plan: MigrationPlan) -> list[str]:
         lines += ["", *_table_lines(plan, name)]
     lines += ["", *_behind("Cycle", (" → ".join([*cycle, cycle[0]]) for cycle in choices.cycles))]
     lines += _behind("Misfit", _misfits(plan))
+    lines += _behind("Weaker", _weaker(plan))
+    lines += _behind("Falls", map(_fall, plan.falls))
+    lines += _behind("Rejects", _rejects(plan))
     lines += _behind("Stays", plan.losses)
     lines += _behind("Left out", plan.left_out)
     lines += _behind("Kept", (f"{name}, as {plan.target.name} has it" for name in plan.kept))
@@ -67,13 +72,44 @@ def _table_lines(plan: MigrationPlan, name: str) -> list[str]:
 
 def _misfits(plan: MigrationPlan) -> list[str]:
     found = [_misfit(one) for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
-    return [*found, *map(_orphans, plan.orphans)]
+    return [*found, *map(_orphans, plan.orphans), *map(_clash, plan.clashes)]
+
+
+def _weaker(plan: MigrationPlan) -> Iterable[str]:
+    for one in (column for name in plan.choices.order for column in plan.choices.columns[name]):
+        if one.weaker:
+            stand = "stands" if one.weaker.values == 1 else "stand"
+            shown = "; ".join(f"row {text}" for text in one.weaker.examples)
+            yield (
+                f"{one.table}.{one.column}: {one.type} instead of {one.weaker.type}, {count_text(one.weaker.values)}"
+                f" of {count_text(one.weaker.of)} values {stand} in the way: {shown}; mend that, or say {one.weaker.flag}"
+            )
 
 
 def _orphans(one: Orphans) -> str:
     refer = "refers" if one.rows == 1 else "refer"
-    shown = "; ".join(f"row {text}" for text in one.examples)
-    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {shown}"
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {_shown(one)}"
+
+
+def _clash(one: Clash) -> str:
+    have = "has" if one.rows == 1 else "have"
+    return f"{one.place}: {many(one.rows, 'row')} {have} a key that is there already, in the new types: {_shown(one)}"
+
+
+def _fall(one: Orphans) -> str:
+    refer = "refers" if one.rows == 1 else "refer"
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to a row of {one.references} that is left out: {_shown(one)}"
+
+
+def _shown(one: Orphans | Clash) -> str:
+    return "; ".join(f"row {text}" for text in one.examples)
+
+
+def _rejects(plan: MigrationPlan) -> list[str]:
+    if not plan.rejects:
+        return []
+    each = ", ".join(f"{count_text(count)} of {name}" for name, count in plan.rejects.items())
+    return [f"{many(sum(plan.rejects.values()), 'row')} will be left out: {each}"]
 
 
 def _misfit(one: ColumnChoice) -> str:
@@ -165,16 +201,18 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             ],
             "cycles": [list(cycle) for cycle in choices.cycles],
             "misfits": plan.misfits,
-            "orphans": [
+            "orphans": [_orphans_object(one) for one in plan.orphans],
+            "clashes": [
                 {
                     "table": one.table,
                     "columns": list(one.columns),
-                    "references": one.references,
                     "rows": one.rows,
                     "examples": list(one.examples),
                 }
-                for one in plan.orphans
+                for one in plan.clashes
             ],
+            "falls": [_orphans_object(one) for one in plan.falls],
+            "rejects": dict(plan.rejects),
             "on_error": str(plan.job.on_error),
             "losses": list(plan.losses),
             "left_out": list(plan.left_out),
@@ -187,6 +225,16 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
     }
 
 
+def _orphans_object(one: Orphans) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "columns": list(one.columns),
+        "references": one.references,
+        "rows": one.rows,
+        "examples": list(one.examples),
+    }
+
+
 def _column(one: ColumnChoice) -> dict[str, Any]:
     return {
         "column": one.column,
@@ -196,6 +244,16 @@ def _column(one: ColumnChoice) -> dict[str, Any]:
         "reason": one.why,
         "misfits": one.misfits,
         "examples": list(one.examples),
+        "weaker": _weaker_object(one.weaker) if one.weaker else None,
+    }
+
+
+def _weaker_object(one: Weaker) -> dict[str, Any]:
+    return {
+        "type": one.type,
+        "values": one.values,
+        "examples": list(one.examples),
+        "cast": one.flag,
     }
 
 

@@ -21,7 +21,8 @@ from ..models import Backup
 from ..nouns import many
 from ..rows.arriving import Loading, TableProof
 from ..rows.choices import Choices, ColumnChoice
-from ..rows.orphans import Orphans, orphans_of
+from ..rows.left_out import Clash, left_out
+from ..rows.orphans import Orphans
 from ..rows.postgres_spelling import split_name
 from ..settings import Settings
 from .backup import BackupJob, backup, writing_run
@@ -38,7 +39,7 @@ AGAIN = "look again: db.migrate --dry-run"
 
 
 def refuse_misfits(plan: MigrationPlan) -> None:
-    """See that every value fits and every row has what it refers to, or that rows may be left out.
+    """See that every value fits, every key is there once and every row has what it refers to, or that rows may be left out.
 
     Raises:
         Refused: one does not; names columns, rows and why.
@@ -58,7 +59,10 @@ def refuse_misfits(plan: MigrationPlan) -> None:
     if lost:
         refer = f"{many(lost, 'row')} {'refers' if lost == 1 else 'refer'} to nothing"
         told.append(f"{refer}: the first column is {plan.orphans[0].place}")
-    retyped = f"or {types}; or " if unfit else "or "
+    if twice := sum(one.rows for one in plan.clashes):
+        have = f"{many(twice, 'row')} {'has' if twice == 1 else 'have'} a key that is there already"
+        told.append(f"{have}: the first is {plan.clashes[0].place}")
+    retyped = f"or {types}; or " if unfit or (plan.clashes and plan.makes_tables) else "or "
     raise Refused(
         "; ".join(told),
         details="\n".join(
@@ -71,6 +75,10 @@ def refuse_misfits(plan: MigrationPlan) -> None:
                     f"{one.place}, {one.rows:,} to no row of {one.references}: {_rows(one)}"
                     for one in plan.orphans
                 ),
+                *(
+                    f"{one.place}, {one.rows:,} with a key that is there already: {_rows(one)}"
+                    for one in plan.clashes
+                ),
             ]
         ),
         state=UNTOUCHED,
@@ -78,7 +86,7 @@ def refuse_misfits(plan: MigrationPlan) -> None:
     )
 
 
-def _rows(one: ColumnChoice | Orphans) -> str:
+def _rows(one: ColumnChoice | Orphans | Clash) -> str:
     return "; ".join(f"row {text}" for text in one.examples)
 
 
@@ -212,8 +220,9 @@ def _as_planned(
         raise Refused(
             f"{plan.source.name} was changed since this was planned, and would go another way now", hint=AGAIN
         )
-    orphans = orphans_of(held.connection, held.schema, choices, met.live)
-    refuse_misfits(replace(plan, choices=choices, orphans=orphans))
+    if plan.job.on_error is OnError.STOP:
+        found = left_out(held.connection, held.schema, choices, met.live, skip=False)
+        refuse_misfits(replace(plan, choices=choices, orphans=found.orphans, clashes=found.clashes))
     return choices
 
 

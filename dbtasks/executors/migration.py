@@ -15,6 +15,7 @@ from ..nouns import many
 from ..plans import TargetState
 from ..rows.arriving import TableProof
 from ..rows.choices import Choices, ColumnChoice
+from ..rows.left_out import Clash
 from ..rows.orphans import Orphans
 from ..rows.schema import PortableSchema
 
@@ -86,6 +87,12 @@ class MigrationPlan:
     warnings: tuple[str, ...] = ()
     orphans: tuple[Orphans, ...] = ()
     """Rows that refer to nothing: no foreign key lets them in."""
+    clashes: tuple[Clash, ...] = ()
+    """Rows that have a key which one in front of them has: in their new types their values are equal."""
+    falls: tuple[Orphans, ...] = ()
+    """Where rows may be left out: those that go with one to which they refer."""
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    """Where rows may be left out: how many of each table will be, as far as can be counted; `warnings` names the rest."""
 
     @property
     def makes_database(self) -> bool:
@@ -99,8 +106,9 @@ class MigrationPlan:
 
     @property
     def misfits(self) -> int:
-        """How many values do not fit where they are to go, and rows that refer to nothing."""
-        return self.choices.misfits + sum(one.rows for one in self.orphans)
+        """How many values do not fit where they are to go, rows that refer to nothing, and rows that are there already."""
+        turned_down = (*(one.rows for one in self.orphans), *(one.rows for one in self.clashes))
+        return self.choices.misfits + sum(turned_down)
 
     @property
     def steps(self) -> tuple[str, ...]:

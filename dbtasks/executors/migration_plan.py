@@ -11,7 +11,7 @@ from ..engines.postgres.arrival import Ground, filled_tables, look_at_ground
 from ..engines.sqlite.facts import facts_of
 from ..engines.sqlite.leaving import LeavingRows, leaving_rows
 from ..errors import Refused, UsageError
-from ..events import OnEvent, ignore
+from ..events import OnEvent, Phase, ignore
 from ..guards import consent_needed
 from ..journal import recorded
 from ..models import PostgresTarget, SqliteTarget
@@ -19,8 +19,8 @@ from ..nouns import many
 from ..plans import TargetState
 from ..revisions import known_tables, revision_summary
 from ..rows.choices import Cast, Choices, choose, survey_for
+from ..rows.left_out import left_out
 from ..rows.losses import Loss
-from ..rows.orphans import orphans_of
 from ..rows.postgres_spelling import split_name
 from ..rows.schema import PortableSchema
 from ..settings import Settings
@@ -81,6 +81,8 @@ def _plan(
             prove_makeable(engine, choices, missing=ground.state is TargetState.MISSING)
         else:
             prove_empty(engine, target, choices)
+        on_event(Phase("check", "keys and references"))
+        found = left_out(held.connection, held.schema, choices, met.live, skip=job.on_error is OnError.SKIP)
         behind = {name: count for name in choices.only_source if (count := held.count(name))}
         warnings = [
             f"{many(count, 'row')} of {name} do not go: {target.name} has no such table; make it there,"
@@ -106,10 +108,13 @@ def _plan(
             losses=tuple(map(str, choices.losses)),
             warnings=(
                 *warnings,
-                *_foretold(held, job, choices),
+                *(f"not counted before: {text}" for text in found.uncounted),
                 *_other_revision(settings, source, target, held, ground),
             ),
-            orphans=orphans_of(held.connection, held.schema, choices, met.live),
+            orphans=found.orphans,
+            clashes=found.clashes,
+            falls=found.falls,
+            rejects=found.rows,
         )
 
 
@@ -151,28 +156,6 @@ class Met:
                 hint="mend that, or leave the table out: --exclude-table=NAME",
             )
         return choices
-
-
-def _foretold(held: LeavingRows, job: MigrationJob, choices: Choices) -> Iterator[str]:
-    """Warn of what the columns' own lines do not say."""
-    for name in choices.order:
-        for one in choices.columns[name]:
-            if one.how == "real" and choices.rows[name]:
-                yield f"{name}.{one.column} becomes real, which keeps six digits: longer numbers are rounded"
-    lost = {name for name in choices.order if any(one.misfits for one in choices.columns[name])}
-    if not lost or job.on_error is not OnError.SKIP:
-        return
-    lost = {name.lower() for name in lost}
-    referring = [
-        table.name
-        for table in held.schema.tables
-        if table.name in choices.order and any(one.references.lower() in lost for one in table.foreign_keys)
-    ]
-    if referring:
-        yield (
-            f"more rows may be left out than will not fit: in {', '.join(referring[:NAMED])}"
-            f"{' and others' if len(referring) > NAMED else ''} those that refer to one of them go with it"
-        )
 
 
 def _other_revision(

@@ -18,6 +18,7 @@ from ..stores.local import translated
 if TYPE_CHECKING:
     from ..models import Target
     from ..rows.arriving import NextValue
+    from ..rows.weaker import Weaker
     from .migration import MigratedTable, MigrationReport
 
 __all__ = ["REPORTS", "next_value_text", "report_object", "report_stem", "reports_folder", "write_report"]
@@ -137,10 +138,21 @@ def _table_object(table: MigratedTable) -> dict[str, Any]:
             for one in proof.next_values
         ],
         "columns": [
-            {"column": one.column, "declared": one.declared, "type": one.type, "reason": one.kept or one.why}
+            {
+                "column": one.column,
+                "declared": one.declared,
+                "type": one.type,
+                "reason": one.kept or one.why,
+                "weaker": _weaker_object(one.weaker) if one.weaker else None,
+            }
             for one in table.columns
         ],
     }
+
+
+def _weaker_object(one: Weaker) -> dict[str, Any]:
+    """Return it without a value of anybody's."""
+    return {"type": one.type, "values": one.values, "row": one.row_id, "cast": one.flag}
 
 
 # -- for people ----------------------------------------------------------------------------------
@@ -264,6 +276,13 @@ def _lists(report: MigrationReport) -> Iterator[str]:
             f"{table.name}.{name}: only the server can read its type"
             for table in report.tables
             for name in table.proof.not_compared
+        ],
+        "Columns of a weaker type": [
+            f"{table.name}.{one.column}: {one.type} instead of {one.weaker.type}, for {many(one.weaker.values, 'value')}"
+            f" of {one.weaker.of:,}, the first in row {one.weaker.row_id}: {one.weaker.flag}"
+            for table in report.tables
+            for one in table.columns
+            if one.weaker
         ],
         "Left out, as asked for": report.left_out,
         "Left as the target has them": report.kept,

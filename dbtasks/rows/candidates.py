@@ -14,7 +14,7 @@ from .schema import Column, UserType
 
 __all__ = ["LONGEST_VARCHAR", "Candidate", "for_declared", "for_type", "needs_value", "wider_than"]
 
-ARGUMENTS = re.compile(r"\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
+ARGUMENTS = re.compile(r"\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\)")
 BARE = re.compile(r"\s*\([\d\s,-]*\)")
 DEEPEST_DOMAIN = 32
 STAMP, STAMPTZ = "timestamp without time zone", "timestamp with time zone"
@@ -138,7 +138,7 @@ def _sized(declared: str, found: tuple[Candidate, ...]) -> tuple[Candidate, ...]
         return (
             Candidate(f"character varying({first})", f"text:{first}", f"texts of up to {first} characters"),
         )
-    if found and found[0].how == "numeric" and 0 < first <= 1000 and second <= first:
+    if found and found[0].how == "numeric" and 0 < first <= 1000 and 0 <= second <= first:
         holds = f"numbers of up to {first} digits, {second} behind the point"
         return (Candidate(f"numeric({first},{second})", f"numeric:{first},{second}", holds), *found)
     return found
@@ -157,7 +157,7 @@ GIVEN: Mapping[str, tuple[Candidate, ...]] = {
     "boolean": (FLAG,),
     **{name: (Candidate(name, name, "whole numbers"),) for name in ("smallint", "integer", "bigint")},
     DOUBLE: (Candidate(DOUBLE, "double", "numbers"),),
-    "real": (Candidate("real", "real", "numbers, of which real keeps six digits"),),
+    "real": (Candidate("real", "real", "numbers that real keeps as they are"),),
     "uuid": (UUID,),
     "json": (JSON,),
     "jsonb": (Candidate("jsonb", "jsonb", "JSON"),),
@@ -175,9 +175,10 @@ GIVEN: Mapping[str, tuple[Candidate, ...]] = {
     ),
     **{name: (Candidate(name, "text", "texts"),) for name in ("text", "citext")},
 }
-PRECISE = (STAMP, STAMPTZ, TIME.type, "interval")
+ZONED_TIME = "time with time zone"
+PRECISE = (STAMP, STAMPTZ, TIME.type, ZONED_TIME, "interval")
 MICROSECONDS = 6
-SIZED = {"character varying": "text", "character": "text", "numeric": "numeric"}
+SIZED = {"character varying": "text", "character": "padded", "numeric": "numeric"}
 
 
 def for_type(type_: str, types: Sequence[UserType] = ()) -> tuple[Candidate, ...]:
@@ -201,15 +202,20 @@ def for_type(type_: str, types: Sequence[UserType] = ()) -> tuple[Candidate, ...
         holds = "numbers" if bare == "numeric" else "texts"
         how = f"{SIZED[bare]}:{arguments}" if arguments else SIZED[bare]
         return (Candidate(type_, how, holds),)
-    ways = GIVEN.get(bare) or (Candidate(type_, "words", "what only the server reads"),)
+    if bare.startswith("interval ") and bare.endswith(" second"):
+        bare = "interval"
     digits = int(said[1]) if said and bare in PRECISE else MICROSECONDS
+    words = f"words:{digits}" if bare == ZONED_TIME else "words"
+    ways = GIVEN.get(bare) or (Candidate(type_, words, "what only the server reads"),)
     return tuple(Candidate(type_, _with_digits(way.how, digits), way.holds, unit=way.unit) for way in ways)
 
 
 def _with_digits(how: str, digits: int) -> str:
-    """Let no value have more digits of a second than the type keeps; of intervals as text only the server knows."""
-    if digits >= MICROSECONDS or how == "interval":
+    """Let no value have more digits of a second than the type keeps."""
+    if digits >= MICROSECONDS or how.startswith("words"):
         return how
+    if how == "interval":
+        return f"{how}:text,{digits}"
     return f"{how}{',' if ':' in how else ':,'}{digits}"
 
 

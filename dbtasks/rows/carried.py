@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..schemas import table_name
+from .folded import BINARY, FOLDED, WITHOUT, FoldedKey, folded_keys, folds_of
 from .losses import Loss
 from .postgres_named import names_of_keys
 from .postgres_spelling import LIMIT_BYTES
 from .schema import ForeignKey, Index, PortableSchema, Table
 from .schema import Sequence as Numbers
 from .sqlite_references import whens_of
-from .sqlite_words import counts_itself, index_parts, plain_items
+from .sqlite_words import counts_itself, index_items, index_parts, plain_items
 
-__all__ = ["SCHEMA", "Carried", "quoted_list"]
+__all__ = ["SCHEMA", "Carried", "keys_of", "quoted_list"]
 
 SCHEMA = "public"
 TypeOf = Callable[[Table, str], str]
@@ -31,6 +32,8 @@ WIDER = {
 """A column of the first type may refer to one of the second, as well as any to its own."""
 WHOLE = frozenset(("smallint", "integer", "bigint"))
 """Any of them to any."""
+TEXTS = frozenset(("text", "character varying", "character"))
+"""Types of which a collation says how they compare."""
 SYSTEM = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
 """Columns that every table there has already."""
 
@@ -89,7 +92,7 @@ class Carried:
             self._losses.append(Loss(what, "refers to what does not come along"))
             return None
         other, referenced = found
-        if set(referenced) not in _keys_of(other):
+        if set(referenced) not in keys_of(other):
             self._losses.append(Loss(what, "refers to columns that are no key"))
             return None
         for mine, theirs in zip(one.columns, referenced, strict=True):
@@ -104,30 +107,80 @@ class Carried:
         return ForeignKey(one.columns, self._names[other.name], referenced, "", text.rstrip() + when)
 
     def indexes(self, table: Table) -> tuple[Index, ...]:
-        """Return the indexes of a table that are over columns."""
-        return tuple(filter(None, (self._index(table, one) for one in table.indexes)))
+        """Return the indexes of a table that are over columns, and those that keep what a collation makes unique."""
+        plain = tuple(filter(None, (self._index(table, one) for one in table.indexes)))
+        return (*plain, *filter(None, (self._kept_unique(table, one) for one in folded_keys(table))))
+
+    def _kept_unique(self, table: Table, key: FoldedKey) -> Index | None:
+        """Return a unique index beside a key that would hold less apart there than it does in SQLite."""
+        if not key.is_plain:
+            # it was made of what it says itself
+            return None
+        what = f"{key.place} of {table.name}"
+        parts = self._folds(table, key.columns, key.by, what)
+        if parts is None or parts == [*map(_quoted, key.columns)]:
+            return None
+        name = self._free(f"{table.name[:20]}_{'_'.join(key.columns)[:20]}_folded")
+        self._tell_folded(what, key.by, f"the unique index {name} beside it keeps that")
+        return _index_over(table, name, parts, is_unique=True)
+
+    def _folds(self, table: Table, columns: Sequence[str], by: Sequence[str], what: str) -> list[str] | None:
+        """Return what is unique where these columns compare so; None, and told, where there is no word for it."""
+        parts = []
+        for column, collation in zip(columns, by, strict=True):
+            is_text = self._type_of(table, column) in TEXTS
+            if is_text and collation not in (BINARY, *FOLDED):
+                self._losses.append(Loss(what, f"compares by {collation}: no key of PostgreSQL's does"))
+                return None
+            plain = _quoted(column)
+            parts.append(FOLDED[collation].format(plain) if is_text and collation in FOLDED else plain)
+        return parts
+
+    def _tell_folded(self, what: str, by: Sequence[str], how: str) -> None:
+        words = " and ".join(dict.fromkeys(WITHOUT[collation] for collation in by if collation in WITHOUT))
+        self._losses.append(Loss(what, f"compares {words}: {how}"))
 
     def _index(self, table: Table, one: Index) -> Index | None:
         is_unique, over, where = index_parts(one.definition)
         items = plain_items(over, table)
         condition = self._condition(table, where) if where else ""
+        said = index_items(over, table)
+        if said and is_unique and condition is not None and (where or items is None):
+            return self._folded_index(table, one, said, condition)
         if items is None or condition is None:
             self._losses.append(Loss(f"the index {one.name}", "is over more than columns, and not carried"))
             return None
+        name = self._named(one)
+        parts = [_quoted(column) + (" DESC" if down else "") for column, down in items]
+        return _index_over(table, name, parts, is_unique=is_unique, condition=condition)
+
+    def _folded_index(
+        self, table: Table, one: Index, items: Sequence[tuple[str, str, bool]], condition: str
+    ) -> Index | None:
+        """Return a unique index that says by which collation it compares."""
+        what = f"the unique index {one.name} of {table.name}"
+        by = folds_of(table, [(column, collation) for column, collation, _ in items])
+        parts = self._folds(table, [column for column, _, _ in items], by, what)
+        if parts is None:
+            return None
+        name = self._named(one)
+        if parts != [_quoted(column) for column, _, _ in items]:
+            self._tell_folded(what, by, f"it is over {', '.join(parts)} there")
+        parts = [part + (" DESC" if down else "") for part, (_, _, down) in zip(parts, items, strict=True)]
+        return _index_over(table, name, parts, is_unique=True, condition=condition)
+
+    def _named(self, one: Index) -> str:
         name = self._free(one.name)
         if name != one.name:
             self._losses.append(Loss(f"the index {one.name}", f"is called {name} there: its name is taken"))
-        columns = ", ".join(_quoted(column) + (" DESC" if down else "") for column, down in items)
-        on = f"{_quoted(SCHEMA)}.{_quoted(table.name)}"
-        only = f" WHERE ({condition})" if condition else ""
-        unique = "UNIQUE " if is_unique else ""
-        return Index(name, f"CREATE {unique}INDEX {_quoted(name)} ON {on} USING btree ({columns}){only}")
+        return name
 
     def _free(self, name: str) -> str:
         number, wanted = 1, name
         while wanted in self._taken or len(wanted.encode("utf-8", "replace")) > LIMIT_BYTES:
             number += 1
-            wanted = f"{name[:20]}_{number}"
+            # of letters that take several bytes fewer
+            wanted = f"{name.encode('utf-8', 'replace')[:20].decode('utf-8', 'ignore')}_{number}"
         self._taken.add(wanted)
         return wanted
 
@@ -152,7 +205,16 @@ class Carried:
         )
 
 
-def _keys_of(table: Table) -> list[set[str]]:
+def _index_over(
+    table: Table, name: str, parts: Sequence[str], *, is_unique: bool, condition: str = ""
+) -> Index:
+    on = f"{_quoted(SCHEMA)}.{_quoted(table.name)}"
+    only = f" WHERE ({condition})" if condition else ""
+    unique = "UNIQUE " if is_unique else ""
+    return Index(name, f"CREATE {unique}INDEX {_quoted(name)} ON {on} USING btree ({', '.join(parts)}){only}")
+
+
+def keys_of(table: Table) -> list[set[str]]:
     """Return what no two rows have alike: of columns, whether it was said as a key or by an index that comes along."""
     keys = [*([table.primary_key] if table.primary_key else ()), *table.unique]
     found = [set(key.columns) for key in keys]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..nouns import many
 from ..schemas import table_name
-from .candidates import Candidate, wider_than
+from .candidates import wider_than
 from .carried import SCHEMA, Carried
 from .casts import Cast, casts_for
 from .choices_live import Met, met
@@ -26,6 +26,7 @@ from .sqlite_conditions import Typed, Unsaid, checks_of, said_there
 from .sqlite_defaults import default_there
 from .sqlite_words import collated, counts_itself, words
 from .survey import EXAMPLES, ColumnSurvey, Survey, Trial
+from .weaker import Weaker, is_told, weaker
 
 __all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
 
@@ -57,6 +58,10 @@ class ColumnChoice:
     not_null: bool = False
     kept: str = ""
     """`why` as it may be kept, where a value stands in that: the row's id instead."""
+    kinds: frozenset[str] = frozenset()
+    """The storage classes of its values."""
+    weaker: Weaker | None = None
+    """The type it would have, but for a few values."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,8 @@ def _chosen(table: Table, column: Column, found: ColumnSurvey, because: str) -> 
         tuple(trial.examples),
         into=column.name,
         kept="" if kept == why else kept,
+        kinds=frozenset(found.counts),
+        weaker=weaker(table, column, found, trial),
     )
 
 
@@ -172,7 +179,7 @@ def _why(column: Column, found: ColumnSurvey, trial: Trial, because: str, *, wit
         holds += ", of which microseconds are kept"
     said = f"{declared}, holds {holds}{_doubt(found, trial)}"
     first = found.trials[0]
-    if trial is not first and first.examples and _is_told(first.candidate, trial.candidate):
+    if trial is not first and first.examples and is_told(first.candidate, trial.candidate):
         row_id = first.examples[0].partition(": ")[0]
         said += f" (row {first.examples[0] if with_value else row_id})"
     return said
@@ -182,14 +189,6 @@ def _doubt(found: ColumnSurvey, taken: Trial) -> str:
     if taken.candidate.unit or not found.may_be_dates or found.counts["text"] + found.counts["blob"]:
         return ""
     return " that may be dates in digits, and no time since 1970"
-
-
-def _is_told(first: Candidate, taken: Candidate) -> bool:
-    """Whether it has to be said why the first type was not taken: it is another one, and not only another spelling."""
-    return taken.how in ("text", "json", "numeric", "double", "bytea", "bigint") or first.how in (
-        "date",
-        "time",
-    )
 
 
 def _without_value(one: ColumnChoice, found: ColumnSurvey) -> ColumnChoice:
@@ -263,7 +262,16 @@ class _Making:
         if self._counts(table) == column.name:
             type_ = self._casts.get((table.name, column.name), "bigint")
             why = "the row's own number: an identity column"
-            one = ColumnChoice(table.name, column.name, column.type, type_, type_, why, into=column.name)
+            one = ColumnChoice(
+                table.name,
+                column.name,
+                column.type,
+                type_,
+                type_,
+                why,
+                into=column.name,
+                kinds=frozenset(found.counts),
+            )
             trial = _taken(found, column)
             if trial.candidate.type == type_:
                 one = replace(one, misfits=trial.misfits, examples=tuple(trial.examples))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
 from .candidates import needs_value
+from .folded import BINARY, FOLDED, WITHOUT, folded_keys
 from .losses import Loss
 from .postgres_spelling import split_name
 from .schema import Column, PortableSchema, Table
+from .sqlite_words import index_parts, tokens, unquoted
 
 __all__ = ["Met", "met"]
 
 SCHEMA = "public"
+TEXTS = frozenset(("text", "character varying", "character"))
+"""Types that compare as they stand."""
+FOLDING = frozenset(("lower", "upper", "rtrim"))
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ def met(schema: PortableSchema, live: PortableSchema, casts: Mapping[tuple[str, 
         else:
             pairs.append((table, there))
     columns = {table: tuple(_columns(table, there, losses)) for table, there in pairs}
+    for table, there in pairs:
+        losses += _weaker_keys(table, there, columns[table])
     names = {table.name: there.name for table, there in pairs}
     types = {
         (table.name, mine.name): theirs.type for table, found in columns.items() for mine, theirs in found
@@ -102,6 +109,30 @@ def _columns(table: Table, there: Table, losses: list[Loss]) -> list[tuple[Colum
             given = "its default" if other.default or other.identity else "NULL"
             losses.append(Loss(f"{there.name}.{other.name}", f"is not in SQLite: every row gets {given}"))
     return found
+
+
+def _weaker_keys(table: Table, there: Table, pairs: Sequence[tuple[Column, Column]]) -> Iterator[Loss]:
+    """Tell keys that take two texts for one in SQLite, and for two over there."""
+    known = {mine.name: theirs for mine, theirs in pairs}
+    for key in folded_keys(table):
+        for name, collation in zip(key.columns, key.by, strict=True):
+            other = known.get(name)
+            is_text = other is not None and other.type.partition("(")[0] in TEXTS
+            if other is None or collation == BINARY or not is_text or _is_folded(there, other):
+                continue
+            how = WITHOUT.get(collation, f"by {collation}")
+            mend = FOLDED.get(collation, "{}").format(name)
+            why = f"compares {how} in SQLite, and {there.name} does not: make a unique index over {mend} there to keep that"
+            yield Loss(f"{key.place} of {table.name}", why)
+
+
+def _is_folded(there: Table, column: Column) -> bool:
+    """Whether something compares this column otherwise than as it stands; what it is, whoever made the table knows."""
+    said = (tokens(one.definition) for one in there.indexes if index_parts(one.definition)[0])
+    named = (set(map(unquoted, found)) for found in said)
+    # of those that the server brings none takes two texts for one
+    is_own = bool(column.collation) and not column.collation.startswith("pg_catalog.")
+    return is_own or any(column.name in names and not names.isdisjoint(FOLDING) for names in named)
 
 
 def _prove_casts(casts: Mapping[tuple[str, str], str], types: Mapping[tuple[str, str], str]) -> None:

@@ -24,12 +24,13 @@ MEANT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 def is_compared(how: str) -> bool:
     """Whether the values of a column can be compared: what only the server can read, it may write differently."""
-    return how not in ("words", "interval")
+    name, _, said = how.partition(":")
+    return name != "words" and (name != "interval" or said.startswith("microseconds"))
 
 
 def form_of(how: str, type_: str) -> Form | None:
     """Return what makes one form of the fields of a column, on both sides; None: they are the same as they stand."""
-    if type_.startswith("character(") or type_ == "character":
+    if how.startswith("padded:") or type_.startswith("character(") or type_ == "character":
         return _of_each(lambda field: field.rstrip(" "))
     if how == "jsonb":
         return _of_each(lambda field: json_sum_of(_plain(field)))

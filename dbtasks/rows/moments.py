@@ -20,6 +20,7 @@ __all__ = [
     "IN_DIGITS",
     "SECONDS",
     "SINCE_1970",
+    "clock_words",
     "dates",
     "days",
     "durations",
@@ -37,6 +38,12 @@ STAMP = re.compile(
 )
 CLOCK = re.compile(r"(\d\d:\d\d)(?::(\d\d)(?:[.](\d{1,12}))?)?", re.ASCII)
 FRACTION = re.compile(r"\.([0-9]+)")
+PARTS = re.compile(
+    r"(?:[0-9]+(?:\.([0-9]*))?|\.([0-9]+))(?:\s*(ms|millis|us|micro))?", re.ASCII | re.IGNORECASE
+)
+"""The numbers in the words of an interval: the digits behind the point, and the unit where that is less than a second."""
+SMALL = {"": 0, "ms": 3, "millis": 3, "us": 6, "micro": 6}
+"""How many digits of a second stand before the first one of such a unit."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_IN_DAYS = 2440587.5
 """1970 in days of the Julian period."""
@@ -203,13 +210,39 @@ def short(spell: Column, digits: int) -> Column:
         texts = spell(values)
         for value, text in zip(values, texts, strict=True):
             if (found := FRACTION.search(text)) and len(found[1]) > digits:
-                kept = many(digits, "digit") if digits else "none"
-                raise Misfit(
-                    f"{shortened(value)} has more digits of a second than the type, which has {kept}"
-                )
+                raise _too_fine(value, digits)
         return texts
 
     return spell_short
+
+
+def _too_fine(value: Any, digits: int) -> Misfit:
+    kept = many(digits, "digit") if digits else "none"
+    return Misfit(f"{shortened(value)} has more digits of a second than the type, which has {kept}")
+
+
+def clock_words(spell: Column, digits: int) -> Column:
+    """Return what spells words that only the server reads, but none in which it would round digits of a second.
+
+    A part of an hour or a day counts by its digits, too: that is more than it has to be.
+    """
+
+    def spell_words(values: Sequence[Any]) -> list[str]:
+        texts = spell(values)
+        for value in values:
+            if isinstance(value, str) and _digits_of(value) > digits:
+                raise _too_fine(value, digits)
+        return texts
+
+    return spell_words
+
+
+def _digits_of(text: str) -> int:
+    """Return how many digits of a second the words of an interval or a time have at most."""
+    most = 0
+    for whole, bare, unit in PARTS.findall(text):
+        most = max(most, len((whole or bare).rstrip("0")) + SMALL[unit.lower()])
+    return most
 
 
 # -- numbers -------------------------------------------------------------------------------

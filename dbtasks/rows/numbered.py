@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -119,18 +119,21 @@ class LongValue:
             return False
 
 
-def numbered(connection: sqlite3.Connection, table: Table) -> Generator[NumberedRows | NumberedLong]:
-    """Read the rows of one table in the order of their rowid, within the caller's read transaction.
+def numbered(
+    connection: sqlite3.Connection, table: Table, only: Collection[str] | None = None
+) -> Generator[NumberedRows | NumberedLong]:
+    """Read the rows of one table in the order of their rowid, within the caller's read transaction; `only` these columns of it.
 
     Whoever stops before the end closes it. Of a table whose rowid cannot be asked for the ids are the values of its key, or
     without a key the rows' places; and its rows are held whole, however long.
     """
+    wanted = [column.name for column in table.data_columns if only is None or column.name in only]
     with _reading(connection):
         rowid = rowid_of(connection, table)
         if rowid is None:
-            yield from _by_key(connection, table)
+            yield from _by_key(connection, table, wanted)
             return
-        names = ", ".join((rowid, *(quoted(column.name) for column in table.data_columns)))
+        names = ", ".join((rowid, *map(quoted, wanted)))
         last: int | None = None
         while True:
             rest = f"{f' WHERE {rowid} > {last}' if last is not None else ''} ORDER BY {rowid}"
@@ -153,7 +156,7 @@ def numbered(connection: sqlite3.Connection, table: Table) -> Generator[Numbered
             query = f"SELECT {rowid} FROM {quoted(table.name)}{rest} LIMIT 1"  # noqa: S608 - quoted
             ((number,),) = connection.execute(query)
             last = int(number)
-            row = _long_row(connection, table, rowid, last)
+            row = _long_row(connection, table, wanted, rowid, last)
             # the row in front of a long one is lost with it, and is none itself
             is_long = any(isinstance(value, LongValue) for value in row.values)
             yield row if is_long else NumberedRows(row.ids, [(value,) for value in row.values])
@@ -200,32 +203,34 @@ def _size(values: Sequence[Any]) -> int:
         return sum(map(getsizeof, values))
 
 
-def _by_key(connection: sqlite3.Connection, table: Table) -> Iterator[NumberedRows]:
-    # the key may be none of the columns that are read
+def _by_key(connection: sqlite3.Connection, table: Table, wanted: Sequence[str]) -> Iterator[NumberedRows]:
     key = table.primary_key.columns if table.primary_key else ()
-    names = (*key, *(column.name for column in table.data_columns))
-    query = f"SELECT {', '.join(map(quoted, names)) or 'NULL'} FROM {quoted(table.name)}"  # noqa: S608 - quoted
+    names = ", ".join(map(quoted, (*key, *wanted))) or "NULL"
     connection.text_factory = TEXT
+    # in the order in which it lies, whichever of its columns are asked for
+    query = f"SELECT {names} FROM {quoted(table.name)} NOT INDEXED"  # noqa: S608 - quoted
     done = 0
     for columns in _batches(connection.execute(query)):
-        keys = [*zip(*columns[: len(key)], strict=True)]
+        keys = zip(*columns[: len(key)], strict=True)
         places = range(done + 1, done + len(columns[0]) + 1)
         done += len(places)
         ids = [", ".join(map(shortened, values)) for values in keys] if key else places
-        yield NumberedRows(ids, columns[len(key) :] if names else [])
+        yield NumberedRows(ids, columns[len(key) :] if key or wanted else [])
 
 
-def _long_row(connection: sqlite3.Connection, table: Table, rowid: str, number: int) -> NumberedLong:
+def _long_row(
+    connection: sqlite3.Connection, table: Table, wanted: Sequence[str], rowid: str, number: int
+) -> NumberedLong:
     values: list[Any] = []
     connection.text_factory = TEXT
     where = f"FROM {quoted(table.name)} WHERE {rowid} = {number}"
-    for column in table.data_columns:
+    for column in wanted:
         try:
             with _limited(connection):
-                ((value,),) = connection.execute(f"SELECT {quoted(column.name)} {where}")
+                ((value,),) = connection.execute(f"SELECT {quoted(column)} {where}")
         except sqlite3.DataError:
-            ((kind,),) = connection.execute(f"SELECT typeof({quoted(column.name)}) {where}")
-            value = LongValue(connection, table.name, column.name, number, str(kind))
+            ((kind,),) = connection.execute(f"SELECT typeof({quoted(column)}) {where}")
+            value = LongValue(connection, table.name, column, number, str(kind))
         values.append(value)
     return NumberedLong((number,), tuple(values))
 

@@ -24,6 +24,8 @@ FIXED_BELOW = 1e15
 """From here on the server writes floats with an exponent, and Python only from 1e16 on."""
 EXACT = 1 << 53
 """Up to here double precision holds every whole number."""
+SINGLE_DIGITS = 10
+"""Fewer say which number of single precision is meant."""
 WIDE = Context(prec=2_000)
 """More digits than any value that is quantized."""
 
@@ -85,7 +87,8 @@ def prove_floats(values: Sequence[Any]) -> None:
 
 def _float(value: Any) -> str:
     number = value
-    if type(value) is str and DECIMAL.fullmatch(value) and math.isfinite(float(value)):
+    # the digits of a text that a float is not written with would be gone, and no checksum of floats would tell
+    if type(value) is str and DECIMAL.fullmatch(value) and Decimal(repr(float(value))) == Decimal(value):
         number = float(value)
     if type(value) is int and int(float(value)) == value:
         number = float(value)
@@ -103,13 +106,28 @@ def _float(value: Any) -> str:
 
 
 def short_floats(values: Sequence[Any]) -> list[str]:
-    """Spell numbers that are rounded to single precision there."""
-    for value in values:
-        try:
-            struct.pack("f", float(value))
-        except (OverflowError, ValueError, TypeError) as exc:
-            raise Misfit(f"{shortened(value)} is nothing that real holds") from exc
-    return [_float(float(value)) for value in values]
+    """Spell numbers that come back from single precision as they are: mostly those of up to six digits."""
+    return [_short_float(value) for value in values]
+
+
+def _short_float(value: Any) -> str:
+    try:
+        text = _float(value)
+        number = float(value)
+        kept = _single(number)
+    except (Misfit, OverflowError) as exc:
+        raise Misfit(f"{shortened(value)} is nothing that real holds") from exc
+    if kept != number:
+        raise Misfit(f"{shortened(value)} has more digits than real keeps")
+    return text
+
+
+def _single(number: float) -> float:
+    """Return what is read of a number that was kept in single precision: the shortest that means the same there."""
+    kept = struct.pack("f", number)
+    near: float = struct.unpack("f", kept)[0]
+    texts = (f"{near:.{digits}g}" for digits in range(1, SINGLE_DIGITS))
+    return next((float(text) for text in texts if struct.pack("f", float(text)) == kept), near)
 
 
 def decimals(values: Sequence[Any]) -> list[str]:

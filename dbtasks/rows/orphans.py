@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from .choices import Choices, ColumnChoice
 from .misfit import shortened
-from .schema import ForeignKey, PortableSchema, Table
+from .schema import PortableSchema, Table
 from .sqlite import TEXT, rowid_of
 from .sqlite_schema import quoted
 from .sqlite_words import counts_itself
 from .survey import EXAMPLES
 
-__all__ = ["Orphans", "orphans_of"]
+__all__ = ["Orphans", "Referring", "orphans_of", "place_of", "references_of"]
 
 WHOLE = frozenset(("smallint", "integer", "bigint"))
 FOR_NEW_ROWS = ("NOT VALID", "NOT ENFORCED")
@@ -39,8 +39,27 @@ class Orphans:
     @property
     def place(self) -> str:
         """Where they are, as people are told."""
-        names = ", ".join(self.columns)
-        return f"{self.table}.{names}" if len(self.columns) == 1 else f"{self.table} ({names})"
+        return place_of(self.table, self.columns)
+
+
+@dataclass(frozen=True)
+class Referring:
+    """A foreign key over there, by what its columns are in SQLite; all of them are carried."""
+
+    table: Table
+    referred: Table
+    pairs: tuple[tuple[ColumnChoice, ColumnChoice], ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that refer."""
+        return tuple(mine.column for mine, _ in self.pairs)
+
+
+def place_of(table: str, columns: Sequence[str]) -> str:
+    """Name a column, or several, as people are told."""
+    names = ", ".join(columns)
+    return f"{table}.{names}" if len(columns) == 1 else f"{table} ({names})"
 
 
 @dataclass(frozen=True)
@@ -63,47 +82,50 @@ UUIDS = _Kind(
 )
 
 
-def orphans_of(
-    connection: sqlite3.Connection, schema: PortableSchema, choices: Choices, live: PortableSchema | None
-) -> tuple[Orphans, ...]:
-    """Look for them, within the caller's read transaction.
+def references_of(
+    schema: PortableSchema, choices: Choices, live: PortableSchema | None
+) -> Iterator[Referring]:
+    """Yield the foreign keys that every row is held against.
 
     `schema` is SQLite's; `live` has the tables of the target where they are there, else they are made.
     """
-    found = _Looking(connection, schema, choices)
+    tables = {table.name: table for table in schema.tables}
+    chosen = {name: {one.into: one for one in found} for name, found in choices.columns.items()}
     back = {into: name for name, into in choices.names.items()}
-    there = (live or choices.schema).tables
-    references = {back[table.name]: table.foreign_keys for table in there if table.name in back}
-    return tuple(
-        orphans
-        for name in choices.order
-        for one in references.get(name, ())
-        if one.references in back and not one.definition.endswith(FOR_NEW_ROWS)
-        for orphans in found.of(name, one, back[one.references])
-    )
+    there = {back[one.name]: one.foreign_keys for one in (live or choices.schema).tables if one.name in back}
+    for name in choices.order:
+        for one in there.get(name, ()):
+            if one.references not in back or one.definition.endswith(FOR_NEW_ROWS):
+                continue
+            referred = tables[back[one.references]]
+            key = referred.primary_key.columns if referred.primary_key else ()
+            mine = [chosen[name].get(column) for column in one.columns]
+            theirs = [chosen[referred.name].get(column) for column in one.referenced or key]
+            pairs = [(a, b) for a, b in zip(mine, theirs, strict=False) if a is not None and b is not None]
+            # one of the columns stays behind
+            if mine and len(pairs) == len(mine) == len(theirs):
+                yield Referring(tables[name], referred, tuple(pairs))
+
+
+def orphans_of(
+    connection: sqlite3.Connection, schema: PortableSchema, choices: Choices, live: PortableSchema | None
+) -> tuple[Orphans, ...]:
+    """Look for them, within the caller's read transaction; the rest is as of `references_of`."""
+    looking = _Looking(connection)
+    return tuple(orphans for one in references_of(schema, choices, live) for orphans in looking.of(one))
 
 
 class _Looking:
-    def __init__(self, connection: sqlite3.Connection, schema: PortableSchema, choices: Choices) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._tables = {table.name: table for table in schema.tables}
-        self._chosen = {name: {one.into: one for one in found} for name, found in choices.columns.items()}
 
-    def of(self, name: str, one: ForeignKey, other: str) -> Iterator[Orphans]:
+    def of(self, one: Referring) -> Iterator[Orphans]:
         """Yield what one foreign key does not let in, if there is anything."""
-        table, referred = self._tables[name], self._tables[other]
-        key = referred.primary_key.columns if referred.primary_key else ()
-        mine = [self._chosen[name].get(column) for column in one.columns]
-        theirs = [self._chosen[other].get(column) for column in one.referenced or key]
-        if not mine or len(mine) != len(theirs):
-            return
-        pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not None and b is not None]
-        kinds = [_kind(a, b) for a, b in pairs]
+        kinds = [_kind(mine, theirs) for mine, theirs in one.pairs]
         certain = [kind for kind in kinds if kind is not None]
-        if len(certain) < len(mine):
-            # one of the columns stays behind, or its values are compared otherwise
-            return
-        yield from self._looked(table, referred, pairs, certain)
+        # else values are compared otherwise
+        if len(certain) == len(kinds):
+            yield from self._looked(one.table, one.referred, one.pairs, certain)
 
     def _looked(
         self,

@@ -20,7 +20,7 @@ from typing import Any
 from .json_form import why_no_json
 from .lines import copy_part
 from .misfit import Misfit, shortened
-from .moments import dates, days, durations, epochs, moments, prove_epochs, short, times
+from .moments import clock_words, dates, days, durations, epochs, moments, prove_epochs, short, times
 from .numbered import LongValue
 from .numerals import booleans, decimals, floats, prove_floats, scaled, short_floats, whole
 
@@ -52,6 +52,8 @@ HALF = re.compile(r"\\u[dD][89a-fA-F]")
 LONGEST_PARSED = 1 << 22
 """Bytes of JSON that are parsed at once; larger ones are read in parts, which takes less memory and more time."""
 READ_AT_ONCE = 1 << 12
+MICROSECONDS = 6
+"""Digits of a second that the server keeps at most."""
 Column = Callable[[Sequence[Any]], list[str]]
 
 
@@ -157,14 +159,15 @@ def long_misfit(value: LongValue, how: str) -> str:
         return f"{value} is no blob" if is_text and limit != "text" else ""
     if not is_text:
         return f"{value} is no text"
-    if name not in ("text", "json", "jsonb", "words"):
+    if name not in ("text", "padded", "json", "jsonb", "words"):
         return f"{value} is nothing of this type"
     if not value.is_plain:
         return f"{value} has a zero byte, or is no UTF-8"
     if name in ("json", "jsonb"):
         return _long_documents(value, name)
     # more characters than fit into a type with a length, whatever they are
-    return f"{value} has more than {limit} characters" if limit and value.size > 4 * int(limit) else ""
+    is_long = name != "words" and limit and value.size > 4 * int(limit)
+    return f"{value} has more than {limit} characters" if is_long else ""
 
 
 def _long_documents(value: LongValue, name: str) -> str:
@@ -265,6 +268,23 @@ def _limited(limit: str) -> Speller:
     return Speller(spell, maybe=frozenset((str, int, float)), prove=prove)
 
 
+def _padded(limit: str) -> Speller:
+    """Return what spells texts that are filled up with blanks: of one that ends in some nobody could tell which are its own."""
+    limited, most = _limited(limit), int(limit)
+
+    def prove(values: Sequence[Any]) -> None:
+        limited.spell(values)
+        found = next((value for value in values if str(value).endswith(" ") and len(value) != most), None)
+        if found is not None:
+            raise Misfit(f"{shortened(found)} ends in blanks, which the type does not keep")
+
+    def spell(values: Sequence[Any]) -> list[str]:
+        prove(values)
+        return _texts(values)
+
+    return Speller(spell, maybe=limited.maybe, prove=prove)
+
+
 def _labels(*labels: str) -> Speller:
     known = frozenset(labels)
 
@@ -362,7 +382,7 @@ NUMBERS = INTS | REALS
 PLAIN: dict[str, Speller] = {
     "text": Speller(_texts, always=NUMBERS, maybe=TEXTS, prove=_prove_texts),
     "words": Speller(_texts, always=NUMBERS, maybe=TEXTS, prove=_prove_texts),
-    "interval": Speller(_intervals, maybe=TEXTS),
+    "interval": Speller(clock_words(_intervals, MICROSECONDS), maybe=TEXTS),
     "bytea": Speller(_bytes, always=BYTES),
     "boolean": Speller(booleans, maybe=INTS | TEXTS),
     "smallint": Speller(whole(15), maybe=NUMBERS | TEXTS),
@@ -397,12 +417,20 @@ def _short(whole: Speller, digits: str) -> Speller:
     return Speller(short(whole.spell, int(digits)), maybe=whole.maybe) if digits else whole
 
 
+def _interval(said: str, digits: str = "") -> Speller:
+    if said == "text":
+        return Speller(clock_words(_intervals, int(digits)), maybe=TEXTS)
+    return _short(Speller(durations, maybe=INTS), digits)
+
+
 MAKERS: dict[str, Callable[..., Speller]] = {
     "text": _limited,
+    "padded": _padded,
+    "words": lambda digits: Speller(clock_words(_texts, int(digits)), always=NUMBERS, maybe=TEXTS),
     "enum": _labels,
     "numeric": lambda *digits: Speller(scaled(*digits), maybe=NUMBERS | TEXTS),
     "bytea": lambda _: Speller(_bytes_of_text, always=BYTES | TEXTS),
-    "interval": lambda _, digits="": _short(Speller(durations, maybe=INTS), digits),
+    "interval": _interval,
     "time": lambda _, digits: _short(PLAIN["time"], digits),
     "timestamp": lambda said, digits="": _short(_moment_how(said, zoned=False), digits),
     "timestamptz": lambda said, digits="": _short(_moment_how(said, zoned=True), digits),

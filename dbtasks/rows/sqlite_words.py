@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 from .schema import Table
 
-__all__ = ["collated", "counts_itself", "index_parts", "plain_items", "tokens", "unquoted", "words"]
+__all__ = [
+    "collated",
+    "collations",
+    "counts_itself",
+    "index_items",
+    "index_parts",
+    "keys_said",
+    "plain_items",
+    "tokens",
+    "unquoted",
+    "words",
+]
 
 TOKEN = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)"""
@@ -53,16 +64,35 @@ def counts_itself(table: Table) -> str | None:
 
 def collated(table: Table) -> frozenset[str]:
     """Return the columns that compare by a COLLATE of their own, in lower case; BINARY is how all others do."""
-    found: set[str] = set()
+    return frozenset(name for name, collation in collations(table).items() if collation != "BINARY")
+
+
+def collations(table: Table) -> dict[str, str]:
+    """Return the collation of each column that says one, in upper case, by its name in lower case."""
+    found: dict[str, str] = {}
     depth, name, before = 0, "", ""
     for part in tokens(table.definition):
         if depth == 1 and before in ("(", ","):
             name = unquoted(part).lower()
-        if depth == 1 and before.upper() == "COLLATE" and unquoted(part).upper() != "BINARY":
-            found.add(name)
+        if depth == 1 and before.upper() == "COLLATE":
+            found[name] = unquoted(part).upper()
         depth += (part == "(") - (part == ")")
         before = part
-    return frozenset(found)
+    return found
+
+
+def keys_said(table: Table) -> list[list[tuple[str, str, bool]]]:
+    """Return what stands in the parentheses of PRIMARY KEY and UNIQUE behind the columns, as `index_items` does."""
+    found: list[list[tuple[str, str, bool]]] = []
+    depth = 0
+    said = tokens(table.definition)
+    for at, part in enumerate(said):
+        before = [word.upper() for word in said[max(at - 2, 0) : at]]
+        if part == "(" and depth == 1 and (before[-1:] == ["UNIQUE"] or before == ["PRIMARY", "KEY"]):
+            items = index_items(said[at + 1 : said.index(")", at)], table)
+            found += [items] if items else []
+        depth += (part == "(") - (part == ")")
+    return found
 
 
 def index_parts(definition: str) -> tuple[bool, list[str], list[str]]:
@@ -85,9 +115,20 @@ def index_parts(definition: str) -> tuple[bool, list[str], list[str]]:
 
 
 def plain_items(over: Sequence[str], table: Table) -> list[tuple[str, bool]] | None:
-    """Return the columns of an index, and whether each goes down; None where it is over anything else."""
+    """Return the columns of an index, and whether each goes down; None where it is over anything else, or says a collation."""
+    items = index_items(over, table)
+    if items is None or any(collation for _, collation, _ in items):
+        return None
+    return [(column, down) for column, _, down in items]
+
+
+def index_items(over: Sequence[str], table: Table) -> list[tuple[str, str, bool]] | None:
+    """Return the columns of an index, the collation that each says, in upper case, and whether it goes down.
+
+    None where it is over anything else.
+    """
     names = {column.name.lower(): column.name for column in table.data_columns}
-    items: list[tuple[str, bool]] = []
+    items: list[tuple[str, str, bool]] = []
     item: list[str] = []
     for word in (*over, ","):
         if word != ",":
@@ -95,8 +136,11 @@ def plain_items(over: Sequence[str], table: Table) -> list[tuple[str, bool]] | N
             continue
         name = names.get(unquoted(item[0]).lower()) if item else None
         order = [word.upper() for word in item[1:]]
+        collation = ""
+        if order[:1] == ["COLLATE"] and len(order) > 1:
+            collation, order = unquoted(item[2]).upper(), order[2:]
         if name is None or order not in ([], ["ASC"], ["DESC"]):
             return None
-        items.append((name, order == ["DESC"]))
+        items.append((name, collation, order == ["DESC"]))
         item = []
     return items

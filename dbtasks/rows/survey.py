@@ -1,7 +1,7 @@
 """What the values of a SQLite database are, against the types they may become: one pass, in flat memory, before a migration.
 
 Every candidate is tried by what will spell the values later (`spellers`), so what
-is told before is what happens. One that a value does not fit is left; a type that
+is told before is what happens. One that many values do not fit is left; a type that
 is given (by `--cast`, by a table that is there) is kept, and its misfits counted.
 """
 
@@ -22,9 +22,11 @@ from .numbered import LongValue, NumberedLong, NumberedRows, numbered
 from .schema import PortableSchema, Table, UserType
 from .spellers import long_misfit, speller
 
-__all__ = ["EXAMPLES", "ColumnSurvey", "Survey", "Trial"]
+__all__ = ["EXAMPLES", "FEW", "ColumnSurvey", "Survey", "Trial"]
 
 EXAMPLES = 5
+FEW = 1_000
+"""So many misfits of a type are counted, to be told; behind them nobody wants it for that column."""
 NUMBERS = frozenset(("bigint", "double", "numeric"))
 KINDS = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
@@ -35,7 +37,7 @@ class Trial:
 
     candidate: Candidate
     is_kept: bool
-    """Whether it is counted on after a misfit: it may be taken all the same."""
+    """Whether all of its misfits are counted: it may be taken all the same."""
     keeps_texts: bool = False
     """Whether a text may become a number only where the number is written as the text is."""
     misfits: int = 0
@@ -44,7 +46,7 @@ class Trial:
     @property
     def is_over(self) -> bool:
         """Whether nothing more has to be learnt of it."""
-        return bool(self.misfits) and not self.is_kept
+        return self.misfits > FEW and not self.is_kept
 
     def take(self, values: Sequence[Any], kinds: Iterable[type]) -> bool:
         """Try it on some values, none of them NULL; whether all fit."""

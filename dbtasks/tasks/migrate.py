@@ -64,7 +64,7 @@ def migrate(
         7  another run works on this database, or it stayed locked
         8  migrated with losses: rows were left out, or tables that the target does not have
         9  it broke off; the target is as it was
-        10  --dry-run: values will not fit, or rows refer to nothing
+        10  --dry-run: values will not fit, rows refer to nothing, or keys are there already
         130  interrupted; the message says what the target holds
     """
     from ..console import migrate as shown

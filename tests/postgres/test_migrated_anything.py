@@ -64,3 +64,4 @@ def test_any_file_is_migrated_but_for_the_rows_that_were_told_and_proved(move: M
     assert report.rows + report.rejected == rows
     assert (report.rejected > 0) is (plan.misfits > 0)
     assert report.rejected <= plan.misfits
+    assert plan.rejects == {one.name: one.proof.rejected for one in report.tables if one.proof.rejected}

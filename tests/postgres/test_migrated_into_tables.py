@@ -182,6 +182,43 @@ def test_a_value_that_the_type_there_does_not_take_is_counted_with_its_row(
     assert choices.columns["app_user"][caught.value.column] == found
 
 
+FLOATS: list[tuple[str, list[Any], list[Any]]] = [
+    (
+        "double precision",
+        [0.1, 1e300, -0.0, 5e-324, 7, 2**53, 10**18, "0.1", "1.50", "1e3", "-7", float("inf")],
+        [2**53 + 1, "1.23456789012345678901", "9007199254740993", "soon", "", " 1", "1_0", "1e999", b"1"],
+    ),
+    (
+        "real",
+        [0.1, 12.5, 0.1234567, 16777216, 1e30, -0.0, 1e-45, "0.5", "007", float("inf")],
+        [0.1 + 0.2, 0.123456789, 16777217, 1e39, 1e-50, 1.4e-45, "0.123456789", "soon", "1_0", b"1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("type_", "kept", "lost"), FLOATS, ids=["double", "real"])
+def test_a_number_that_does_not_come_back_from_a_float_is_counted_with_its_row(
+    tmp_path: Path, pg_db: PgDatabase, type_: str, kept: list[Any], lost: list[Any]
+) -> None:
+    pg_db.run(f"CREATE TABLE t (a {type_})")
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in kept])
+    choices = chosen(path, live=described(pg_db))
+    assert not choices.misfits, choices
+    with closing(pg_db.connect()) as connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY t FROM STDIN", _Text("\n".join(lines(path, choices, "t"))))
+        cursor.execute("SELECT a::text FROM t")
+        came = [float(text) for (text,) in cursor.fetchall()]
+    assert came == [*map(float, kept)]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in lost])
+    (one,) = chosen(path, live=described(pg_db)).columns["t"]
+    assert one.misfits == len(lost), one
+    assert one.examples[0].startswith(f"{len(kept) + 1}: ")
+
+
 MOMENTS = [
     ("joined", 2_460_310.5, "timestamptz:days", 0),
     ("joined", 1_700_000_000, "timestamptz:seconds", 0),
@@ -229,6 +266,59 @@ def test_digits_of_a_second_that_the_type_there_does_not_keep_are_told_before(
         cursor.execute("SELECT t::text FROM t")
         ((row,),) = cursor.fetchall()
     assert row.strip("()").replace('"', "").split(",") == lines(path, choices, "t")[0].split("\t")
+
+
+ROUNDED: list[tuple[str, list[Any], list[Any]]] = [
+    ("char(3)", ["abc", "a", " b", "a  ", "", 7], ["a ", "abcd", "abc ", " "]),
+    ("padded", ["abc", "a  "], ["a ", "abcd"]),
+    (
+        "interval(2)",
+        ["1.25 seconds", "00:00:01.250", "1 day", "P1DT0.5S"],
+        ["1.255 seconds", "00:00:01.255", "1 ms", "PT0.125S"],
+    ),
+    ("interval day to second(0)", ["1 day 10:00:00"], ["1 day 10:00:00.5"]),
+    ("lap", ["00:00:01.2"], ["00:00:01.25"]),
+    ("interval", ["0.000001 seconds", "1.5 ms", "2 us"], ["0.0000015 seconds", "1.5 us"]),
+    ("timestamp(1)", ["2024-01-01 10:00:00.50"], ["2024-01-01 10:00:00.55"]),
+    ("timetz(1)", ["10:00:00.5+01", "10:00+00"], ["10:00:00.55+01"]),
+    ("timetz", ["10:00:00.123456+01"], ["10:00:00.1234567+01"]),
+    ("numeric(5,2)", ["1.50", 0.1 + 0.2, 7], ["1.555", 1.555, "12345"]),
+]
+
+
+@pytest.mark.parametrize(("type_", "kept", "lost"), ROUNDED, ids=[one[0] for one in ROUNDED])
+def test_what_the_type_there_would_round_or_cut_is_counted_with_its_row(
+    tmp_path: Path, pg_db: PgDatabase, type_: str, kept: list[Any], lost: list[Any]
+) -> None:
+    pg_db.run("CREATE DOMAIN lap AS interval(1); CREATE DOMAIN padded AS char(3)")
+    pg_db.run(f"CREATE TABLE t (a {type_})")
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in kept])
+    choices = chosen(path, live=described(pg_db))
+    assert not choices.misfits, choices
+    with closing(pg_db.connect()) as connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY t FROM STDIN", _Text("\n".join(lines(path, choices, "t"))))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in lost])
+    (one,) = chosen(path, live=described(pg_db)).columns["t"]
+    assert one.misfits == len(lost), one
+    assert one.examples[0].startswith(f"{len(kept) + 1}: ")
+
+
+def test_a_numeric_that_is_rounded_in_front_of_the_point_takes_what_is_round(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    if pg_db.run("SHOW server_version_num") < [("150000",)]:
+        pytest.skip("PostgreSQL 14 has no such type")
+    pg_db.run("CREATE TABLE t (a numeric(3,-2))")
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(1200,), (0,), (1234,), ("12300.0",), (100000,)])
+    (one,) = chosen(path, live=described(pg_db)).columns["t"]
+    assert (one.misfits, one.examples[0][:7]) == (2, "3: 1234")
 
 
 def test_null_where_none_may_be_is_a_misfit(tmp_path: Path, pg_db: PgDatabase) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -141,6 +142,7 @@ def test_what_stays_behind_is_told_by_name(tmp_path: Path) -> None:
         "the foreign key of orders (who) to person refers to columns that are no key",
         "the table item goes without its collations",
         "the trigger counted is not carried: make it there by hand",
+        "the unique key (code) of item compares without case: the unique index item_code_folded beside it keeps that",
         "the view every is not carried: make it there by hand",
     ]
 
@@ -262,6 +264,7 @@ ANY = st.one_of(
     st.text(max_size=5),
     st.binary(max_size=3),
     st.sampled_from(["2024-01-01", "2024-01-01 10:00:00", "2024-01-01T10:00:00.5Z", "10:00", "{}", "1.50", "t", bytes(16)]),
+    st.sampled_from(["a ", "a  ", "10:00:00.5+01", "1.5 ms", "1 day 00:00:00.25"]),
     st.sampled_from([0, 1, 1_700_000_000, 1_700_000_000_000, 2_460_000.5]),
 )  # fmt: skip
 HOWS = [
@@ -269,7 +272,7 @@ HOWS = [
     *("numeric:6,2", "uuid", "json", "jsonb", "date", "time", "timestamp", "timestamp:cut", "timestamptz", "timestamptz:cut"),
     *("timestamptz:seconds", "timestamptz:milliseconds", "timestamp:microseconds", "timestamptz:days"),
     *("time:,0", "timestamp:,3", "timestamptz:cut,3", "timestamptz:seconds,0", "interval:microseconds,3"),
-    *("interval", "interval:microseconds", "enum:t,{}"),
+    *("interval", "interval:microseconds", "interval:text,3", "enum:t,{}", "padded:3", "words:0"),
 ]  # fmt: skip
 
 
@@ -316,6 +319,49 @@ def test_what_is_proved_of_a_batch_is_what_its_spelling_says(how: str, values: l
     except Misfit:
         assert not fits
     assert fits or not kinds <= found.always
+
+
+WEAKER: list[tuple[str, list[Any], str, str | None, int]] = [
+    ("DATE", ["2024-01-01", "2024-01-02", "soon"], "text", "date", 1),
+    ("INTEGER", [1, 2, "x", 3, None], "text", "bigint", 1),
+    ("INTEGER", [1, 2, 1.5], "double precision", "bigint", 1),
+    ("BOOLEAN", [0, 1, 1, 2], "bigint", "boolean", 1),
+    ("VARCHAR(3)", ["a", "b", "abcd"], "text", "character varying(3)", 1),
+    ("DECIMAL(6,2)", [1.5, 2, 1.555], "numeric", "numeric(6,2)", 1),
+    ("JSONB", ["{}", "[]", "{"], "text", "jsonb", 1),
+    ("REAL", [0.5, 1.5, "x"], "text", "double precision", 1),
+    ("DATETIME", ["2024-01-01 10:00:00Z", "2024-01-01 11:00:00", "2024-01-01 10:00:00Z", "soon"], "text", "timestamp with time zone", 1),
+    ("DATETIME", [1_700_000_000, 1_700_000_001, "soon"], "text", "timestamp with time zone", 1),
+    ("", [1, 2, "00420"], "text", "bigint", 1),
+    # as many as the others, none, or another spelling only
+    ("DATE", ["2024-01-01", "soon"], "text", None, 0),
+    ("DATE", ["2024-01-01"], "date", None, 0),
+    ("DATETIME", ["2024-01-01 10:00:00", "2024-01-01 10:00:00", "2024-01-01 10:00:00Z"], "timestamp with time zone", None, 0),
+    ("TEXT", ["a", "b", b"c"], "text", None, 0),
+    ("DATE", ["2024-01-01"] * 3_000 + ["soon"] * 1_001, "text", None, 0),
+    ("DATE", ["2024-01-01"] * 3_000 + ["soon"] * 1_000, "text", "date", 1_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("declared", "values", "type_", "stronger", "number"), WEAKER, ids=lambda held: str(held)[:20]
+)
+def test_a_type_that_a_few_values_stand_in_the_way_of_is_told(
+    tmp_path: Path, declared: str, values: list[Any], type_: str, stronger: str | None, number: int
+) -> None:
+    path = made(tmp_path / "a.db", f"CREATE TABLE t (a {declared})", *values)
+    (one,) = chosen(path).columns["t"]
+    assert (one.type, one.weaker.type if one.weaker else None) == (type_, stronger)
+    if not one.weaker:
+        return
+    assert (one.weaker.values, len(one.weaker.examples)) == (number, min(number, 5))
+    # what is told to be said is what gives that type
+    (flag,) = shlex.split(one.weaker.flag)
+    (given,) = chosen(path, flag.removeprefix("--cast=")).columns["t"]
+    assert (given.type, given.weaker) == (stronger, None)
+    assert given.misfits <= number
+    assert given.misfits in (0, number)
+    assert [*given.examples] == ([*one.weaker.examples] if given.misfits else [])
 
 
 def test_the_page_shows_which_types_are_tried_and_in_which_order() -> None:

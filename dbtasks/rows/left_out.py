@@ -1,0 +1,311 @@
+"""Rows that no key lets in once the values have their new types, and rows that go with one that is left out: counted before anything is touched.
+
+In the order in which a load turns them down: what does not fit, then what a unique
+key has twice, then what refers to nothing, and all that leads there. What has to be
+held for that lies in a database of SQLite's own, in a file that nobody else sees and
+that is gone with us: memory stays flat.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from .carried import keys_of
+from .choices import Choices, ColumnChoice
+from .keyed import (
+    are_kept_apart,
+    are_written_alike,
+    compared_as,
+    keys_of_rows,
+    rows_that_do_not_fit,
+    shown_rows,
+)
+from .orphans import Orphans, Referring, orphans_of, place_of, references_of
+from .schema import PortableSchema, Table
+from .sqlite_words import index_parts, plain_items
+from .survey import EXAMPLES
+
+__all__ = ["Clash", "LeftOut", "left_out"]
+
+SCRATCH = """
+    PRAGMA journal_mode = OFF;
+    BEGIN;
+    CREATE TABLE gone (tab INTEGER, number INTEGER, PRIMARY KEY (tab, number)) WITHOUT ROWID;
+    CREATE TABLE leads (reference INTEGER, tab INTEGER, number INTEGER, other INTEGER, towards INTEGER);
+"""
+SECOND = """
+    INSERT INTO second SELECT number, first FROM (
+        SELECT number, first_value(number) OVER (PARTITION BY key ORDER BY number) AS first
+        FROM keys WHERE number NOT IN (SELECT number FROM gone WHERE tab = ?)
+    ) WHERE number <> first
+"""
+# of several rows with one key that one stays which is not left out itself
+LEADS = """
+    INSERT INTO leads SELECT ?1, ?2, k.number, ?3, (
+        SELECT o.number FROM others o WHERE o.key = k.key
+        ORDER BY EXISTS (SELECT 1 FROM gone g WHERE g.tab = ?3 AND g.number = o.number), o.number LIMIT 1
+    ) FROM keys k WHERE NOT EXISTS (SELECT 1 FROM gone g WHERE g.tab = ?2 AND g.number = k.number)
+"""
+LOST = """
+    CREATE TABLE lost AS WITH RECURSIVE found (tab, number) AS (
+        SELECT tab, number FROM gone UNION SELECT tab, number FROM leads WHERE towards IS NULL
+        UNION SELECT l.tab, l.number FROM found f JOIN leads l ON l.other = f.tab AND l.towards = f.number
+    ) SELECT tab, number FROM found;
+    CREATE UNIQUE INDEX lost_rows ON lost (tab, number);
+    CREATE TABLE falls AS SELECT l.tab, l.number, min(l.reference) AS reference FROM leads l
+        JOIN lost o ON o.tab = l.other AND o.number = l.towards GROUP BY l.tab, l.number;
+    DELETE FROM falls WHERE (tab, number) IN (SELECT tab, number FROM leads WHERE towards IS NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Clash:
+    """The rows that a unique key does not let in: one in front of each has the same, as their new types compare."""
+
+    table: str
+    """SQLite's."""
+    columns: tuple[str, ...]
+    rows: int
+    examples: tuple[str, ...] = ()
+    """The first of them: `row id: as row id`."""
+
+    @property
+    def place(self) -> str:
+        """Where they are, as people are told."""
+        return place_of(self.table, self.columns)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was found of a database's rows."""
+
+    orphans: tuple[Orphans, ...] = ()
+    clashes: tuple[Clash, ...] = ()
+    falls: tuple[Orphans, ...] = ()
+    """Where rows may be left out: those that refer to one that is."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Where rows may be left out: how many of each table are, where any are."""
+    uncounted: tuple[str, ...] = ()
+    """What only the server compares, in words."""
+
+
+def left_out(
+    connection: sqlite3.Connection,
+    schema: PortableSchema,
+    choices: Choices,
+    live: PortableSchema | None,
+    *,
+    skip: bool,
+) -> LeftOut:
+    """Look for them, within the caller's read transaction.
+
+    `schema` is SQLite's; `live` has the tables of the target where they are there, else they are made. `skip`: rows may be
+    left out, so those are counted that go with them; a row that does not fit is in nobody's way then.
+    """
+    orphans = orphans_of(connection, schema, choices, live)
+    with _scratch() as scratch:
+        looking = _Looking(connection, scratch, schema, choices)
+        if skip:
+            looking.take_misfits()
+        found = [*looking.clashes(live)]
+        clashes = tuple(one for one in found if isinstance(one, Clash))
+        words = [one for one in found if isinstance(one, str)]
+        if not skip or not (choices.misfits or orphans or clashes):
+            return LeftOut(orphans, clashes, uncounted=tuple(words))
+        words += looking.lead([*references_of(schema, choices, live)], orphans)
+        return LeftOut(orphans, clashes, tuple(looking.falls()), looking.rows(), tuple(words))
+
+
+@contextmanager
+def _scratch() -> Iterator[sqlite3.Connection]:
+    # no name: SQLite makes a file of its own for what does not fit into its cache
+    with closing(sqlite3.connect("", isolation_level=None)) as connection:
+        connection.executescript(SCRATCH)
+        yield connection
+
+
+class _Looking:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        scratch: sqlite3.Connection,
+        schema: PortableSchema,
+        choices: Choices,
+    ) -> None:
+        self._connection = connection
+        self._scratch = scratch
+        self._choices = choices
+        self._tables = {table.name: table for table in schema.tables}
+        self._number = {name: number for number, name in enumerate(choices.order)}
+        self._references: list[Referring] = []
+
+    # -- what does not fit, and what is there twice --------------------------------------------
+
+    def take_misfits(self) -> None:
+        """Write down the rows with values that do not fit."""
+        for name, number in self._number.items():
+            unfit = [one for one in self._choices.columns[name] if one.misfits]
+            if unfit:
+                rows = rows_that_do_not_fit(self._connection, self._tables[name], unfit)
+                self._take("INSERT OR IGNORE INTO gone VALUES (?, ?)", ((number, row) for row in rows))
+
+    def clashes(self, live: PortableSchema | None) -> Iterator[Clash | str]:
+        """Yield what unique keys turn down, or words for a key that cannot be looked at; the rows are written down as gone."""
+        there = {table.name: table for table in (live.tables if live else self._choices.schema.tables)}
+        for name in self._choices.order:
+            chosen = {one.into: one for one in self._choices.columns[name]}
+            table = there[self._choices.names[name]]
+            done: set[frozenset[str]] = set()
+            for columns, nulls_are_equal in _keys(table):
+                key = [chosen[column] for column in columns if column in chosen]
+                if len(key) < len(columns) or frozenset(columns) in done or self._is_kept(name, key):
+                    continue
+                done.add(frozenset(columns))
+                unknown = [one.column for one in key if not compared_as(one)]
+                if unknown:
+                    yield f"{place_of(name, unknown)}: rows that are twice in a unique key: only the server compares them"
+                else:
+                    yield from self._clash(name, key, nulls_are_equal=nulls_are_equal)
+            for index, columns in _unlike_keys(table):
+                key = [chosen[column] for column in columns if column in chosen]
+                # over more than columns we make only what keeps a collation, and SQLite has seen to that
+                is_ours = not columns and live is None
+                if self._choices.rows[name] and not is_ours and not self._is_like(name, index, key):
+                    yield f"{name}: rows that the unique index {index} turns down: it is over some rows, or over more than columns"
+
+    def _is_kept(self, name: str, key: Sequence[ColumnChoice]) -> bool:
+        """Whether SQLite holds each of these apart, and they stay so."""
+        table = self._tables[name]
+        known = [columns for columns in keys_of(table) if columns <= {one.column for one in key}]
+        kept = {
+            one.column
+            for one in (key if known else ())
+            if are_kept_apart(one) or are_written_alike(self._connection, table, one)
+        }
+        return any(columns <= kept for columns in known)
+
+    def _is_like(self, name: str, index: str, key: Sequence[ColumnChoice]) -> bool:
+        """Whether SQLite has an index like this one, and its columns stay as far apart."""
+        kept = {one.column for one in key if are_kept_apart(one)}
+        known = dict(_unlike_keys(self._tables[name]))
+        return any({*columns} <= kept if columns else one == index for one, columns in known.items())
+
+    def _clash(self, name: str, key: Sequence[ColumnChoice], *, nulls_are_equal: bool) -> Iterator[Clash]:
+        table, number = self._tables[name], self._number[name]
+        rows = keys_of_rows(self._connection, table, key, nulls_are_equal=nulls_are_equal)
+        self._fill("keys", rows)
+        self._scratch.execute("DROP TABLE IF EXISTS second")
+        self._scratch.execute("CREATE TABLE second (number INTEGER, first INTEGER)")
+        self._scratch.execute(SECOND, (number,))
+        ((count,),) = self._scratch.execute("SELECT count(*) FROM second")
+        if not count:
+            return
+        self._scratch.execute("INSERT OR IGNORE INTO gone SELECT ?, number FROM second", (number,))
+        pairs = self._scratch.execute(
+            "SELECT number, first FROM second ORDER BY number LIMIT ?", (EXAMPLES,)
+        ).fetchall()
+        shown = shown_rows(self._connection, table, {row for pair in pairs for row in pair})
+        examples = tuple(f"{shown[second]}: as row {shown[first]}" for second, first in pairs)
+        yield Clash(name, tuple(one.column for one in key), int(count), examples)
+
+    # -- what goes with them -------------------------------------------------------------------
+
+    def lead(self, references: Sequence[Referring], orphans: Sequence[Orphans]) -> Iterator[str]:
+        """Write down what refers to what, as far as it can lose rows; yields words for what cannot be looked at."""
+        self._references = [*references]
+        self._scratch.execute("CREATE INDEX gone_tables ON gone (tab)")
+        losing = {
+            name
+            for name, number in self._number.items()
+            if self._scratch.execute("SELECT 1 FROM gone WHERE tab = ? LIMIT 1", (number,)).fetchone()
+        }
+        broken = {(one.table, one.columns, one.references) for one in orphans}
+        for number in _leading(references, losing, broken):
+            one = references[number]
+            if all(compared_as(mine) == compared_as(theirs) != "" for mine, theirs in one.pairs):
+                self._lead(number, one)
+            else:
+                place = place_of(one.table.name, one.columns)
+                yield f"{place}: rows that refer to one of {one.referred.name} that is left out: only the server compares them"
+        self._scratch.execute("CREATE INDEX leads_towards ON leads (other, towards)")
+        self._scratch.executescript(LOST)
+
+    def _lead(self, number: int, one: Referring) -> None:
+        tab, other = self._number[one.table.name], self._number[one.referred.name]
+        mine, theirs = zip(*one.pairs, strict=True)
+        self._fill("keys", keys_of_rows(self._connection, one.table, mine))
+        self._fill("others", keys_of_rows(self._connection, one.referred, theirs))
+        self._scratch.execute("CREATE INDEX others_keys ON others (key)")
+        self._scratch.execute(LEADS, (number, tab, other))
+
+    def falls(self) -> Iterator[Orphans]:
+        """Yield what refers to a row that is left out, by reference."""
+        counted = self._scratch.execute("SELECT reference, count(*) FROM falls GROUP BY 1 ORDER BY 1")
+        for number, count in counted.fetchall():
+            one = self._references[number]
+            query = "SELECT number FROM falls WHERE reference = ? ORDER BY number LIMIT ?"
+            first = [row for (row,) in self._scratch.execute(query, (number, EXAMPLES))]
+            shown = shown_rows(self._connection, one.table, first)
+            examples = tuple(shown[row] for row in first)
+            yield Orphans(one.table.name, one.columns, one.referred.name, int(count), examples)
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows of each table are left out."""
+        counted = self._scratch.execute("SELECT tab, count(*) FROM lost GROUP BY tab ORDER BY tab")
+        return {self._choices.order[tab]: int(count) for tab, count in counted}
+
+    def _fill(self, table: str, rows: Generator[tuple[int, bytes]]) -> None:
+        self._scratch.execute(f"DROP TABLE IF EXISTS {table}")
+        self._scratch.execute(f"CREATE TABLE {table} (number INTEGER, key BLOB)")
+        self._take(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - a name of ours
+
+    def _take(self, statement: str, rows: Generator[tuple[int, int] | tuple[int, bytes]]) -> None:
+        # what is read has to be over when this is, however it ends
+        with closing(rows):
+            self._scratch.executemany(statement, rows)
+
+
+def _keys(table: Table) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Yield the columns of which no two rows have the same values, and whether two of them without a value are the same."""
+    for key in (*([table.primary_key] if table.primary_key else ()), *table.unique):
+        yield key.columns, "NULLS NOT DISTINCT" in key.definition
+    for one in table.indexes:
+        is_unique, over, where = index_parts(one.definition)
+        items = plain_items(over, table)
+        if is_unique and items and not where:
+            yield tuple(column for column, _ in items), False
+
+
+def _unlike_keys(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the names of the unique indexes that are none of these, with their columns where they have only such."""
+    for one in table.indexes:
+        is_unique, over, where = index_parts(one.definition)
+        items = plain_items(over, table)
+        if is_unique and (where or not items):
+            yield one.name, tuple(column for column, _ in items or ())
+
+
+def _leading(
+    references: Sequence[Referring], losing: set[str], broken: set[tuple[str, tuple[str, ...], str]]
+) -> list[int]:
+    """Return the references by which rows are lost, or come to be by these."""
+    found = [
+        number
+        for number, one in enumerate(references)
+        if (one.table.name, one.columns, one.referred.name) in broken
+    ]
+    lost = {*losing, *(references[number].table.name for number in found)}
+    grows = True
+    while grows:
+        more = [
+            number
+            for number, one in enumerate(references)
+            if number not in found and one.referred.name in lost
+        ]
+        lost |= {references[number].table.name for number in more}
+        found += more
+        grows = bool(more)
+    return sorted(found)

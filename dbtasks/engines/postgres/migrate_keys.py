@@ -12,19 +12,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CountsDiffer, LoadFailed, QueryFailed
-from ...rows.arriving import Loading, Reject, rejected
+from ...rows.arriving import Carried, Loading, Reject, rejected
 from ...rows.postgres_create import Statement
 from ...rows.postgres_schema import describe
-from ...rows.tally import Forms, digests_of
+from ...rows.spellers import long_line
+from ...rows.tally import DIGEST_BYTES, Forms, digests_of
 from ...schemas import table_name
 from ...sessions import PsycopgSession, Session
 from .cascade import cascade
 from .facts import TABLE, Relation
 from .foreign_keys import Reference, orphan, place_of
-from .migrate_load import Came, count_again, in_steps, read_again
+from .migrate_load import Came, ReadAgain, count_again, in_steps, read_again
 from .migrate_reading import ArrivedRows
 from .statements import Name
 
@@ -178,14 +180,15 @@ class _Making:
         wanted = self._digests(fault, came)
         if not wanted:
             return 0
-        rejects = self._named(wanted, came, fault.reason)
+        rows = self._found(wanted, came, fault.reason)
+        rejects = [rejected(came.carried, row.id, row.values, fault.reason) for row in rows]
         if not self._how.skip:
             raise _stands_in_the_way(fault, rejects)
         for reject in rejects:
             self._how.on_reject(reject)
         self._delete(fault, came, len(rejects))
         came.rejected += len(rejects)
-        came.left_out.update(wanted)
+        came.left_out.update(row.place for row in rows)
         self._changed.add(fault.table)
         return len(rejects)
 
@@ -204,19 +207,32 @@ class _Making:
         ArrivedRows(self._session, came.carried, relation, held).read(take, take_long, fault.condition)
         return found
 
-    def _named(self, wanted: Counter[bytes], came: Came, reason: str) -> list[Reject]:
-        """Find the same rows in the source; of several that are equal the last ones."""
-        found: dict[bytes, deque[tuple[int | str, tuple[Any, ...]]]] = {
+    def _found(self, wanted: Counter[bytes], came: Came, reason: str) -> list[ReadAgain]:
+        """Find the same rows in the source; of several that are equal the last ones.
+
+        Raises:
+            LoadFailed: others look the same, but for columns that only the server can read.
+            CountsDiffer: some are not there.
+        """
+        carried, are_known = came.carried, all(came.tally.forms.compared)
+        found: dict[bytes, deque[ReadAgain]] = {
             digest: deque(maxlen=number) for digest, number in wanted.items()
         }
+        alike: Counter[bytes] = Counter()
+        whole: dict[bytes, set[bytes]] = {digest: set() for digest in wanted}
         with closing(read_again(self._connection, came)) as rows:
-            for row_id, row, digest in rows:
-                if digest in found:
-                    found[digest].append((row_id, row))
-        named = [rejected(came.carried, *one, reason) for several in found.values() for one in several]
+            for row in rows:
+                if row.digest in found:
+                    found[row.digest].append(row)
+                    alike[row.digest] += 1
+                    if not are_known:
+                        whole[row.digest].add(_digest_of_all(row, carried))
+        if any(len(whole[digest]) > 1 and alike[digest] > number for digest, number in wanted.items()):
+            raise _cannot_be_told(carried, came.tally.forms, reason)
+        named = [row for several in found.values() for row in several]
         if len(named) != wanted.total():
             raise CountsDiffer(
-                f"{wanted.total() - len(named):,} rows of {came.carried.into} are not those of {came.carried.name}"
+                f"{wanted.total() - len(named):,} rows of {carried.into} are not those of {carried.name}"
             )
         return named
 
@@ -228,6 +244,24 @@ class _Making:
         ((deleted,),) = self._session.rows(query.format(place, fault.condition))
         if deleted != number:
             raise CountsDiffer(f"{deleted:,} rows of {came.carried.into} were left out instead of {number:,}")
+
+
+def _digest_of_all(row: ReadAgain, carried: Carried) -> bytes:
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for piece in long_line(row.values, carried.hows):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _cannot_be_told(carried: Carried, forms: Forms, reason: str) -> LoadFailed:
+    columns = ", ".join(
+        column for column, compared in zip(carried.columns, forms.compared, strict=True) if not compared
+    )
+    return LoadFailed(
+        f"a row of {carried.name} does not go in: {reason}; which one cannot be told, since rows differ only in {columns},"
+        " which only the server can read",
+        hint="mend that in SQLite, or give the table a primary key there, by which its rows are told apart",
+    )
 
 
 def _leads_nowhere(one: Reference, condition: Composable) -> _Fault:

@@ -95,6 +95,5 @@ def _one(table: Table, choices: Choices) -> Carried:
         into=choices.names[table.name],
         columns=tuple(one.into for one in chosen),
         hows=tuple(one.how for one in chosen),
-        types=tuple(one.type for one in chosen),
         key=table.primary_key.columns if table.primary_key else (),
     )

@@ -28,8 +28,6 @@ class Carried:
     """Their names there, in the order of the source's `data_columns`."""
     hows: tuple[str, ...]
     """How the values of each are spelled, by `rows.spellers`."""
-    types: tuple[str, ...]
-    """What each is there, as PostgreSQL spells types."""
     key: tuple[str, ...] = ()
     """The columns of the primary key, by SQLite's names."""
 

@@ -24,7 +24,7 @@ from tests.fix_postgres import PgDatabase
 
 HOWS = {
     "character varying": "text",
-    "character": "text",
+    "character": "padded",
     "double precision": "double",
     "timestamp without time zone": "timestamp",
     "time without time zone": "time",
@@ -106,7 +106,6 @@ def carried_as(table: Table, columns: list[tuple[str, str]], into: str = "") -> 
         into or table_name("public", table.name),
         tuple(name for name, _ in columns),
         tuple(how_of(type_) for _, type_ in columns),
-        tuple(type_ for _, type_ in columns),
         table.primary_key.columns if table.primary_key else (),
     )
 
@@ -114,7 +113,11 @@ def carried_as(table: Table, columns: list[tuple[str, str]], into: str = "") -> 
 def how_of(type_: str) -> str:
     name, _, arguments = type_.partition("(")
     base = HOWS.get(name, name)
-    return f"{base}:{arguments.removesuffix(')')}" if arguments and base in ("text", "numeric") else base
+    return (
+        f"{base}:{arguments.removesuffix(')')}"
+        if arguments and base in ("text", "padded", "numeric")
+        else base
+    )
 
 
 def arrive(path: Path, database: PgDatabase, **how: Any) -> Arrived:

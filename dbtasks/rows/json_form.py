@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["is_json", "why_no_json"]
+from .alike import NEGATIVE_ZERO
+
+__all__ = ["BELOW_ZERO", "is_json", "why_no_json"]
 
 DEEPEST = 900
 """Python's own reader goes no deeper by much."""
@@ -23,6 +25,7 @@ ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\.|[^\\]+", re.DOTALL)
 HIGH, LOW = range(0xD800, 0xDC00), range(0xDC00, 0xE000)
 """The two halves of a character beyond the first 65,536."""
 HALF = "holds half a character, which jsonb does not"
+BELOW_ZERO = "holds a zero below zero, which jsonb does not"
 
 
 class _NoJson(Exception):
@@ -87,6 +90,9 @@ class _Reader:
     def _inside(self, text: str) -> None:
         """Hear of what stands in a string, in parts that cut no escape."""
 
+    def _scalar(self, text: str) -> None:
+        """Hear of a number, or of one of the three words."""
+
     def _value(self) -> bool:
         """Read a value; False where one only begins that holds others."""
         first = self._next()
@@ -101,6 +107,7 @@ class _Reader:
         text = word[0] if word else ""
         if len(text) > LONGEST_WORD or not SCALAR.fullmatch(text):
             raise _NoJson
+        self._scalar(text)
         self._held = self._held[len(text) :]
         return True
 
@@ -171,6 +178,10 @@ class _Binary(_Reader):
     def _name(self) -> None:
         self._name_parts = []
         super()._name()
+
+    def _scalar(self, text: str) -> None:
+        if NEGATIVE_ZERO.fullmatch(text):
+            raise _NoJson(BELOW_ZERO)
 
     def _inside(self, text: str) -> None:
         if self._name_parts is not None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .json_form import why_no_json
+from .alike import NEGATIVE_ZERO
+from .json_form import BELOW_ZERO, why_no_json
 from .lines import copy_part
 from .misfit import Misfit, shortened
 from .moments import clock_words, dates, days, durations, epochs, moments, prove_epochs, short, times
@@ -47,6 +48,8 @@ ESCAPES = (
 )
 UUID = re.compile(r"\{?[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?", re.ASCII)
 ESCAPED_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+MAYBE_BELOW_ZERO = re.compile(r"-0[0.]*(?:[eE][-+]?[0-9]+)?(?:[\s,\]}]|$)")
+"""Such a number, or something like it in a string."""
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a character beyond the first 65,536; mostly the other one follows."""
 LONGEST_PARSED = 1 << 22
@@ -301,6 +304,16 @@ def _no_json(name: str) -> Any:
     raise ValueError(name)
 
 
+class _BelowZero(ValueError):
+    """A number is -0: jsonb makes 0 of it."""
+
+
+def _above_zero(text: str) -> str:
+    if NEGATIVE_ZERO.fullmatch(text):
+        raise _BelowZero
+    return text
+
+
 class _Twice(ValueError):
     """An object has one name twice: jsonb keeps only the last."""
 
@@ -315,6 +328,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 BLANKS = " \t\n\r"
 DOCUMENTS = json.JSONDecoder(parse_constant=_no_json)
 WITHOUT_TWICE = json.JSONDecoder(parse_constant=_no_json, object_pairs_hook=_once)
+NUMBERS_AS_WRITTEN = json.JSONDecoder(parse_int=_above_zero, parse_float=_above_zero)
 
 
 def _documents(*, binary: bool) -> Column:
@@ -330,6 +344,11 @@ def _documents(*, binary: bool) -> Column:
             raise Misfit(f"{shortened(value)} is no JSON") from exc
         if end != len(text):
             raise Misfit(f"{shortened(value)} is more than one JSON document")
+        if binary and MAYBE_BELOW_ZERO.search(text):
+            try:
+                NUMBERS_AS_WRITTEN.decode(text)
+            except _BelowZero as exc:
+                raise Misfit(f"{shortened(value)} {BELOW_ZERO}") from exc
         if binary and ESCAPED_ZERO.search(text):
             raise Misfit(f"{shortened(value)} holds a zero character, which jsonb does not")
         if binary and HALF.search(text):

@@ -26,6 +26,8 @@ EXACT = 1 << 53
 """Up to here double precision holds every whole number."""
 SINGLE_DIGITS = 10
 """Fewer say which number of single precision is meant."""
+MOST_BEFORE, MOST_BEHIND = 131_072, 16_383
+"""Digits that numeric holds in front of the point and behind it."""
 WIDE = Context(prec=2_000)
 """More digits than any value that is quantized."""
 
@@ -145,7 +147,11 @@ def _decimal(value: Any) -> str:
         text = text[:-2] if text.endswith(".0") else text
         return _fixed(Decimal(text)) if "e" in text or text == "-0" else text
     if type(value) is str and DECIMAL.fullmatch(value):
-        return _fixed(Decimal(value))
+        text = _fixed(Decimal(value))
+        before, _, behind = text.lstrip("-").partition(".")
+        if len(before) > MOST_BEFORE or len(behind) > MOST_BEHIND:
+            raise Misfit(f"{shortened(value)} has more digits than numeric holds")
+        return text
     raise Misfit(f"{shortened(value)} is no number")
 
 
@@ -163,6 +169,9 @@ def scaled(precision: str, scale: str = "0") -> Column:
         number = Decimal(_decimal(value))
         if not number.is_finite():
             raise Misfit(f"{shortened(value)} has no end, and the type has {precision} digits")
+        # far more than `WIDE` has, too
+        if number and number.adjusted() >= before:
+            raise Misfit(f"{shortened(value)} has more than {before} digits in front of the point")
         rounded = number.quantize(unit, context=WIDE)
         off = abs(rounded - number)
         is_noise = (

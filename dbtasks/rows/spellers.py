@@ -46,7 +46,7 @@ ESCAPES = (
     ("\f", "\\f"),
     ("\v", "\\v"),
 )
-UUID = re.compile(r"\{?[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?", re.ASCII)
+UUID = re.compile(r"(\{)?[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}(?(1)\}|)", re.ASCII)
 ESCAPED_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 MAYBE_BELOW_ZERO = re.compile(r"-0[0.]*(?:[eE][-+]?[0-9]+)?(?:[\s,\]}]|$)")
 """Such a number, or something like it in a string."""
@@ -408,7 +408,7 @@ PLAIN: dict[str, Speller] = {
     "integer": Speller(whole(31), maybe=NUMBERS | TEXTS),
     "bigint": Speller(whole(63), always=INTS, maybe=REALS | TEXTS),
     "double": Speller(floats, always=REALS, maybe=INTS | TEXTS, prove=prove_floats),
-    "real": Speller(short_floats, maybe=NUMBERS),
+    "real": Speller(short_floats, maybe=NUMBERS | TEXTS),
     "numeric": Speller(decimals, always=NUMBERS, maybe=TEXTS),
     "uuid": Speller(_uuids, maybe=TEXTS | BYTES),
     "json": Speller(_documents(binary=False), maybe=NUMBERS | TEXTS),

@@ -24,7 +24,7 @@ from .foreign_keys import Reference, place_of, references
 from .matviews import matviews_over, refresh
 from .migrate_keys import Keys, Unique, make_keys, uniques
 from .migrate_load import Came, load_table
-from .migrate_numbers import prove_numbers
+from .migrate_numbers import hold_numbers, prove_numbers
 from .migrate_proof import prove_table
 from .rows_numbers import set_sequences
 from .set_aside import at_home, keys_back, references_back, set_aside
@@ -104,6 +104,7 @@ def arrive_live(
     put_to_sleep(session, asleep, "TRIGGER")
     known, refers = uniques(session, oids), references(session, oids)
     taken = set_aside(session, oids, oids, {})
+    hold_numbers(session, oids)
     fix_values(session)
     # a row that breaks one is found with it, not at the end
     session.execute("SET CONSTRAINTS ALL IMMEDIATE")

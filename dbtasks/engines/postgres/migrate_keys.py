@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CountsDiffer, LoadFailed, QueryFailed
-from ...rows.arriving import Carried, Loading, Reject, rejected
+from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
 from ...rows.postgres_create import Statement
 from ...rows.postgres_schema import describe
 from ...rows.spellers import long_line
@@ -297,9 +297,11 @@ def _stands_in_the_way(fault: _Fault, rejects: Sequence[Reject]) -> LoadFailed:
     first = rejects[0]
     rows = "a row" if number == 1 else f"{number:,} rows"
     do = "does" if number == 1 else "do"
-    shown = ", ".join(str(reject.row_id) for reject in rejects[:NAMED])
+    shown, keys = told_rows([reject.row_id for reject in rejects[:NAMED]])
     more = f" and {number - NAMED:,} more" if number > NAMED else ""
+    named = f"{shown}{more}" if shown else ""
     return LoadFailed(
-        f"{rows} of {first.table} {do} not go in: row {shown}{more}: {fault.reason}",
+        ": ".join(filter(None, (f"{rows} of {first.table} {do} not go in", named, fault.reason))),
+        details=f"{keys}{more}" if keys else "",
         hint="mend that in SQLite, or leave such rows out with --on-error=skip",
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from ...errors import CountsDiffer, DbTasksError, LoadFailed, QueryFailed
-from ...rows.arriving import Carried, Loading, Reject, rejected
+from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
 from ...rows.misfit import Misfit
 from ...rows.numbered import NumberedLong, NumberedRows, numbered
 from ...rows.postgres_spelling import split_name
@@ -77,11 +77,13 @@ def in_steps(session: PsycopgSession, act: Callable[[], T]) -> T:
     return done
 
 
-def stopped(reject: Reject, *, may_cast: bool = True) -> LoadFailed:
-    """Return the error that names a row."""
+def stopped(reject: Reject, said: str, *, may_cast: bool = True) -> LoadFailed:
+    """Return the error that names a row; `said` is the reason as far as it holds no value of the row's."""
     cast = "choose another type with --cast, " if may_cast else ""
+    row, key = told_rows([reject.row_id])
     return LoadFailed(
-        f"a row of {reject.table} does not go in: row {reject.row_id}: {reject.reason}",
+        ": ".join(filter(None, (f"a row of {reject.table} does not go in", row, said))),
+        details="\n".join(filter(None, (key, reject.reason if reject.reason != said else ""))),
         hint=f"mend it in SQLite, {cast}or leave such rows out with --on-error=skip",
     )
 
@@ -209,7 +211,7 @@ class _Part:
         batch: NumberedRows,
         first: int,
         carried: Carried,
-        turn_down: Callable[[int | str, tuple[Any, ...], str], object],
+        turn_down: Callable[[int | str, tuple[Any, ...], Misfit], object],
     ) -> None:
         self.places: Sequence[int] = range(first, first + batch.count)
         """Of each row in the order of reading, from `first` on."""
@@ -224,7 +226,7 @@ class _Part:
                     self.encoded.append(line_of(row, carried.hows).encode())
                     fitting.append(at)
                 except Misfit as exc:
-                    turn_down(self.ids[at], row, _why(exc, carried))
+                    turn_down(self.ids[at], row, exc)
             self.places, self.ids, self.rows = (
                 [found[at] for at in fitting] for found in (self.places, self.ids, self.rows)
             )
@@ -247,10 +249,14 @@ class _Part:
         return found
 
 
-def _why(exc: Misfit, carried: Carried) -> str:
+def _why(exc: Misfit | QueryFailed, carried: Carried) -> tuple[str, str]:
+    """Return why a row does not go in, and the same as far as it holds no value of the row's."""
+    if isinstance(exc, QueryFailed):
+        return (reason_of(exc),) * 2
     if exc.column is None:
-        return str(exc)
-    return f"{carried.source.data_columns[exc.column].name}: {exc}"
+        return str(exc), "a value does not fit"
+    name = carried.source.data_columns[exc.column].name
+    return f"{name}: {exc}", f"{name} does not fit its type"
 
 
 class _Batches:
@@ -284,7 +290,7 @@ class _Batches:
                 raise
             if len(lines) == 1:
                 self.came.left_out.add(part.places[0])
-                self._turn_down(part.ids[0], part.rows[0], reason_of(exc))
+                self._turn_down(part.ids[0], part.rows[0], exc)
                 return
             half = len(lines) // 2
             self._put(part.part(0, half))
@@ -307,19 +313,20 @@ class _Batches:
         try:
             in_steps(self._session, lambda: _copy(self._session, self._carried, pieces(), lambda: 1))
         except Misfit as exc:
-            self._turn_down(batch.ids[0], row, _why(exc, self._carried))
+            self._turn_down(batch.ids[0], row, exc)
         except QueryFailed as exc:
             if not _is_of_a_row(exc):
                 raise
             self.came.left_out.add(place)
-            self._turn_down(batch.ids[0], row, reason_of(exc))
+            self._turn_down(batch.ids[0], row, exc)
         else:
             self.came.tally.take_long(fields_of(long_line(row, hows)))
 
-    def _turn_down(self, row_id: int | str, row: tuple[Any, ...], reason: str) -> None:
+    def _turn_down(self, row_id: int | str, row: tuple[Any, ...], exc: Misfit | QueryFailed) -> None:
+        reason, said = _why(exc, self._carried)
         reject = rejected(self._carried, row_id, row, reason)
         if not self._how.skip:
-            raise stopped(reject, may_cast=self._how.may_cast)
+            raise stopped(reject, said, may_cast=self._how.may_cast)
         self.came.rejected += 1
         self._how.on_reject(reject)
 

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ...errors import CountsDiffer
-from ...rows.arriving import NextValue, TableProof
+from ...rows.arriving import NextValue, TableProof, told_rows
 from ...rows.postgres_schema import Held
 from ...rows.sqlite_schema import quoted
 from ...rows.tally import Tally, digests_of
@@ -139,16 +139,18 @@ def _differ(connection: sqlite3.Connection, came: Came, reading: ArrivedRows, th
     bucket = next((number for number in unequal if counts[number] >= 0), unequal[0] if unequal else 0)
     _each(connection, came, reading, hold)
     with closing(read_again(connection, came)) as rows:
-        found = (str(row.id) for row in rows if surplus[row.digest] > 0)
-        lost = [*islice(found, NAMED)]
+        lost = [*islice((row.id for row in rows if surplus[row.digest] > 0), NAMED)]
+    numbers, keys = told_rows(lost)
     what = (
-        f"not there as it was: row {', '.join(lost)} of {carried.name}"
+        f"not there as it was: {numbers or 'rows'} of {carried.name}"
         if lost
         else f"there, and not in {carried.name}: {-surplus.total():,} rows"
     )
     return CountsDiffer(
         f"{carried.into} does not hold what {carried.name} has ({there.rows:,} rows of {came.tally.rows:,}): {what}",
-        details=f"checksum {there.checksum} instead of {came.tally.checksum}",
+        details="\n".join(
+            filter(None, (keys, f"checksum {there.checksum} instead of {came.tally.checksum}"))
+        ),
         hint="a type that rounds, or something in the database, has changed them: look at the columns with --dry-run",
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from typing import Any
 
+from .alike import number_of
 from .misfit import Misfit, shortened
 
 __all__ = ["booleans", "decimals", "floats", "prove_floats", "scaled", "short_floats", "whole"]
@@ -49,13 +50,24 @@ def _boolean(value: Any) -> str:
     raise Misfit(f"{shortened(value)} is neither 0 nor 1")
 
 
+def _meant(value: str, text: str) -> str:
+    """Return how a text's number is spelled if it is the number that the text says.
+
+    By a second reading: what is spelled goes in and is what the proof compares, so nobody else would see it.
+    """
+    said = number_of(value)
+    if said != number_of(text) and not (said == "-0" and text.strip("0.") == ""):
+        raise Misfit(f"{shortened(value)} is no number that is kept as it is")
+    return text
+
+
 def whole(bits: int) -> Column:
     """Return what spells whole numbers of so many bits, a sign beside them."""
     low, high = -(1 << bits), (1 << bits) - 1
 
     def one(value: Any) -> int:
         if isinstance(value, str) and WHOLE.fullmatch(value):
-            value = int(value)
+            value = int(_meant(value, str(int(value))))
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if type(value) is not int:
@@ -91,7 +103,7 @@ def _float(value: Any) -> str:
     number = value
     # the digits of a text that a float is not written with would be gone, and no checksum of floats would tell
     if type(value) is str and DECIMAL.fullmatch(value) and Decimal(repr(float(value))) == Decimal(value):
-        number = float(value)
+        number = float(_meant(value, repr(float(value))))
     if type(value) is int and int(float(value)) == value:
         number = float(value)
     if type(number) is not float:
@@ -151,7 +163,7 @@ def _decimal(value: Any) -> str:
         before, _, behind = text.lstrip("-").partition(".")
         if len(before) > MOST_BEFORE or len(behind) > MOST_BEHIND:
             raise Misfit(f"{shortened(value)} has more digits than numeric holds")
-        return text
+        return _meant(value, text)
     raise Misfit(f"{shortened(value)} is no number")
 
 

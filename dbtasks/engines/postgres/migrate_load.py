@@ -227,9 +227,8 @@ class _Part:
                     fitting.append(at)
                 except Misfit as exc:
                     turn_down(self.ids[at], row, exc)
-            self.places, self.ids, self.rows = (
-                [found[at] for at in fitting] for found in (self.places, self.ids, self.rows)
-            )
+            self.places = [self.places[at] for at in fitting]
+            self.ids, self.rows = [self.ids[at] for at in fitting], [self.rows[at] for at in fitting]
 
     def part(self, start: int, end: int) -> _Part:
         """Return some of them."""

@@ -55,7 +55,7 @@ def test_a_key_of_a_domain_over_padded_texts_is_proved(move: Move) -> None:
     assert (table.proof.key_low, table.proof.key_high) == (("euro", "a"), ("usd", "b"))
 
 
-def test_a06_what_differs_is_logged_without_a_value_of_a_row(
+def test_what_differs_is_logged_without_a_value_of_a_row(
     move: Move, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move.path.unlink()

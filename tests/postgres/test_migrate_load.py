@@ -280,7 +280,7 @@ UNSAID = [
 
 
 @pytest.mark.parametrize(("fault", "message"), UNSAID)
-def test_a06_a_row_that_is_told_by_its_key_is_named_in_the_details_and_not_in_what_is_logged(
+def test_a_row_that_is_told_by_its_key_is_named_in_the_details_and_not_in_what_is_logged(
     pg_db: PgDatabase, tmp_path: Path, fault: str, message: str
 ) -> None:
     pg_db.run(
@@ -297,7 +297,7 @@ def test_a06_a_row_that_is_told_by_its_key_is_named_in_the_details_and_not_in_wh
     assert re.search(r"row 'ji?[om]@x\.org'", caught.value.details)
 
 
-def test_a06_rows_that_differ_are_named_by_their_key_in_the_details(
+def test_rows_that_differ_are_named_by_their_key_in_the_details(
     pg_db: PgDatabase, tmp_path: Path
 ) -> None:
     pg_db.run("CREATE TABLE t (mail text PRIMARY KEY, at timestamp(0) without time zone)")

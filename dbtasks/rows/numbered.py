@@ -110,6 +110,14 @@ class LongValue:
             yield decoder.decode(piece).encode()
         yield decoder.decode(b"", final=True).encode()
 
+    def octets(self) -> Iterator[bytes]:
+        """Yield the bytes; of a text those of UTF-8, whether it is text or not.
+
+        Raises:
+            UnicodeDecodeError: it is text of another encoding, and none.
+        """
+        return self._slices() if self._encoding == CODECS["UTF-8"] else self.pieces()
+
     @property
     def is_plain(self) -> bool:
         """Whether it is text that PostgreSQL can hold; reads all of it."""

@@ -192,7 +192,7 @@ def _long_documents(value: LongValue, name: str) -> str:
 def _long(value: LongValue, how: str) -> Iterator[bytes]:
     if how.startswith("bytea"):
         yield b"\\\\x"
-        for piece in value.pieces():
+        for piece in value.octets():
             yield piece.hex().encode()
         return
     yield from map(copy_part, value.pieces())

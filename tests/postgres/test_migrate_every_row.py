@@ -169,3 +169,20 @@ def test_a_row_that_was_read_in_the_place_of_another_is_missed_by_sqlites_own_ra
     monkeypatch.setattr(migrate_load, "numbered", another)
     with pytest.raises(CountsDiffer, match=r"^the key of t reaches farther than that of the rows"):
         arrive(anew(tmp_path / "a.db", ONE_TWICE), pg_db)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "value"),
+    [("UTF-8", b"\xff\xfe" * 200_000), ("UTF-8", "é€😀" * 50_000), ("UTF-16le", "é€😀" * 50_000)],
+    ids=["no text", "text", "text of another encoding"],
+)
+def test_a_long_text_goes_into_bytes_as_it_is_and_if_it_is_none(
+    move: Move, encoding: str, value: bytes | str
+) -> None:
+    without_shop(move, f"PRAGMA encoding = '{encoding}'; CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
+    with closing(sqlite3.connect(move.path)) as connection:
+        connection.execute("INSERT INTO t VALUES (1, CAST(? AS TEXT)), (2, 'a')", (value,))
+        connection.commit()
+    move.migrate(casts=("t.body:bytea",))
+    expected = value if isinstance(value, bytes) else value.encode()
+    assert bytes(move.database.run("SELECT body FROM t WHERE id = 1")[0][0]) == expected

@@ -55,9 +55,7 @@ def test_a_key_of_a_domain_over_padded_texts_is_proved(move: Move) -> None:
     assert (table.proof.key_low, table.proof.key_high) == (("euro", "a"), ("usd", "b"))
 
 
-def test_what_differs_is_logged_without_a_value_of_a_row(
-    move: Move, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_differs_is_logged_without_a_value_of_a_row(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     move.path.unlink()
     sqlite(
         move.path, "CREATE TABLE t (mail TEXT PRIMARY KEY, a TEXT); INSERT INTO t VALUES ('jo@x.org', 'x')"

@@ -297,9 +297,7 @@ def test_a_row_that_is_told_by_its_key_is_named_in_the_details_and_not_in_what_i
     assert re.search(r"row 'ji?[om]@x\.org'", caught.value.details)
 
 
-def test_rows_that_differ_are_named_by_their_key_in_the_details(
-    pg_db: PgDatabase, tmp_path: Path
-) -> None:
+def test_rows_that_differ_are_named_by_their_key_in_the_details(pg_db: PgDatabase, tmp_path: Path) -> None:
     pg_db.run("CREATE TABLE t (mail text PRIMARY KEY, at timestamp(0) without time zone)")
     path = made(
         tmp_path / "a.db",

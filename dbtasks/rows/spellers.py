@@ -9,7 +9,6 @@ where one of them does not fit are they looked at one by one.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .alike import NEGATIVE_ZERO
-from .json_form import BELOW_ZERO, why_no_json
+from .documents import prove_document
+from .json_form import why_no_json
 from .lines import copy_part
 from .misfit import Misfit, shortened
 from .moments import clock_words, dates, days, durations, epochs, moments, prove_epochs, short, times
@@ -47,11 +46,6 @@ ESCAPES = (
     ("\v", "\\v"),
 )
 UUID = re.compile(r"(\{)?[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}(?(1)\}|)", re.ASCII)
-ESCAPED_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-MAYBE_BELOW_ZERO = re.compile(r"-0[0.]*(?:[eE][-+]?[0-9]+)?(?:[\s,\]}]|$)")
-"""Such a number, or something like it in a string."""
-HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half of a character beyond the first 65,536; mostly the other one follows."""
 LONGEST_PARSED = 1 << 22
 """Bytes of JSON that are parsed at once; larger ones are read in parts, which takes less memory and more time."""
 READ_AT_ONCE = 1 << 12
@@ -300,66 +294,10 @@ def _labels(*labels: str) -> Speller:
     return Speller(spell, maybe=frozenset((str,)))
 
 
-def _no_json(name: str) -> Any:
-    raise ValueError(name)
-
-
-class _BelowZero(ValueError):
-    """A number is -0: jsonb makes 0 of it."""
-
-
-def _above_zero(text: str) -> str:
-    if NEGATIVE_ZERO.fullmatch(text):
-        raise _BelowZero
-    return text
-
-
-class _Twice(ValueError):
-    """An object has one name twice: jsonb keeps only the last."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice
-    return found
-
-
-BLANKS = " \t\n\r"
-DOCUMENTS = json.JSONDecoder(parse_constant=_no_json)
-WITHOUT_TWICE = json.JSONDecoder(parse_constant=_no_json, object_pairs_hook=_once)
-NUMBERS_AS_WRITTEN = json.JSONDecoder(parse_int=_above_zero, parse_float=_above_zero)
-
-
 def _documents(*, binary: bool) -> Column:
-    decoder = WITHOUT_TWICE if binary else DOCUMENTS
-
-    def prove(value: Any) -> None:
-        text = _as_text(value).strip(BLANKS)
-        try:
-            held, end = decoder.raw_decode(text)
-        except _Twice as exc:
-            raise Misfit(f"{shortened(value)} has a name twice, of which jsonb keeps one") from exc
-        except (ValueError, RecursionError) as exc:
-            raise Misfit(f"{shortened(value)} is no JSON") from exc
-        if end != len(text):
-            raise Misfit(f"{shortened(value)} is more than one JSON document")
-        if binary and MAYBE_BELOW_ZERO.search(text):
-            try:
-                NUMBERS_AS_WRITTEN.decode(text)
-            except _BelowZero as exc:
-                raise Misfit(f"{shortened(value)} {BELOW_ZERO}") from exc
-        if binary and ESCAPED_ZERO.search(text):
-            raise Misfit(f"{shortened(value)} holds a zero character, which jsonb does not")
-        if binary and HALF.search(text):
-            try:
-                json.dumps(held, ensure_ascii=False).encode()
-            except UnicodeEncodeError as exc:
-                raise Misfit(f"{shortened(value)} holds half a character, which jsonb does not") from exc
-
     def spell(values: Sequence[Any]) -> list[str]:
         for value in values:
-            prove(value)
+            prove_document(_as_text(value), value, binary=binary)
         return _texts(values)
 
     return spell

@@ -17,7 +17,7 @@ from .arriving import WHOLE, Carried
 from .forms import form_of, form_of_pieces, is_compared
 from .spellers import NULL
 
-__all__ = ["SEPARATOR", "Edges", "Forms", "Tally", "digests_of", "fields_of"]
+__all__ = ["SEPARATOR", "Edges", "Forms", "Tally", "digest_of_pieces", "digests_of", "fields_of"]
 
 DIGEST_BYTES = 16
 FLOATS = frozenset(("double", "real"))
@@ -31,6 +31,14 @@ Edges = list[tuple[Any, Any] | None]
 def digests_of(lines: Iterable[bytes]) -> list[bytes]:
     """Return the digest of each line."""
     return [blake2b(line, digest_size=DIGEST_BYTES).digest() for line in lines]
+
+
+def digest_of_pieces(pieces: Iterable[bytes]) -> bytes:
+    """Return the digest of one line that comes in pieces."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
 
 
 def _sums_of(digests: Iterable[bytes]) -> tuple[int, int]:
@@ -170,10 +178,7 @@ class Tally:
 
     def digest_of(self, fields: Iterable[Iterable[bytes]]) -> bytes:
         """Return the digest of one row whose fields come in pieces."""
-        digest = blake2b(digest_size=DIGEST_BYTES)
-        for piece in self.forms.pieces(fields):
-            digest.update(piece)
-        return digest.digest()
+        return digest_of_pieces(self.forms.pieces(fields))
 
     def extend(self, number: int, low: Any, high: Any) -> None:
         """Let the range of the key's column reach from here to there."""

@@ -12,7 +12,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CountsDiffer, LoadFailed, QueryFailed
@@ -20,7 +19,7 @@ from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
 from ...rows.postgres_create import Statement
 from ...rows.postgres_schema import describe
 from ...rows.spellers import long_line
-from ...rows.tally import DIGEST_BYTES, Forms, digests_of
+from ...rows.tally import Forms, digest_of_pieces, digests_of
 from ...schemas import table_name
 from ...sessions import PsycopgSession, Session
 from .cascade import cascade
@@ -226,7 +225,7 @@ class _Making:
                     found[row.digest].append(row)
                     alike[row.digest] += 1
                     if not are_known:
-                        whole[row.digest].add(_digest_of_all(row, carried))
+                        whole[row.digest].add(digest_of_pieces(long_line(row.values, carried.hows)))
         if any(len(whole[digest]) > 1 and alike[digest] > number for digest, number in wanted.items()):
             raise _cannot_be_told(carried, came.tally.forms, reason)
         named = [row for several in found.values() for row in several]
@@ -244,13 +243,6 @@ class _Making:
         ((deleted,),) = self._session.rows(query.format(place, fault.condition))
         if deleted != number:
             raise CountsDiffer(f"{deleted:,} rows of {came.carried.into} were left out instead of {number:,}")
-
-
-def _digest_of_all(row: ReadAgain, carried: Carried) -> bytes:
-    digest = blake2b(digest_size=DIGEST_BYTES)
-    for piece in long_line(row.values, carried.hows):
-        digest.update(piece)
-    return digest.digest()
 
 
 def _cannot_be_told(carried: Carried, forms: Forms, reason: str) -> LoadFailed:

@@ -6,7 +6,7 @@ is made beside, like any other, and takes the name when it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from ..rows_archive import Head
 from ..rows_fit import leaning, leaning_words, not_made
 from ..schema_command import not_run
 from .direct import direct_session
+from .event_triggers import EventTrigger, awake, words_about
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
 from .fit import refuse_where_it_may_do_harm, stranger_words
 from .server import look_at_server, prove_role, roles_there
@@ -65,6 +66,7 @@ def plan_rows_creation(
             hint=f'create it, or let a superuser say: ALTER ROLE "{server.role}" CREATEDB',
         )
     facts = None
+    hooks: Sequence[EventTrigger] = ()
     if missing:
         with outside(engine) as session:
             ((beside,),) = session.rows("SELECT pg_catalog.current_database()::text AS name")
@@ -76,6 +78,7 @@ def plan_rows_creation(
     else:
         with direct_session(engine) as session:
             creation = plan_creation(session, head.schema, foreign=not archive.is_ours)
+            hooks = awake(session)
             facts = database_facts(session, migration_table=engine.settings.migration_table)
     prove_losses(creation.losses, hint=_hint(head))
     return LoadPlan(
@@ -95,6 +98,7 @@ def plan_rows_creation(
             *leaning_words(leaning(head)),
             *not_carried(converted),
             *not_run(engine.settings),
+            *words_about(hooks),
         ),
     )
 

@@ -19,6 +19,7 @@ from ..rows_fit import other_revision, prove_tables, refuse_differences, refuse_
 from ..rows_older import other_version, refuse_without_tables
 from .after_load import prove_scripts
 from .direct import direct_session
+from .event_triggers import awake, words_about
 from .facts import Relation, count_rows, database_facts, reading_snapshot
 from .fit import refuse_as_target
 from .inplace import lock_capacity
@@ -72,6 +73,7 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
             prove_older(session, archive, head)
         facts = database_facts(session, migration_table=engine.settings.migration_table)
         rows = count_rows(session, live.filled)
+        hooks = awake(session, creating=False, rebuilding=True)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.ROWS,
@@ -87,6 +89,7 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
         warnings=(
             *told,
             *_warnings(live, request),
+            *words_about(hooks),
             *other_revision(archive, facts.revision),
             *other_version(archive, head, facts.revision),
         ),

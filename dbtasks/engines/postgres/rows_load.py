@@ -38,6 +38,7 @@ from .after_load import run_here
 from .asleep import put_to_sleep, triggers_of, wake
 from .checks import loaded_problems
 from .direct import direct_session
+from .event_triggers import EventTrigger, awake, refusal
 from .facts import Relation, count_rows
 from .matviews import refresh
 from .over_the_commit import is_committed
@@ -145,9 +146,11 @@ def loading_rows(
     """See `Engine.load`."""
     name = engine.target.database
     head = head_of_rows(archive)
+    hooks: Sequence[EventTrigger] = ()
     try:
         with direct_session(engine) as session, transaction(session) as who:
             as_role(session, plan.request)
+            hooks = awake(session)
             if plan.creates:
                 filled = _make(session, head, archive, on_event)
                 yield LoadedRows(engine, plan, session, filled, (), who, ())
@@ -165,12 +168,13 @@ def loading_rows(
         if isinstance(exc, RightMissing | Busy):
             exc.state = exc.state or f"{name} is as it was"
             raise
-        raise LoadFailed(
+        broken = LoadFailed(
             f"the load into {name} broke off: {exc.message}",
             details=exc.details,
             state=f"{name} is as it was",
             hint=exc.hint,
-        ) from exc
+        )
+        raise refusal(broken, hooks) or broken from exc
 
 
 def fill_new(engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on_event: OnEvent) -> None:

@@ -69,7 +69,7 @@ def plan_rows_part(engine: PostgresEngine, archive: Archive, request: PartReques
         prove_losses(creation.losses)
         live = look_at_members(session, head, choice.names)
         live_rows, uncounted = count_live(session, [live.relations[name] for name in choice.emptied])
-        hooks = awake(session, creating=bool(choice.made.tables))
+        hooks = awake(session, creating=bool(choice.made.tables), rebuilding=bool(choice.roots))
         facts = database_facts(session, migration_table=engine.settings.migration_table)
     return PartPlan(
         request=request,

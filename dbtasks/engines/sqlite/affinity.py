@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["affinity_of"]
+__all__ = ["STRICT_ANY", "affinity_of"]
+
+STRICT_ANY = "ANY in a STRICT table"
+"""How the type is spelt that leaves every value as it is; ANY is NUMERIC in any other table."""
 
 
 def affinity_of(declared: str) -> str:
     """Return the affinity, by the rules of SQLite's documentation, in their order."""
+    if declared == STRICT_ANY:
+        return "BLOB"
     name = declared.upper()
     if "INT" in name:
         return "INTEGER"

@@ -12,7 +12,9 @@ from ...models import Archive, EngineName, Route
 from ...nouns import many
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.fits import Fit, compare
+from ...rows.schema import Column, PortableSchema
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
+from ...rows.sqlite_words import is_strict
 from ..rows_across import convert, not_carried, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
 from ..rows_fit import (
@@ -28,7 +30,7 @@ from ..rows_fit import (
 from ..rows_older import other_version, refuse_without_tables
 from ..schema_command import not_run
 from . import facts, files
-from .affinity import affinity_of
+from .affinity import STRICT_ANY, affinity_of
 from .after_load import prove_scripts
 from .load import no_old, plan_beside, prove_rights, prove_room
 from .rows_create import makes_tables, prove_creation
@@ -61,7 +63,7 @@ def look_for_rows(connection: sqlite3.Connection, head: Head) -> LiveTables:
     live = describe(connection, filled)
     outside = tuple(name for name in there if name not in filled)
     return LiveTables(
-        fit=compare(head.schema, head.filled, live, _same_type if head.typed else None),
+        fit=compare(_told(head.schema), head.filled, _told(live), _same_type if head.typed else None),
         filled=filled,
         outside=outside,
         referring=tuple(referring_into(connection, filled, outside)),
@@ -81,6 +83,19 @@ def referring_into(
         for (other,) in connection.execute(query, (table,)).fetchall()
         if other in names
     ]
+
+
+def _told(schema: PortableSchema) -> PortableSchema:
+    """Spell ANY of STRICT tables apart: there, and nowhere else, it leaves values as they are."""
+
+    def told(column: Column) -> Column:
+        return replace(column, type=STRICT_ANY) if column.type.upper() == "ANY" else column
+
+    tables = (
+        replace(table, columns=tuple(map(told, table.columns))) if is_strict(table) else table
+        for table in schema.tables
+    )
+    return replace(schema, tables=tuple(tables))
 
 
 def _same_type(backup: str, live: str) -> bool:

@@ -53,14 +53,14 @@ def counts_for_good(definition: str) -> bool:
     return "AUTOINCREMENT" in map(str.upper, words(definition))
 
 
-def is_strict(table: Table) -> bool:
-    """Whether it is STRICT: each column holds what it was declared as, and ANY holds everything as it is."""
-    return "STRICT" in _options(table)
+def is_strict(definition: str) -> bool:
+    """Whether a table is STRICT: each column holds what it was declared as, and ANY holds everything as it is."""
+    return "STRICT" in _options(definition)
 
 
-def _options(table: Table) -> frozenset[str]:
+def _options(definition: str) -> frozenset[str]:
     """Return the words behind the columns, in upper case."""
-    said = tokens(table.definition)
+    said = tokens(definition)
     behind = next((at for at in range(len(said), 0, -1) if said[at - 1] == ")"), len(said))
     return frozenset(word.upper() for word in said[behind:])
 
@@ -68,7 +68,7 @@ def _options(table: Table) -> frozenset[str]:
 def counts_itself(table: Table) -> str | None:
     """Return the column that is the row's own number: SQLite counts it by itself."""
     key = table.primary_key
-    if key is None or len(key.columns) != 1 or {"WITHOUT", "ROWID"} <= _options(table):
+    if key is None or len(key.columns) != 1 or {"WITHOUT", "ROWID"} <= _options(table.definition):
         return None
     said = [token.upper() for token in tokens(table.definition)]
     if any(said[at : at + 3] == GOING_DOWN for at in range(len(said))):

@@ -428,3 +428,17 @@ def test_the_word_autoincrement_counts_nothing_where_it_is_a_name_or_a_comment(
     job = dbtasks.TablesJob(("t",), file=made.id)
     dbtasks.restore_tables(config, dbtasks.plan_restore_tables(config, job))
     assert run(path, "SELECT name FROM t") == [("x",)]
+
+
+@pytest.mark.parametrize("format_", [Format.ROWS, Format.SQLITE])
+def test_one_table_is_not_brought_from_any_of_a_strict_table_into_another_any(
+    tmp_path: Path, format_: Format
+) -> None:
+    path = made_of(tmp_path / "app.db", "CREATE TABLE t (a ANY) STRICT; INSERT INTO t (a) VALUES ('007')")
+    config = settings_of(path)
+    made = dbtasks.backup(config, dbtasks.BackupJob(request=dbtasks.DumpRequest(format=format_)))
+    job = dbtasks.TablesJob(("t",), file=made.id)
+    dbtasks.restore_tables(config, dbtasks.plan_restore_tables(config, job))
+    run(path, "DROP TABLE t", "CREATE TABLE t (a ANY)")
+    with pytest.raises(Refused, match="a was ANY in a STRICT table and is ANY"):
+        dbtasks.plan_restore_tables(config, job)

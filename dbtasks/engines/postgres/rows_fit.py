@@ -54,13 +54,16 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
         return plan_rows_creation(engine, archive, request, head, state, converted)
     if head.older and state is TargetState.MISSING:
         refuse_without_tables(archive, name, there=())
-    prove_tables(archive, head, name, head.filled if state is TargetState.MISSING else ())
+    if state is TargetState.MISSING:
+        prove_tables(archive, head, name, head.filled)
     with direct_session(engine) as session:
         as_role(session, request)
         if makes_tables(session, head):
             return plan_rows_creation(engine, archive, request, head, state, converted)
         if converted:
             refuse_rows_across(archive, name)
+        # a backup without rows makes its tables where there are none, and nothing else
+        prove_tables(archive, head, name, ())
         told: tuple[str, ...] = ()
         if head.older:
             head, told = place_older(session, archive, head)

@@ -28,7 +28,7 @@ from ...models import Archive, EngineName
 from ...plans import LoadPlan, PartPlan, Swapped
 from ...rows.csv import csv_of
 from ...rows.file import FileSource, Header
-from ...rows.postgres import fix_reading, release_values
+from ...rows.postgres import fix_reading, fix_values, release_values
 from ...sessions import PsycopgSession, Session
 from .. import OnKeep
 from ..rows_across import convert
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedRows",
     "as_everybody",
+    "as_the_roles_own",
     "empty_tables",
     "fill_new",
     "fill_tables",
@@ -215,7 +216,8 @@ def _make(session: PsycopgSession, head: Head, archive: Archive, on_event: OnEve
         if converted:
             fill_across(session, converted, head, archive, on_event)
         else:
-            fill_tables(session, {str(table): table for table in filled}, head, archive, on_event)
+            with as_the_roles_own(session):
+                fill_tables(session, {str(table): table for table in filled}, head, archive, on_event)
     return filled
 
 
@@ -394,3 +396,16 @@ def as_everybody(session: Session) -> Iterator[None]:
     session.execute("RESET search_path")
     yield
     session.execute("SELECT pg_catalog.set_config('search_path', '', false)")
+
+
+@contextmanager
+def as_the_roles_own(session: Session) -> Iterator[None]:
+    """Read a document's values among definitions that are being made: all else goes as in the role's own sessions.
+
+    Names, defaults and checks of tables that are filled are none of the file's.
+    """
+    release_values(session)
+    with as_everybody(session):
+        fix_reading(session)
+        yield
+    fix_values(session)

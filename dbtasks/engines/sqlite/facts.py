@@ -43,7 +43,7 @@ CACHE_KIB = 512
 
 
 def state_of(path: Path, timeout: float) -> TargetState:
-    """Look at a file: missing, empty (no tables), damaged, or present.
+    """Look at a file: missing, empty (nothing but what SQLite keeps for itself), damaged, or present.
 
     Raises:
         Busy: it cannot be looked at because it is locked. TargetUnreachable: this user may not look.
@@ -63,7 +63,9 @@ def state_of(path: Path, timeout: float) -> TargetState:
 
 
 def _objects(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # the table of AUTOINCREMENT numbers and those of statistics stay when the last table is dropped
+    query = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    (count,) = connection.execute(query).fetchone()
     return int(count)
 
 

@@ -92,7 +92,7 @@ def _told(schema: PortableSchema) -> PortableSchema:
         return replace(column, type=STRICT_ANY) if column.type.upper() == "ANY" else column
 
     tables = (
-        replace(table, columns=tuple(map(told, table.columns))) if is_strict(table) else table
+        replace(table, columns=tuple(map(told, table.columns))) if is_strict(table.definition) else table
         for table in schema.tables
     )
     return replace(schema, tables=tuple(tables))

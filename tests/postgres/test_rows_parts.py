@@ -11,7 +11,7 @@ from dbtasks.errors import Refused
 from tests.fix_postgres import PgDatabase
 from tests.postgres.portable import texts_of
 from tests.postgres.test_rows_creation import planned
-from tests.postgres.test_rows_restore import backed_up, settings_of
+from tests.postgres.test_rows_restore import backed_up, restored, settings_of
 from tests.postgres.test_verify_restore import proven
 
 PETS = """
@@ -72,3 +72,34 @@ def test_a_partitioned_table_is_held_by_its_partitions(pg_db: PgDatabase, tmp_pa
         plan = planned(config, made, copy.name)
         assert not [text for text in plan.warnings if "whose rows are not in" in text]
         dbtasks.restore(config, plan)
+
+
+def test_what_a_partition_calls_its_share_of_a_key_stays_with_its_comment(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run("""
+        CREATE TABLE par (id int PRIMARY KEY); INSERT INTO par VALUES (1);
+        CREATE TABLE m (a int, b int) PARTITION BY LIST (a);
+        CREATE TABLE m1 (a int, b int, CONSTRAINT second_key FOREIGN KEY (a) REFERENCES par,
+                         CONSTRAINT first_key FOREIGN KEY (b) REFERENCES par);
+        COMMENT ON CONSTRAINT first_key ON m1 IS 'ours';
+        ALTER TABLE m ATTACH PARTITION m1 FOR VALUES IN (1);
+        ALTER TABLE m ADD CONSTRAINT first_key FOREIGN KEY (a) REFERENCES par;
+        ALTER TABLE m ADD CONSTRAINT second_key FOREIGN KEY (b) REFERENCES par;
+        CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2);
+        INSERT INTO m VALUES (1, 1);
+    """)
+    shares = """
+        SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint'),
+               conparentid <> 0 FROM pg_constraint WHERE contype = 'f' ORDER BY 1, 2
+    """
+    before = pg_db.run(shares)
+    assert ("m1", "first_key", "FOREIGN KEY (b) REFERENCES par(id)", "ours", True) in before
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    restored(config, made)
+    assert pg_db.run(shares) == before
+    plan = dbtasks.plan_restore_tables(config, dbtasks.TablesJob(("m",), file=made.id))
+    dbtasks.restore_tables(config, plan)
+    assert pg_db.run(shares) == before
+    pg_db.run("ALTER TABLE m DROP CONSTRAINT first_key")

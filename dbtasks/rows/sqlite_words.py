@@ -10,9 +10,11 @@ from .schema import Table
 __all__ = [
     "collated",
     "collations",
+    "counts_for_good",
     "counts_itself",
     "index_items",
     "index_parts",
+    "is_strict",
     "keys_said",
     "plain_items",
     "tokens",
@@ -46,14 +48,27 @@ def unquoted(token: str) -> str:
     return token[1:-1].replace(close * 2, close) if close and len(token) > 1 else token
 
 
+def counts_for_good(definition: str) -> bool:
+    """Whether a table counts by AUTOINCREMENT, which gives no number twice: the word is a name in quotes alone."""
+    return "AUTOINCREMENT" in map(str.upper, words(definition))
+
+
+def is_strict(definition: str) -> bool:
+    """Whether a table is STRICT: each column holds what it was declared as, and ANY holds everything as it is."""
+    return "STRICT" in _options(definition)
+
+
+def _options(definition: str) -> frozenset[str]:
+    """Return the words behind the columns, in upper case."""
+    said = tokens(definition)
+    behind = next((at for at in range(len(said), 0, -1) if said[at - 1] == ")"), len(said))
+    return frozenset(word.upper() for word in said[behind:])
+
+
 def counts_itself(table: Table) -> str | None:
     """Return the column that is the row's own number: SQLite counts it by itself."""
     key = table.primary_key
-    if (
-        key is None
-        or len(key.columns) != 1
-        or {"WITHOUT", "ROWID"} <= {word.upper() for word in words(table.definition)}
-    ):
+    if key is None or len(key.columns) != 1 or {"WITHOUT", "ROWID"} <= _options(table.definition):
         return None
     said = [token.upper() for token in tokens(table.definition)]
     if any(said[at : at + 3] == GOING_DOWN for at in range(len(said))):

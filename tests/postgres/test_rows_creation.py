@@ -161,3 +161,36 @@ def test_a_file_of_somebody_is_not_made_by_a_superuser(pg_db: PgDatabase, tmp_pa
         assert any("whatever that role may" in text for text in plan.warnings)
         dbtasks.restore(own, plan)
         assert copy.run("SELECT a FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize("state", [TargetState.EMPTY, TargetState.MISSING])
+def test_a_backup_of_definitions_alone_makes_its_tables_where_none_are(
+    pg_db: PgDatabase, tmp_path: Path, state: TargetState
+) -> None:
+    pg_db.run("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config, schema_only=True)
+    with pytest.raises(Refused, match="holds no rows"):
+        dbtasks.plan_restore(config, dbtasks.RestoreJob(made.id))
+    with pg_db.server.fresh() as copy:
+        if state is TargetState.MISSING:
+            pg_db.server.drop_database(copy.name)
+        dbtasks.restore(config, planned(config, made, copy.name))
+        assert lines_of(described(copy)) == lines_of(described(pg_db))
+        assert texts_of(copy) == {"public.t": []}
+
+
+def test_a_check_whose_function_leans_on_the_search_path_is_met_where_tables_are_made(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    functions = """
+        CREATE FUNCTION public.inner_f(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';
+        CREATE FUNCTION public.outer_f(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN inner_f($1); END';
+    """
+    pg_db.run(f"{functions} CREATE TABLE t (a int CHECK (public.outer_f(a))); INSERT INTO t VALUES (1)")
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    with pg_db.server.fresh() as copy:
+        copy.run(functions)
+        dbtasks.restore(config, planned(config, made, copy.name))
+        assert texts_of(copy) == {"public.t": [("1",)]}

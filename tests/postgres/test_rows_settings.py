@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import dbtasks
 from dbtasks.models import Backup
 from dbtasks.plans import LoadRequest
@@ -105,3 +107,28 @@ def test_b04_an_index_that_is_built_again_over_all_rows_keeps_its_null(
     made = backed_up(config)
     restored(config, made)
     assert held(pg_db) == before
+
+
+@pytest.mark.parametrize("way", ["whole", "one table"])
+def test_a_new_column_gets_its_default_by_the_roles_own_settings_either_way(
+    pg_db: PgDatabase, tmp_path: Path, way: str
+) -> None:
+    pg_db.run("CREATE TABLE t (a int, day date)")
+    pg_db.run("ALTER TABLE t ADD CONSTRAINT late CHECK (day > '2020-12-31') NOT VALID")
+    pg_db.run("INSERT INTO t VALUES (1, '2026-02-03')")
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    pg_db.run("ALTER TABLE t ADD COLUMN zone text DEFAULT current_setting('TimeZone')")
+    pg_db.run(
+        f"ALTER DATABASE {pg_db.name} SET TimeZone = 'Asia/Tokyo'; ALTER DATABASE {pg_db.name} SET DateStyle = 'SQL, DMY'"
+    )
+    if way == "whole":
+        restored(config, made)
+    else:
+        plan = dbtasks.plan_restore_tables(config, dbtasks.TablesJob(("t",), file=made.id))
+        dbtasks.restore_tables(config, plan)
+    assert pg_db.run("SELECT a, day = '2026-02-03'::date, zone FROM t") == [(1, True, "Asia/Tokyo")]
+    query = (
+        "SET DateStyle = 'ISO'; SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'late'"
+    )
+    assert pg_db.run(query) == [("CHECK ((day > '2020-12-31'::date)) NOT VALID",)]

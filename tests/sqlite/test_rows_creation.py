@@ -162,3 +162,21 @@ def test_the_revision_is_that_of_the_rows_and_not_of_the_plan(
     assert made.manifest.revision.revisions == ("after",)
     with gzip.open(made.path, "rb") as stream:
         assert json.load(stream)["metadata"]["migration_version"] == "after"
+
+
+def test_a_file_that_holds_nothing_but_sqlites_own_tables_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES (7)"
+        )
+    made = backed_up(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("ANALYZE; DROP TABLE t")
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    plan = planned(path, made)
+    assert (plan.load.state, plan.load.creates) == (TargetState.EMPTY, ("t",))
+    dbtasks.restore(settings_of(path), plan)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO t DEFAULT VALUES")
+        assert connection.execute("SELECT a FROM t").fetchall() == [(7,), (8,)]

@@ -312,6 +312,17 @@ def test_e18_rows_alone_go_into_no_column_of_another_affinity(tmp_path: Path) ->
     assert run(path, "SELECT * FROM t") == [("007", 0.5, "08")]
 
 
+def test_e18_rows_alone_tell_any_of_a_strict_table_from_another(tmp_path: Path) -> None:
+    path = made_of(tmp_path / "app.db", "CREATE TABLE t (a ANY) STRICT; INSERT INTO t (a) VALUES ('007')")
+    made = backed_up(settings_of(path), data_only=True)
+    run(path, "DELETE FROM t")
+    restored(settings_of(path), made.id)
+    assert run(path, "SELECT * FROM t") == [("007",)]
+    run(path, "DROP TABLE t", "CREATE TABLE t (a ANY)")
+    with pytest.raises(Refused, match=r"t\.a is ANY here, and ANY in a STRICT table in the backup"):
+        planned(settings_of(path), made.id)
+
+
 # -- crafted files, breaking off ----------------------------------------------------------------------
 
 
@@ -407,3 +418,60 @@ def test_after_load_runs_in_the_same_transaction(path: Path) -> None:
     ):
         script.write_text(text)
         fails(path, made, kind, said, after_load=(script,))
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "refused"),
+    [
+        ("(a ANY) STRICT", "(a ANY)", "t.a is ANY here, and ANY in a STRICT table in the backup"),
+        ("(a ANY)", "(a ANY) STRICT", "t.a is ANY in a STRICT table here, and ANY in the backup"),
+        ("(a any, b INT) WITHOUT ROWID, STRICT", "(a)", ""),
+        ("(a ANY, strict INT)", "(a NUMERIC, strict INT)", ""),
+    ],
+)
+def test_e18_any_of_a_strict_table_leaves_values_as_they_are_and_of_another_does_not(
+    tmp_path: Path, there: str, here: str, refused: str
+) -> None:
+    if "WITHOUT" in there:
+        there, here = "(a ANY PRIMARY KEY) STRICT, WITHOUT ROWID", "(a PRIMARY KEY)"
+    path = made_of(tmp_path / "app.db", f"CREATE TABLE t {there}; INSERT INTO t (a) VALUES ('007'), ('1e3')")
+    made = backed_up(settings_of(path))
+    before = run(path, "SELECT typeof(a), a FROM t")
+    run(path, "DROP TABLE t", f"CREATE TABLE t {here}")
+    if refused:
+        fails(path, made, Refused, refused)
+        return
+    restored(settings_of(path), made.id)
+    assert run(path, "SELECT typeof(a), a FROM t") == before
+
+
+@pytest.mark.parametrize(
+    "columns", ["name TEXT, [autoincrement] INTEGER", "name TEXT /* no AUTOINCREMENT */"]
+)
+@pytest.mark.parametrize("format_", [Format.ROWS, Format.SQLITE])
+def test_the_word_autoincrement_counts_nothing_where_it_is_a_name_or_a_comment(
+    tmp_path: Path, columns: str, format_: Format
+) -> None:
+    path = made_of(tmp_path / "app.db", f"CREATE TABLE t ({columns}); INSERT INTO t (name) VALUES ('x')")
+    config = settings_of(path)
+    made = dbtasks.backup(config, dbtasks.BackupJob(request=dbtasks.DumpRequest(format=format_)))
+    run(path, "DELETE FROM t")
+    restored(config, made.id)
+    run(path, "DELETE FROM t")
+    job = dbtasks.TablesJob(("t",), file=made.id)
+    dbtasks.restore_tables(config, dbtasks.plan_restore_tables(config, job))
+    assert run(path, "SELECT name FROM t") == [("x",)]
+
+
+@pytest.mark.parametrize("format_", [Format.ROWS, Format.SQLITE])
+def test_one_table_is_not_brought_from_any_of_a_strict_table_into_another_any(
+    tmp_path: Path, format_: Format
+) -> None:
+    path = made_of(tmp_path / "app.db", "CREATE TABLE t (a ANY) STRICT; INSERT INTO t (a) VALUES ('007')")
+    config = settings_of(path)
+    made = dbtasks.backup(config, dbtasks.BackupJob(request=dbtasks.DumpRequest(format=format_)))
+    job = dbtasks.TablesJob(("t",), file=made.id)
+    dbtasks.restore_tables(config, dbtasks.plan_restore_tables(config, job))
+    run(path, "DROP TABLE t", "CREATE TABLE t (a ANY)")
+    with pytest.raises(Refused, match="a was ANY in a STRICT table and is ANY"):
+        dbtasks.plan_restore_tables(config, job)

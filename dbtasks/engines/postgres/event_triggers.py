@@ -28,6 +28,8 @@ AWAKE = """
 """
 SWITCHES = ("ALTER TABLE", "ALTER SEQUENCE")
 """What replacing rows does to a table."""
+REBUILDS = ("ALTER INDEX", "COMMENT", "CREATE INDEX", "DROP INDEX", "REFRESH MATERIALIZED VIEW")
+"""What filling them without their indexes and keys does besides."""
 MAKES = (
     *SWITCHES, "ALTER INDEX", "ALTER TYPE", "COMMENT", "CREATE FUNCTION", "CREATE INDEX", "CREATE POLICY", "CREATE RULE",
     "CREATE SCHEMA", "CREATE SEQUENCE", "CREATE STATISTICS", "CREATE TABLE", "CREATE TRIGGER", "CREATE TYPE",
@@ -49,9 +51,9 @@ class EventTrigger:
     """Whether it came with an extension."""
 
 
-def awake(session: Session, *, creating: bool = True) -> Sequence[EventTrigger]:
+def awake(session: Session, *, creating: bool = True, rebuilding: bool = False) -> Sequence[EventTrigger]:
     """Return those that fire on definitions, by name; asked where no name needs its schema left out."""
-    tags = list(MAKES if creating else SWITCHES)
+    tags = [*(MAKES if creating else SWITCHES), *(REBUILDS if rebuilding else ())]
     return [EventTrigger(*row) for row in session.rows(AWAKE, {"tags": tags})]
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ...errors import QueryFailed
 from ...events import OnEvent, Phase
+from ...schemas import quoted, table_name
 from ...sessions import Session
 
 __all__ = ["matviews_over", "matviews_reading", "refresh"]
 
+# a partitioned table, or one that others inherit from, shows the rows of those below it
 # through views and other materialized views, the nearest first: so they are to be refreshed; views may lead in circles
 READERS = """
-    WITH RECURSIVE readers (oid, depth) AS (
-        SELECT o, 0 FROM pg_catalog.unnest(%s::oid[]) o
+    WITH RECURSIVE showing (oid) AS (
+        SELECT o FROM pg_catalog.unnest(%s::oid[]) o
+        UNION SELECT i.inhparent FROM showing s JOIN pg_catalog.pg_inherits i ON i.inhrelid = s.oid),
+    readers (oid, depth) AS (
+        SELECT s.oid, 0 FROM showing s
         UNION
         SELECT w.ev_class, r.depth + 1 FROM readers r JOIN pg_catalog.pg_depend d ON d.refobjid = r.oid
             AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -45,10 +51,23 @@ def matviews_over(session: Session, oids: Sequence[int]) -> tuple[tuple[str, str
 
 
 def refresh(session: Session, found: Iterable[tuple[str, str, str]], on_event: OnEvent) -> None:
-    """Fill those that are ours, in the caller's transaction, with names looked up as in the application's sessions."""
+    """Fill those that are ours, in the caller's transaction, with names looked up as in the application's sessions.
+
+    Raises:
+        QueryFailed: the query of one fails over the rows that are there now; names it.
+    """
     from psycopg2 import sql
 
     for schema, name, owner in found:
         if not owner:
             on_event(Phase("refresh", name))
-            session.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, name)))
+            try:
+                session.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, name)))
+            except QueryFailed as exc:
+                view = table_name(schema, name)
+                raise QueryFailed(
+                    f"the materialized view {view} cannot be filled: {exc.message}",
+                    sqlstate=exc.sqlstate,
+                    details=exc.details,
+                    hint=f"one without rows is left so: REFRESH MATERIALIZED VIEW {quoted(schema, name)} WITH NO DATA, then again",
+                ) from exc

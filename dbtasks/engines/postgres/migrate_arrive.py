@@ -22,6 +22,7 @@ from ...sessions import PsycopgSession
 from .asleep import put_to_sleep, triggers_of, wake
 from .facts import PARTITIONED, TABLE, Relation, relations
 from .foreign_keys import Reference, place_of, references
+from .key_parts import named_again
 from .matviews import matviews_over, refresh
 from .migrate_keys import Keys, Unique, make_keys, uniques
 from .migrate_load import Came, load_table
@@ -121,6 +122,7 @@ def arrive_live(
     at_home(session)
     behind = Keys(tuple(keys_back(taken)), tuple(references_back(taken)), lambda: known, lambda: refers)
     make_keys(session, connection, behind, came, there, how)
+    named_again(session, taken.parts)
     everything = {str(relation): relation for relation in relations(session)}
     given = {(one.into, one.counting): one.last_number for one in carried if one.last_number}
     for text in set_sequences(session, everything, (), oids, given):

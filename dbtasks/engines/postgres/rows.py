@@ -26,7 +26,7 @@ from ...rows.schema import UserType
 from ...sessions import PsycopgSession, Session
 from ...stores import Draft
 from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
-from ..rows_fit import not_by_itself
+from ..rows_fit import leaning_words, not_by_itself
 from .access import PythonAccess
 from .facts import (
     COUNTED,
@@ -71,6 +71,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         prove_rights(session, selection, hint="use the owner's login or a role with BYPASSRLS")
         lacks = (*_no_hypertables(selection), *left_out(session))
         referring = _referring(session, selection)
+        lean = _leaning(session, selection)
         invalid = invalid_indexes(session, [relation.oid for relation in selection.dumped])
     return DumpPlan(
         request=request,
@@ -90,6 +91,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         warnings=(
             *selection.warnings,
             *not_by_itself(referring),
+            *leaning_words(lean),
             *(f"the index {name} of {table} is invalid and not in it" for name, table in invalid),
             *_instead(engine, lacks),
             *(() if facts.tables else (f"{engine.target.name} holds no tables",)),
@@ -104,12 +106,29 @@ def _no_hypertables(selection: Selection) -> tuple[str, ...]:
 
 def _referring(session: Session, selection: Selection) -> list[tuple[str, str]]:
     """Return the tables whose rows are left out and that refer into it, each with the table referred to."""
+    return _keys_into(session, _holding(selection))
+
+
+def _leaning(session: Session, selection: Selection) -> list[tuple[str, str]]:
+    """Return the tables whose rows are in it and that refer to some whose rows alone are left out, each with that one.
+
+    Of tables that are left out altogether the selection warns itself.
+    """
+    held = {str(relation) for relation in _holding(selection)}
+    bare = [relation for relation in selection.without_rows if relation.kind != PARTITIONED]
+    return [(table, other) for table, other in _keys_into(session, bare) if table in held]
+
+
+def _holding(selection: Selection) -> list[Relation]:
     # a partitioned table's rows are its partitions'
-    oids = [r.oid for r in (*selection.with_rows, *(r for r in selection.dumped if r.kind == PARTITIONED))]
+    return [*selection.with_rows, *(r for r in selection.dumped if r.kind == PARTITIONED)]
+
+
+def _keys_into(session: Session, into: Sequence[Relation]) -> list[tuple[str, str]]:
     names = {(relation.schema, relation.name): str(relation) for relation in relations(session)}
     return [
         (names[table], names[other])
-        for _, table, other in foreign_keys_into(session, oids)
+        for _, table, other in foreign_keys_into(session, [relation.oid for relation in into])
         if table in names and other in names
     ]
 

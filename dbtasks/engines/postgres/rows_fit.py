@@ -19,6 +19,7 @@ from ..rows_fit import other_revision, prove_tables, refuse_differences, refuse_
 from ..rows_older import other_version, refuse_without_tables
 from .after_load import prove_scripts
 from .direct import direct_session
+from .event_triggers import awake, words_about
 from .facts import Relation, count_rows, database_facts, reading_snapshot
 from .fit import refuse_as_target
 from .inplace import lock_capacity
@@ -56,13 +57,16 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
         return plan_rows_creation(engine, archive, request, head, state, converted)
     if head.older and state is TargetState.MISSING:
         refuse_without_tables(archive, name, there=())
-    prove_tables(archive, head, name, head.filled if state is TargetState.MISSING else ())
+    if state is TargetState.MISSING:
+        prove_tables(archive, head, name, head.filled)
     with direct_session(engine) as session:
         as_role(session, request)
         if makes_tables(session, head):
             return plan_rows_creation(engine, archive, request, head, state, converted)
         if converted:
             refuse_rows_across(archive, name)
+        # a backup without rows makes its tables where there are none, and nothing else
+        prove_tables(archive, head, name, ())
         told: tuple[str, ...] = ()
         if head.older:
             head, told = place_older(session, archive, head)
@@ -75,6 +79,7 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
             prove_older(session, archive, head)
         facts = database_facts(session, migration_table=engine.settings.migration_table)
         rows = count_rows(session, live.filled)
+        hooks = awake(session, creating=False, rebuilding=True)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.ROWS,
@@ -90,6 +95,7 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
         warnings=(
             *told,
             *_warnings(live, request),
+            *words_about(hooks),
             *other_revision(archive, facts.revision),
             *other_version(archive, head, facts.revision),
         ),

@@ -28,7 +28,7 @@ from ...models import Archive, EngineName
 from ...plans import LoadPlan, PartPlan, Swapped
 from ...rows.csv import csv_of
 from ...rows.file import FileSource, Header
-from ...rows.postgres import fix_reading, release_values
+from ...rows.postgres import fix_reading, fix_values, release_values
 from ...sessions import PsycopgSession, Session
 from .. import OnKeep
 from ..rows_across import convert
@@ -38,6 +38,7 @@ from .after_load import run_here
 from .asleep import put_to_sleep, triggers_of, wake
 from .checks import loaded_problems
 from .direct import direct_session
+from .event_triggers import EventTrigger, awake, refusal
 from .facts import Relation, count_rows
 from .matviews import refresh
 from .over_the_commit import is_committed
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedRows",
     "as_everybody",
+    "as_the_roles_own",
     "empty_tables",
     "fill_new",
     "fill_tables",
@@ -146,6 +148,7 @@ def loading_rows(
     """See `Engine.load`."""
     name = engine.target.database
     head = head_of_rows(archive)
+    hooks: Sequence[EventTrigger] = ()
     try:
         with direct_session(engine) as session, transaction(session) as who:
             as_role(session, plan.request)
@@ -153,6 +156,7 @@ def loading_rows(
                 take_away(session, plan.request.takes_away)
                 yield LoadedRows(engine, plan, session, (), (), who, ())
                 return
+            hooks = awake(session)
             if plan.creates:
                 filled = _make(session, head, archive, on_event)
                 yield LoadedRows(engine, plan, session, filled, (), who, ())
@@ -170,12 +174,13 @@ def loading_rows(
         if isinstance(exc, RightMissing | Busy):
             exc.state = exc.state or f"{name} is as it was"
             raise
-        raise LoadFailed(
+        broken = LoadFailed(
             f"the load into {name} broke off: {exc.message}",
             details=exc.details,
             state=f"{name} is as it was",
             hint=exc.hint,
-        ) from exc
+        )
+        raise refusal(broken, hooks) or broken from exc
 
 
 def fill_new(engine: PostgresEngine, plan: LoadPlan, archive: Archive, new: str, on_event: OnEvent) -> None:
@@ -216,7 +221,8 @@ def _make(session: PsycopgSession, head: Head, archive: Archive, on_event: OnEve
         if converted:
             fill_across(session, converted, head, archive, on_event)
         else:
-            fill_tables(session, {str(table): table for table in filled}, head, archive, on_event)
+            with as_the_roles_own(session):
+                fill_tables(session, {str(table): table for table in filled}, head, archive, on_event)
     return filled
 
 
@@ -399,3 +405,16 @@ def as_everybody(session: Session) -> Iterator[None]:
     session.execute("RESET search_path")
     yield
     session.execute("SELECT pg_catalog.set_config('search_path', '', false)")
+
+
+@contextmanager
+def as_the_roles_own(session: Session) -> Iterator[None]:
+    """Read a document's values among definitions that are being made: all else goes as in the role's own sessions.
+
+    Names, defaults and checks of tables that are filled are none of the file's.
+    """
+    release_values(session)
+    with as_everybody(session):
+        fix_reading(session)
+        yield
+    fix_values(session)

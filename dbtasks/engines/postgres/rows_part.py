@@ -26,6 +26,7 @@ from ...events import OnEvent, Phase
 from ...models import Archive
 from ...plans import LoadRequest, PartPlan, PartRequest, PartTable, PartWay
 from ...rows.losses import prove_losses
+from ...rows.postgres import release_values
 from ...rows.postgres_creating import creating, plan_creation
 from ...rows.schema import PortableSchema
 from ...sessions import PsycopgSession, Session
@@ -42,7 +43,7 @@ from .named_table import prove_database
 from .next_numbers import raise_sequences
 from .part_words import changed_since, count_live, drops_of, part_steps
 from .rows_fit import as_role
-from .rows_load import LoadedRows, as_everybody, empty_tables, fill_tables, held_up, transaction
+from .rows_load import LoadedRows, as_the_roles_own, empty_tables, fill_tables, held_up, transaction
 from .rows_part_choose import RowsChoice, choose_rows, look_at_members, name_of
 from .server import look_at_server
 from .set_aside import put_back, set_aside
@@ -69,7 +70,7 @@ def plan_rows_part(engine: PostgresEngine, archive: Archive, request: PartReques
         prove_losses(creation.losses)
         live = look_at_members(session, head, choice.names)
         live_rows, uncounted = count_live(session, [live.relations[name] for name in choice.emptied])
-        hooks = awake(session, creating=bool(choice.made.tables))
+        hooks = awake(session, creating=bool(choice.made.tables), rebuilding=bool(choice.roots))
         facts = database_facts(session, migration_table=engine.settings.migration_table)
     return PartPlan(
         request=request,
@@ -224,7 +225,7 @@ def _load(
         empty_tables(session, [live.relations[place] for place in chosen.emptied])
     with creating(session, chosen.made, foreign=not archive.is_ours, on_event=on_event):
         places = {(relation.schema, relation.name): relation for relation in relations(session)}
-        with as_everybody(session):
+        with as_the_roles_own(session):
             fill_tables(
                 session,
                 {source: places[place] for source, place in chosen.filled},
@@ -233,6 +234,8 @@ def _load(
                 on_event,
                 only=True,
             )
+            # as they were when they were taken away
+            release_values(session)
             on_event(Phase("rebuild", "indexes and foreign keys"))
             put_back(session, taken)
             session.execute("SET CONSTRAINTS ALL IMMEDIATE")

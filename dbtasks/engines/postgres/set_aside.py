@@ -15,6 +15,7 @@ from ...errors import LoadFailed, QueryFailed
 from ...rows.postgres_create import Statement
 from ...sessions import Session
 from .facts import table_name
+from .key_parts import KeyPart, named_again, parts_of
 from .not_valid import LateCheck, put_checks_back, take_checks
 from .statements import Name
 
@@ -93,6 +94,8 @@ class SetAside:
     """Table, name, definition and comment of each foreign key."""
     checks: tuple[LateCheck, ...] = ()
     """Those that were never validated."""
+    parts: tuple[KeyPart, ...] = ()
+    """What partitions have of these foreign keys; `key_parts.named_again` behind `references_back`."""
 
 
 def set_aside(
@@ -110,6 +113,7 @@ def set_aside(
     from psycopg2 import sql
 
     keys = session.rows(KEYS, {"own": list(own), "other": list(referred)})
+    parts = parts_of(session, [((schema, table), name) for schema, table, name, _, _ in keys])
     for schema, table, name, _, _ in keys:
         statement = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}")
         session.execute(statement.format(sql.Identifier(schema, table), sql.Identifier(name)))
@@ -129,6 +133,7 @@ def set_aside(
             ((schema, table), name, definition, comment) for schema, table, name, definition, comment in keys
         ),
         take_checks(session, own) if older else (),
+        parts,
     )
 
 
@@ -145,6 +150,7 @@ def put_back(session: Session, taken: SetAside) -> None:
         session.execute(statement.sql)
     for key in taken.keys:
         _add(session, key)
+    named_again(session, taken.parts)
     put_checks_back(session, taken.checks)
     session.execute("RESET array_nulls")
 

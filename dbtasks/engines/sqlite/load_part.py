@@ -11,7 +11,7 @@ from ...errors import Refused
 from ...events import OnEvent, Phase
 from ...models import Archive, Format
 from ...plans import PartPlan, PartWay, Swapped
-from ...rows.sqlite_words import words
+from ...rows.sqlite_words import counts_for_good
 from ...stores.drafts import open_draft, sweep_drafts
 from .. import OnKeep
 from . import check, facts, files
@@ -118,7 +118,7 @@ def _raise_sequence(live: sqlite3.Connection, table: Brought) -> None:
     for schema, name in (("backup", table.source), ("main", table.target)):
         query = f"SELECT sql FROM {schema}.sqlite_master WHERE type = 'table' AND name = ?"  # noqa: S608 - constants
         found = live.execute(query, (name,)).fetchone()
-        if found is None or "AUTOINCREMENT" not in map(str.upper, words(str(found[0]))):
+        if found is None or not counts_for_good(str(found[0])):
             return
     recorded = live.execute(
         "SELECT seq FROM backup.sqlite_sequence WHERE name = ?", (table.source,)

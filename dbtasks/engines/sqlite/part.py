@@ -19,8 +19,10 @@ from ...models import Archive, EngineName, Format, Manifest, Route
 from ...near import did_you_mean
 from ...nouns import some
 from ...plans import PartPlan, PartRequest, PartTable, PartWay, TargetState
+from ...rows.sqlite_words import is_strict
 from ..rows_archive import engine_of_rows, head_of_rows, head_of_tables
 from . import facts, files
+from .affinity import STRICT_ANY
 from .check import laid_open
 from .load import prove_room
 from .rows_stage import definitions_laid_open
@@ -365,10 +367,16 @@ def _difference(theirs: _Column, ours: _Column | None) -> str:
 
 def _columns(live: sqlite3.Connection, schema: str, table: str) -> list[_Column]:
     query = 'SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?, ?)'
+    words = f"SELECT sql FROM {schema}.sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"  # noqa: S608 - constants
+    strict = any(is_strict(str(sql)) for (sql,) in live.execute(words, (table,)))
+
+    def told(kind: str) -> str:
+        return STRICT_ANY if strict and kind == "ANY" else kind
+
     return [
         _Column(
             name=str(name),
-            type=re.sub(r"\s+", " ", str(kind)).upper(),
+            type=told(re.sub(r"\s+", " ", str(kind)).upper()),
             required=bool(required) and default is None,
             key=bool(key),
             generated=hidden in (2, 3),

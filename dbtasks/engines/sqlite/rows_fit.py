@@ -12,11 +12,14 @@ from ...models import Archive, EngineName, Route
 from ...nouns import many
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.fits import Fit
+from ...rows.schema import PortableSchema
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
 from ..rows_across import convert, not_carried, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
 from ..rows_fit import (
     compare_rows,
+    leaning,
+    leaning_words,
     not_made,
     other_revision,
     prove_tables,
@@ -27,7 +30,7 @@ from ..rows_fit import (
 from ..rows_older import other_version, refuse_without_tables
 from ..schema_command import not_run
 from . import facts, files
-from .affinity import affinity_of
+from .affinity import affinity_of, any_told_apart
 from .after_load import prove_scripts
 from .load import no_old, plan_beside, prove_rights, prove_room
 from .rows_create import makes_tables, prove_creation
@@ -60,7 +63,7 @@ def look_for_rows(connection: sqlite3.Connection, head: Head) -> LiveTables:
     live = describe(connection, filled)
     outside = tuple(name for name in there if name not in filled)
     return LiveTables(
-        fit=compare_rows(head, live, _same_type),
+        fit=compare_rows(replace(head, schema=_told(head.schema)), _told(live), _same_type),
         filled=filled,
         outside=outside,
         referring=tuple(referring_into(connection, filled, outside)),
@@ -80,6 +83,10 @@ def referring_into(
         for (other,) in connection.execute(query, (table,)).fetchall()
         if other in names
     ]
+
+
+def _told(schema: PortableSchema) -> PortableSchema:
+    return replace(schema, tables=tuple(map(any_told_apart, schema.tables)))
 
 
 def _same_type(backup: str, live: str) -> bool:
@@ -130,6 +137,7 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
             warnings=(
                 *plan.warnings,
                 *not_made(archive),
+                *leaning_words(leaning(head)),
                 *not_carried(converted),
                 *not_run(engine.settings),
             ),

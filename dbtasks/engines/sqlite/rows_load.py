@@ -16,6 +16,7 @@ from ...errors import Refused
 from ...events import OnEvent, Phase, ignore
 from ...models import Archive
 from ...plans import LoadPlan, Swapped
+from ...rows.sqlite_words import counts_for_good
 from .. import OnKeep
 from ..rows_archive import Head, head_of_rows
 from . import facts, files
@@ -118,9 +119,10 @@ def load_rows(
 
 def _set_numbers(live: sqlite3.Connection, tables: Sequence[str], recorded: Mapping[str, int]) -> None:
     """Let each AUTOINCREMENT go on behind the backup's number and behind every row."""
-    query = "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name = ? AND upper(sql) LIKE '%AUTOINCREMENT%'"
+    query = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
     for table in tables:
-        if not live.execute(query, (table,)).fetchone():
+        ((definition,),) = live.execute(query, (table,)).fetchall()
+        if not counts_for_good(definition):
             continue
         key = next(
             (

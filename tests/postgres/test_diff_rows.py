@@ -434,6 +434,30 @@ def test_partitions_beside_sqlite_are_the_one_table_that_a_restore_makes_of_them
     }
 
 
+def test_of_a_changed_row_only_what_differs_is_told_however_the_two_spell_the_rest(
+    project: Project, pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(OURS)
+    made = of_file(tmp_path, "app.db", THEIRS)
+    pg_db.run(
+        "UPDATE customer SET price = 12.51 WHERE id = 1; UPDATE customer SET active = true WHERE id = 2"
+    )
+    found = table(dbtasks.diff_rows(python_alone(tmp_path, pg_db), str(made.path), values=True), "customer")
+    assert [(dict(row.key)["id"], row.differs) for row in found.changed_rows] == [
+        (1, ("price",)),
+        (2, ("active",)),
+    ]
+    assert (dict(found.changed_rows[0].backup or ())["big"], len(found.changed_rows[0].against or ())) == (
+        {"integer": "9223372036854775807"},
+        13,
+    )
+    project.mount()
+    project.dotenv(f"DATABASE_URL={pg_db.url}\nDBTASKS_VIA=python\n")
+    output = project.invoke("db.diff", "--rows", f"--file={made.path}", "--values").stdout
+    shown = [line.split("id ")[1] for line in output.splitlines() if "customer  id" in line]
+    assert shown == ["1: price 12.5 → 12.51", "2: active 0 → true"]
+
+
 def test_a_value_without_a_rule_counts_as_different_and_is_named_never_guessed(
     tmp_path: Path, pg_db: PgDatabase
 ) -> None:

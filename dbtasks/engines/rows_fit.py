@@ -11,6 +11,8 @@ from ..rows.fits import Fit
 from .rows_archive import Head
 
 __all__ = [
+    "leaning",
+    "leaning_words",
     "not_by_itself",
     "not_made",
     "other_revision",
@@ -84,6 +86,36 @@ def not_by_itself(referring: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(
         f"the rows of {table} are not in it and refer to {other}: it cannot go back into tables where that key stands"
         for table, other in sorted(set(referring))
+    )
+
+
+def leaning(head: Head) -> list[tuple[str, str]]:
+    """Return the tables with rows in a backup that refer to tables without any in it, each with the one referred to."""
+    # SQLite's keys name a table in any case; the rows of a partitioned table are its partitions'
+    held = {name.lower() for name in head.filled}
+    parts = {table.name.lower(): table.partition_of.lower() for table in head.schema.tables}
+    waiting = list(held)
+    while waiting:
+        above = parts.get(waiting.pop(), "")
+        if above and above not in held:
+            held.add(above)
+            waiting.append(above)
+    return sorted(
+        {
+            (table.name, key.references)
+            for table in head.schema.tables
+            if table.name.lower() in held
+            for key in table.foreign_keys
+            if key.references.lower() not in held
+        }
+    )
+
+
+def leaning_words(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Warn of tables that refer to rows which a backup leaves out: table, table referred to."""
+    return tuple(
+        f"{table} refers to {other}, whose rows are not in the backup: restored where no tables are, its rows lack them"
+        for table, other in sorted(set(pairs))
     )
 
 

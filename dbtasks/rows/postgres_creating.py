@@ -16,7 +16,7 @@ from .postgres_create import Creation, Statement, statements_for
 from .postgres_needs import lacking
 from .schema import PortableSchema
 
-__all__ = ["creating", "make", "plan_creation"]
+__all__ = ["KEY_VIOLATED", "creating", "make", "plan_creation"]
 
 TAKEN = """
     WITH wanted AS (SELECT * FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::pg_catalog.text[]),

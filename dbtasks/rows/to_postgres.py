@@ -5,32 +5,21 @@ What cannot go is a loss, found here and told before anything is touched.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..schemas import table_name
+from .candidates import for_type
 from .carried import SCHEMA, Carried
 from .losses import Loss
 from .mapping import Chosen, not_kept, type_for
 from .profile import Profile
 from .schema import Column, Key, PortableSchema, Sequence, Spelling, Table
+from .sqlite_defaults import default_there
 from .sqlite_words import counts_itself, words
 
 __all__ = ["ToPostgres", "to_postgres"]
 
-NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?")
-STRING = re.compile(r"'(?:[^']|'')*'")
-NOW = {
-    "CURRENT_TIMESTAMP": {
-        "timestamp without time zone": "date_trunc('second'::text, timezone('UTC'::text, now()))",
-        "text": "to_char(timezone('UTC'::text, now()), 'YYYY-MM-DD HH24:MI:SS'::text)",
-    },
-    "CURRENT_DATE": {"date": "(timezone('UTC'::text, now()))::date"},
-    "CURRENT_TIME": {
-        "time without time zone": "(date_trunc('second'::text, timezone('UTC'::text, now())))::time"
-    },
-}
 NOT_CARRIED = {"CHECK": "its CHECKs", "COLLATE": "its collations"}
 
 
@@ -139,25 +128,13 @@ class _Mapping:
         )
 
     def _default(self, table: Table, column: Column, chosen: Chosen) -> str:
-        text = column.default.strip()
-        while text.startswith("(") and text.endswith(")"):
-            text = text[1:-1].strip()
-        upper = text.upper()
-        if not text or upper == "NULL":
-            return ""
-        if chosen.type == "boolean" and upper in ("0", "1", "TRUE", "FALSE"):
-            return {"0": "false", "1": "true"}.get(upper, upper.lower())
-        if upper in NOW and (found := NOW[upper].get(chosen.type)):
-            return found
-        numeric = chosen.how == "number" or chosen.type in ("bigint", "numeric", "double precision")
-        if NUMBER.fullmatch(text) and numeric:
-            return text
-        if STRING.fullmatch(text) and (chosen.type == "text" or chosen.type.startswith("character varying")):
-            return text
-        self._losses.append(
-            Loss(f"the default of {table.name}.{column.name}", f"is not carried: {text[:60]}")
-        )
-        return ""
+        # constants as a migration into a column of this type spells them
+        found = default_there(column.default, chosen.type, for_type(chosen.type)[0].how)
+        if found is None:
+            self._losses.append(
+                Loss(f"the default of {table.name}.{column.name}", f"is not carried: {column.default[:60]}")
+            )
+        return found or ""
 
     def _profile(self, table: Table, column: str) -> Profile:
         return self._profiles.get(table.name, {}).get(column) or Profile()

@@ -14,12 +14,21 @@ from .losses import Loss
 from .mapping import Chosen, declared_for
 from .postgres_spelling import TypeName, split_name, type_of
 from .postgres_words import NotWritten, Word, words_of
-from .schema import Column, ForeignKey, Index, PortableSchema, Sequence, Table
+from .schema import Column, ForeignKey, Index, Key, PortableSchema, Sequence, Table
 
 __all__ = ["ToSqlite", "to_sqlite"]
 
 NUMBER = re.compile(r"\(?-?\d+(?:\.\d*)?\)?")
 NOW = {"now()", "CURRENT_TIMESTAMP", "timezone('utc'::text, now())", "timezone('UTC'::text, now())"}
+NUMERIC = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+BYTES = re.compile(r"\\x((?:[0-9a-f]{2})*)")
+INFINITE = {"Infinity": "9e999", "-Infinity": "-9e999"}
+"""What SQLite reads as such."""
+UNIQUE_ALONE = ("NULLS NOT DISTINCT", "DEFERRABLE", "WITHOUT OVERLAPS")
+NOT_CHECKED = ("NOT VALID", "NOT ENFORCED", ", PERIOD")
+KEY_ALONE = ("MATCH FULL", "ON DELETE SET NULL (", "ON DELETE SET DEFAULT (")
+"""Parts of definitions that SQLite has not."""
+SHOWN = 60
 ACTS = re.compile(r" ON (?:UPDATE|DELETE) (?:CASCADE|RESTRICT|SET NULL|SET DEFAULT)(?! ?\()")
 
 
@@ -76,6 +85,10 @@ class _Mapping:
             for table in self._schema.tables
             if not table.partition_by
         }
+        for table in self._schema.tables:
+            if table.name not in self._names:
+                self._tell_of_part(table)
+        self._tell_of_domains()
         numbers = tuple(self._numbers())
         return ToSqlite(PortableSchema(tables=tables, sequences=numbers), into, hows, tuple(self._losses))
 
@@ -111,10 +124,18 @@ class _Mapping:
             )
         if table.primary_key and not counts:
             lines.append(f"PRIMARY KEY ({_list(table.primary_key.columns)})")
-        lines += [f"UNIQUE ({_list(one.columns)})" for one in table.unique]
+        lines += [self._unique(table, one) for one in table.unique]
         lines += [text for one in table.foreign_keys if (text := self._reference(table, one))]
         indexes = tuple(filter(None, (self._index(table, name, one) for one in table.indexes)))
         return Table(name, indexes=indexes, definition=f"CREATE TABLE {quoted(name)} ({', '.join(lines)})")
+
+    def _unique(self, table: Table, one: Key) -> str:
+        for words in UNIQUE_ALONE:
+            if _says(one.definition, words):
+                self._losses.append(
+                    Loss(f"the unique key {one.name} of {table.name}", f"goes without {words}")
+                )
+        return f"UNIQUE ({_list(one.columns)})"
 
     def _tell(self, table: Table) -> None:
         for one in table.checks:
@@ -127,10 +148,36 @@ class _Mapping:
                     f"is {column.type} and becomes text: every digit stays, and it sorts and compares as text"
                 )
                 self._losses.append(Loss(f"{table.name}.{column.name}", why))
+            if column.collation:
+                self._losses.append(
+                    Loss(f"{table.name}.{column.name}", f"goes without its collation {column.collation}")
+                )
         if table.inherits:
             self._losses.append(Loss(f"the table {table.name}", "does not inherit any more"))
         if table.partition_by:
             self._losses.append(Loss(f"the table {table.name}", "is one table, without partitions"))
+
+    def _tell_of_part(self, table: Table) -> None:
+        """Tell what a partition has for itself: its rows go into the whole table, where nothing is of some rows alone."""
+        alone = [
+            *(f"the primary key {one.name}" for one in (table.primary_key,) if one),
+            *(f"the unique key {one.name}" for one in table.unique),
+            *(f"the foreign key {one.name}" for one in table.foreign_keys),
+            *(f"the check {one.name}" for one in table.checks),
+            *(f"the index {one.name}" for one in table.indexes),
+        ]
+        for what in alone:
+            self._losses.append(Loss(f"{what} of {table.name}", "is a partition's own, and not carried"))
+
+    def _tell_of_domains(self) -> None:
+        for one in self._domains.values():
+            own = [
+                *(f"its check {check.name}" for check in one.checks),
+                *(("its NOT NULL",) if one.not_null else ()),
+                *((f"its default {one.default[:SHOWN]}",) if one.default else ()),
+            ]
+            if own:
+                self._losses.append(Loss(f"the domain {one.name}", f"goes without {', '.join(own)}"))
 
     def _column(self, table: Table, column: Column, counts: str | None) -> str:
         if column.name == counts:
@@ -161,7 +208,11 @@ class _Mapping:
 
     def _default(self, table: Table, column: Column) -> str:
         text = column.default
-        if not text or column.identity:
+        if column.identity or text.startswith("nextval("):
+            why = "is not counted any more: SQLite does that for a primary key alone, and a new row has to bring its number"
+            self._losses.append(Loss(f"{table.name}.{column.name}", why))
+            return ""
+        if not text:
             return ""
         if text in ("true", "false"):
             return "1" if text == "true" else "0"
@@ -171,12 +222,14 @@ class _Mapping:
             return "CURRENT_TIMESTAMP"
         words = _written(text)
         if words and words[0].kind == "string" and words[0].text.startswith("'") and _casts(words[1:]):
-            return words[0].text
-        if words and not text.startswith("nextval("):
+            found = _constant(words[0].text, self._chosen(column).how)
+        else:
+            found = ""
+        if not found:
             self._losses.append(
-                Loss(f"the default of {table.name}.{column.name}", f"is not carried: {text[:60]}")
+                Loss(f"the default of {table.name}.{column.name}", f"is not carried: {text[:SHOWN]}")
             )
-        return ""
+        return found
 
     def _counts_itself(self, table: Table) -> str | None:
         """Return the column whose numbers SQLite can give by itself: the whole primary key, counted by a sequence."""
@@ -197,6 +250,17 @@ class _Mapping:
             what = f"the foreign key {one.name} of {table.name} to {one.references}"
             self._losses.append(Loss(what, "refers to what is not a table of its own there"))
             return ""
+        for words in NOT_CHECKED:
+            if _says(one.definition, words):
+                # SQLite compares every row, and has no key of another kind
+                what = f"the foreign key {one.name} of {table.name}"
+                self._losses.append(Loss(what, f"is {words}, and not carried"))
+                return ""
+        for words in KEY_ALONE:
+            if _says(one.definition, words):
+                self._losses.append(
+                    Loss(f"the foreign key {one.name} of {table.name}", f"goes without {words.rstrip('( ')}")
+                )
         acts = "".join(ACTS.findall(one.definition))
         late = (
             " DEFERRABLE INITIALLY DEFERRED"
@@ -240,6 +304,22 @@ def _written(text: str) -> tuple[Word, ...]:
         return words_of(text)
     except NotWritten:
         return ()
+
+
+def _says(definition: str, said: str) -> bool:
+    """Whether these words stand in a definition one behind the other, and not as names or in a text."""
+    words, wanted = [word.text for word in _written(definition)], said.split()
+    return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+
+
+def _constant(literal: str, how: str) -> str:
+    """Return a constant as SQLite holds the column's values; empty where it has none."""
+    value = literal[1:-1]
+    if how == "bytes":
+        return f"x'{found[1]}'" if (found := BYTES.fullmatch(value)) else ""
+    if how in ("real", "number", "integer") and not NUMERIC.fullmatch(value):
+        return INFINITE.get(value, "") if how == "real" else ""
+    return literal
 
 
 def _casts(words: tuple[Word, ...]) -> bool:

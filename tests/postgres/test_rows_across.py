@@ -248,3 +248,77 @@ def test_g21_a_file_of_postgresql_made_by_hand_makes_no_sqlite_file(
     with pytest.raises(ArchiveDamaged):
         dbtasks.restore(config, dbtasks.plan_restore(config, job))
     assert not path.exists()
+
+
+ALONE = r"""
+    CREATE DOMAIN short AS text DEFAULT 'x' NOT NULL CHECK (length(VALUE) < 3);
+    CREATE TABLE p (a int, b int, UNIQUE (a, b));
+    CREATE TABLE t (id int PRIMARY KEY, n serial, i int GENERATED ALWAYS AS IDENTITY, bin bytea DEFAULT '\xdead',
+        far float8 DEFAULT 'Infinity', near float4 DEFAULT '-Infinity', nan float8 DEFAULT 'NaN', five float8 DEFAULT '-5',
+        bad numeric(5,2) DEFAULT 'NaN', said text DEFAULT 'NOT VALID', c text COLLATE "C", d short,
+        a int, b int, UNIQUE NULLS NOT DISTINCT (a), UNIQUE (b) DEFERRABLE,
+        CONSTRAINT half FOREIGN KEY (a, b) REFERENCES p (a, b) MATCH FULL ON DELETE SET NULL (b));
+    CREATE TABLE m (v int) PARTITION BY RANGE (v); CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10);
+    CREATE UNIQUE INDEX m1v ON m1 (v); ALTER TABLE m1 ADD CONSTRAINT small CHECK (v < 5);
+    CREATE TABLE par (id int PRIMARY KEY); CREATE TABLE chi (id int); INSERT INTO chi VALUES (1);
+    ALTER TABLE chi ADD CONSTRAINT late FOREIGN KEY (id) REFERENCES par NOT VALID;
+    INSERT INTO t (id, d, nan, bad) VALUES (1, 'y', 1, 1);
+"""
+
+
+def test_what_sqlite_has_not_is_listed_and_its_defaults_are_the_values_they_were(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(ALONE)
+    backup = dbtasks.backup(
+        settings_of(pg_db, tmp_path), dbtasks.BackupJob(request=DumpRequest(format=Format.ROWS))
+    )
+    path = tmp_path / "a.db"
+    here = sqlite_of(path, tmp_path)
+    plan = planned(here, backup)
+    uncounted = "is not counted any more: SQLite does that for a primary key alone, and a new row has to bring its number"
+    others = ("not in the backup", "this backup is of")
+    assert {text for text in plan.warnings if not text.startswith(others)} == {
+        f"public.t.n {uncounted}",
+        f"public.t.i {uncounted}",
+        "the default of public.t.nan is not carried: 'NaN'::double precision",
+        "the default of public.t.bad is not carried: 'NaN'::numeric",
+        'public.t.c goes without its collation pg_catalog."C"',
+        "the unique key t_a_key of public.t goes without NULLS NOT DISTINCT",
+        "the unique key t_b_key of public.t goes without DEFERRABLE",
+        "the foreign key half of public.t goes without MATCH FULL",
+        "the foreign key half of public.t goes without ON DELETE SET NULL",
+        "the table public.m is one table, without partitions",
+        "the check small of public.m1 is a partition's own, and not carried",
+        "the index m1v of public.m1 is a partition's own, and not carried",
+        "the foreign key late of public.chi is NOT VALID, and not carried",
+        "the domain public.short goes without its check short_check, its NOT NULL, its default 'x'::text",
+    }
+    dbtasks.restore(here, plan)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO t (id, n, i) VALUES (2, 2, 2)")
+        query = "SELECT bin, far, near, nan, five, bad, said FROM t WHERE id = ?"
+        (made_here,) = connection.execute(query, (2,)).fetchall()
+        (came,) = connection.execute(query, (1,)).fetchall()
+    assert made_here == (b"\xde\xad", float("inf"), float("-inf"), None, -5.0, None, "NOT VALID")
+    assert came[:3] == made_here[:3]
+
+
+def test_defaults_of_sqlite_are_the_values_they_were_or_are_told(pg_db: PgDatabase, tmp_path: Path) -> None:
+    path = made(
+        tmp_path / "a.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, half INT DEFAULT 0.5, huge BIGINT DEFAULT 1e30, long VARCHAR(3) DEFAULT 'abcdef',"
+        " short VARCHAR(3) DEFAULT 'abc', five INT DEFAULT '5', yes BOOLEAN DEFAULT 1, raw BLOB DEFAULT x'00ff', j JSON DEFAULT '{}',"
+        " at DATETIME DEFAULT CURRENT_TIMESTAMP, price NUMERIC(5,2) DEFAULT 1.5);"
+        "INSERT INTO t VALUES (1, 1, 1, 'a', 'a', 1, 1, x'00', '[]', '2024-01-01 00:00:00', 1.5)",
+    )
+    there = settings_of(pg_db, tmp_path)
+    plan = planned(there, backed_up(sqlite_of(path, tmp_path)))
+    assert {text for text in plan.warnings if "default" in text} == {
+        "the default of t.half is not carried: 0.5",
+        "the default of t.huge is not carried: 1e30",
+        "the default of t.long is not carried: 'abcdef'",
+    }
+    dbtasks.restore(there, plan)
+    query = "INSERT INTO t DEFAULT VALUES RETURNING half, huge, long, short, five, yes, raw::text, j::text, at IS NULL, price::text"
+    assert pg_db.run(query) == [(None, None, None, "abc", 5, True, "\\x00ff", "{}", False, "1.50")]

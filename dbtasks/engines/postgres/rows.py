@@ -25,7 +25,7 @@ from ...rows.schema import UserType
 from ...sessions import PsycopgSession, Session
 from ...stores import Draft
 from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
-from ..rows_fit import not_by_itself
+from ..rows_fit import leaning_words, not_by_itself
 from .access import PythonAccess
 from .facts import (
     COUNTED,
@@ -70,6 +70,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         prove_rights(session, selection, hint="use the owner's login or a role with BYPASSRLS")
         lacks = (*_no_hypertables(selection), *left_out(session))
         referring = _referring(session, selection)
+        lean = _leaning(session, selection)
     return DumpPlan(
         request=request,
         format=Format.ROWS,
@@ -84,7 +85,12 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         not_included=(*selection.not_included, *lacks),
         tables=tuple(str(table) for table in selection.with_rows),
         tables_without_data=tuple(str(table) for table in selection.without_rows),
-        warnings=(*selection.warnings, *not_by_itself(referring), *_instead(engine, lacks)),
+        warnings=(
+            *selection.warnings,
+            *not_by_itself(referring),
+            *leaning_words(lean),
+            *_instead(engine, lacks),
+        ),
     )
 
 
@@ -95,12 +101,29 @@ def _no_hypertables(selection: Selection) -> tuple[str, ...]:
 
 def _referring(session: Session, selection: Selection) -> list[tuple[str, str]]:
     """Return the tables whose rows are left out and that refer into it, each with the table referred to."""
+    return _keys_into(session, _holding(selection))
+
+
+def _leaning(session: Session, selection: Selection) -> list[tuple[str, str]]:
+    """Return the tables whose rows are in it and that refer to some whose rows alone are left out, each with that one.
+
+    Of tables that are left out altogether the selection warns itself.
+    """
+    held = {str(relation) for relation in _holding(selection)}
+    bare = [relation for relation in selection.without_rows if relation.kind != PARTITIONED]
+    return [(table, other) for table, other in _keys_into(session, bare) if table in held]
+
+
+def _holding(selection: Selection) -> list[Relation]:
     # a partitioned table's rows are its partitions'
-    oids = [r.oid for r in (*selection.with_rows, *(r for r in selection.dumped if r.kind == PARTITIONED))]
+    return [*selection.with_rows, *(r for r in selection.dumped if r.kind == PARTITIONED)]
+
+
+def _keys_into(session: Session, into: Sequence[Relation]) -> list[tuple[str, str]]:
     names = {(relation.schema, relation.name): str(relation) for relation in relations(session)}
     return [
         (names[table], names[other])
-        for _, table, other in foreign_keys_into(session, oids)
+        for _, table, other in foreign_keys_into(session, [relation.oid for relation in into])
         if table in names and other in names
     ]
 

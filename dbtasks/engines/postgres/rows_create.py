@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ...errors import Refused, RightMissing
+from ...errors import QueryFailed, Refused, RightMissing
 from ...events import OnEvent
 from ...models import Archive
-from ...nouns import many
+from ...nouns import many, some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
-from ...rows.losses import prove_losses
+from ...rows.losses import MAKE_FIRST, UNTOUCHED, prove_losses
 from ...rows.postgres_create import Creation
-from ...rows.postgres_creating import creating, plan_creation
+from ...rows.postgres_creating import KEY_VIOLATED, creating, plan_creation
 from ...sessions import Session
 from ..rows_across import Converted, not_carried
 from ..rows_archive import Head
-from ..rows_fit import not_made
+from ..rows_fit import leaning, leaning_words, not_made
 from ..schema_command import not_run
 from .direct import direct_session
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from . import PostgresEngine
 
 __all__ = ["made_for_rows", "makes_tables", "plan_rows_creation"]
-
-UNTOUCHED = "nothing was touched"
 
 
 def makes_tables(session: Session, head: Head) -> bool:
@@ -79,7 +77,7 @@ def plan_rows_creation(
         with direct_session(engine) as session:
             creation = plan_creation(session, head.schema, foreign=not archive.is_ours)
             facts = database_facts(session, migration_table=engine.settings.migration_table)
-    prove_losses(creation.losses)
+    prove_losses(creation.losses, hint=_hint(head))
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.CREATE if missing else LoadStrategy.ROWS,
@@ -94,10 +92,20 @@ def plan_rows_creation(
         warnings=(
             *stranger_words(engine, archive, server),
             *not_made(archive),
+            *leaning_words(leaning(head)),
             *not_carried(converted),
             *not_run(engine.settings),
         ),
     )
+
+
+def _hint(head: Head) -> str:
+    """Say what helps where the schema cannot be made: a table that it refers to is none that anybody would make by hand."""
+    made = {table.name for table in head.schema.tables}
+    lacking = list(dict.fromkeys(other for _, other in leaning(head) if other not in made))
+    if not lacking:
+        return MAKE_FIRST
+    return f"{MAKE_FIRST}; {some(lacking)} is not in this one: a backup that holds it too makes it"
 
 
 def _steps(archive: Archive, name: str, creation: Creation, *, missing: bool) -> tuple[str, ...]:
@@ -118,9 +126,31 @@ def made_for_rows(
     session: Session, head: Head, archive: Archive, on_event: OnEvent
 ) -> Iterator[tuple[Relation, ...]]:
     """Make the schema around the filling of its tables, in the caller's transaction; yields those that have rows."""
-    with creating(session, head.schema, foreign=not archive.is_ours, on_event=on_event):
+    with (
+        _leaning_told(archive, head),
+        creating(session, head.schema, foreign=not archive.is_ours, on_event=on_event),
+    ):
         there = {str(relation): relation for relation in relations(session)}
         lacking = [name for name in head.filled if name not in there]
         if lacking:
             raise Refused(f"{archive.path.name} has rows of {lacking[0]}, which its schema does not know")
         yield tuple(there[name] for name in head.filled)
+
+
+@contextmanager
+def _leaning_told(archive: Archive, head: Head) -> Iterator[None]:
+    """Tell rows that refer to what was left out from rows that refer to none: those are no damage of the backup."""
+    try:
+        yield
+    except QueryFailed as exc:
+        if exc.sqlstate != KEY_VIOLATED:
+            raise
+        found = [(t, o) for t, o in leaning(head) if f" of {t} to {o} cannot" in exc.message]
+        if not found:
+            raise
+        table, other = found[0]
+        raise Refused(
+            f"rows of {table} refer to rows of {other}, which were left out of {archive.path.name}",
+            details=exc.details,
+            hint=f"restore a backup that holds the rows of {other} too",
+        ) from exc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ...plans import TargetState
 from ...revisions import find_revision
 from ...rows.losses import KEY_BROKEN
 from ...schemas import Schema, SchemaObject
-from .files import SIDECARS, connect, identifier, reading, sidecar, size_of
+from .files import SIDECARS, connect, folded, identifier, reading, sidecar, size_of
 
 __all__ = [
     "Examined",
@@ -82,16 +82,23 @@ def which_check(size_bytes: int, *, thorough: bool = False) -> str:
     return "integrity_check" if thorough or size_bytes <= FULL_CHECK_BYTES else "quick_check"
 
 
-def broken_foreign_keys(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Say for each table how often its foreign keys do not hold: the same words for the same file."""
-    texts = (_broken_keys(connection, table) for table in table_names(connection))
+def broken_foreign_keys(
+    connection: sqlite3.Connection, held: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Say for each table how often its foreign keys do not hold: the same words for the same file.
+
+    `held`: the tables whose rows a part has. What refers to others is not whole by itself, and not broken.
+    """
+    texts = (_broken_keys(connection, table, held) for table in table_names(connection))
     return tuple(text for text in texts if text)
 
 
-def _broken_keys(connection: sqlite3.Connection, table: str) -> str:
-    query = "SELECT count(*) FROM pragma_foreign_key_check(?)"
+def _broken_keys(connection: sqlite3.Connection, table: str, held: Collection[str] | None = None) -> str:
+    query = "SELECT parent, count(*) FROM pragma_foreign_key_check(?) GROUP BY 1"
     try:
-        (rows,) = connection.execute(query, (table,)).fetchone()
+        found = connection.execute(query, (table,)).fetchall()
+        judged = None if held is None else {folded(name) for name in held}
+        rows = sum(number for parent, number in found if judged is None or folded(parent) in judged)
     except sqlite3.OperationalError as exc:
         # a key that refers to no unique columns is SQLite's to turn down, not ours: the file is whole
         return f"{table}: its foreign keys cannot be checked ({exc})"
@@ -144,8 +151,10 @@ class Examined:
     """Foreign keys that do not hold, one text per table."""
 
 
-def examine(path: Path) -> Examined:
+def examine(path: Path, held: Collection[str] | None = None) -> Examined:
     """Count and check the keys of a single-file database that nobody else uses, table by table on two cores.
+
+    `held` as for `broken_foreign_keys`.
 
     Interrupted, the questions under way are ended at once.
     """
@@ -156,7 +165,7 @@ def examine(path: Path) -> Examined:
 
     def work(connection: sqlite3.Connection) -> None:
         for table in left:
-            found[table] = (count_table(connection, table), _broken_keys(connection, table))
+            found[table] = (count_table(connection, table), _broken_keys(connection, table, held))
 
     with ExitStack() as stack:
         connections = [stack.enter_context(closing(_copy(path))) for _ in range(min(2, len(names)))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,6 +179,7 @@ def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: On
         sweep_drafts(path.parent)
         staged = stack.enter_context(open_draft(path.parent)).path
         told: tuple[str, ...] = ()
+        held: Collection[str] | None = None
         if plan.schema_command:
             from .rows_command import stage_by_command
 
@@ -186,11 +187,11 @@ def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: On
         elif archive.format is Format.ROWS:
             from .rows_stage import stage_rows
 
-            stage_rows(archive, staged, on_event)
+            held = stage_rows(archive, staged, on_event)
         else:
             stage(archive, staged, on_event)
         check.check_file(staged)
-        yield _Loaded(engine, plan, staged, told)
+        yield _Loaded(engine, plan, staged, told, held)
 
 
 def stage(archive: Archive, staged: Path, on_event: OnEvent) -> None:
@@ -214,9 +215,15 @@ class _Loaded:
     """A checked database file beside the live one; see `engines.Loaded`."""
 
     def __init__(
-        self, engine: SqliteEngine, plan: LoadPlan, staged: Path, told: tuple[str, ...] = ()
+        self,
+        engine: SqliteEngine,
+        plan: LoadPlan,
+        staged: Path,
+        told: tuple[str, ...] = (),
+        held: Collection[str] | None = None,
     ) -> None:
         self._told = told
+        self._held = held
         self._engine = engine
         self._plan = plan
         self._staged = staged
@@ -228,7 +235,7 @@ class _Loaded:
 
     def problems(self) -> tuple[str, ...]:
         with files.translated(self._staged), files.opened(self._staged, "ro", immutable=True) as connection:
-            return facts.broken_foreign_keys(connection)
+            return facts.broken_foreign_keys(connection, self._held)
 
     def after_load(self, files: Sequence[Path], on_event: OnEvent = ignore) -> None:
         try:

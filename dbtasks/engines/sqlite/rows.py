@@ -12,7 +12,7 @@ from ...rows.sqlite import SqliteSource
 from ...rows.sqlite_schema import plain_tables
 from ...stores import Draft
 from ..rows_document import SUFFIX, document_head, refuse_compression, write_document
-from ..rows_fit import not_by_itself
+from ..rows_fit import leaning_words, not_by_itself
 from . import facts, files
 from .file_numbers import numbers_of
 from .rows_fit import referring_into
@@ -35,6 +35,7 @@ def plan_rows(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> 
         lacks = left_out(connection)
         outside = [name for name in plain_tables(connection, found.tables) if name not in chosen.with_rows]
         referring = referring_into(connection, chosen.with_rows, outside)
+        lean = referring_into(connection, outside, chosen.with_rows)
     return DumpPlan(
         request=request,
         format=Format.ROWS,
@@ -52,6 +53,7 @@ def plan_rows(engine: SqliteEngine, request: DumpRequest, *, globals_: bool) -> 
         warnings=(
             *chosen.warnings,
             *not_by_itself(referring),
+            *leaning_words(lean),
             *(() if found.tables else (f"{engine.target.name} holds no tables",)),
         ),
     )
@@ -72,6 +74,9 @@ def dump_rows(engine: SqliteEngine, plan: DumpPlan, draft: Draft, on_event: OnEv
         head = {**document_head(engine.target, found), **numbers}
         written = write_document(draft, head, source, source.tables, plan.request, on_event)
         broken = facts.broken_foreign_keys(connection)
+        if chosen.not_included:
+            # what a restore of this part meets, where it is another number
+            broken = tuple(dict.fromkeys((*broken, *facts.broken_foreign_keys(connection, chosen.with_rows))))
         sequences = tuple(f"{one.name}={one.last_value}" for one in source.schema.sequences)
     bare = [TableCount(name, rows=None, data=False) for name in chosen.without_rows]
     every = [*bare, *(TableCount(name, rows) for name, rows in written.rows.items())]

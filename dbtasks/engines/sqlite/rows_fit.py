@@ -17,7 +17,16 @@ from ...rows.sqlite import rowid_of
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
 from ..rows_across import convert, not_carried, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
-from ..rows_fit import not_made, other_revision, prove_tables, refuse_differences, refuse_referring, rows_stay
+from ..rows_fit import (
+    leaning,
+    leaning_words,
+    not_made,
+    other_revision,
+    prove_tables,
+    refuse_differences,
+    refuse_referring,
+    rows_stay,
+)
 from ..rows_older import other_version, refuse_without_tables
 from ..schema_command import not_run
 from . import facts, files
@@ -135,6 +144,7 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
             warnings=(
                 *plan.warnings,
                 *not_made(archive),
+                *leaning_words(leaning(head)),
                 *not_carried(converted),
                 *not_run(engine.settings),
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +27,10 @@ from .wide_rows import insert_statement, insert_wide
 __all__ = ["definitions_laid_open", "stage_rows", "stage_tables"]
 
 
-def stage_rows(archive: Archive, staged: Path, on_event: OnEvent) -> None:
+def stage_rows(archive: Archive, staged: Path, on_event: OnEvent) -> Collection[str] | None:
     """Make a file of a rows backup, on disk to its last byte.
+
+    Returns whose rows it has, where these are not all: whether others refer to the rest, it cannot show.
 
     Raises:
         Refused, LoadFailed, ArchiveDamaged, CountsDiffer, StoreFull: it cannot be made.
@@ -41,6 +43,9 @@ def stage_rows(archive: Archive, staged: Path, on_event: OnEvent) -> None:
         else:
             fill_tables(connection, head.filled, head, archive, on_event)
             set_numbers(connection, archive)
+    if archive.manifest and archive.manifest.all_tables:
+        return None
+    return converted.head.filled if converted else head.filled
 
 
 @contextmanager

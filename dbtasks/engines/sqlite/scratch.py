@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -35,21 +35,22 @@ class _Staged:
     where = "a temporary file"
     warnings: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, began: float) -> None:
+    def __init__(self, path: Path, began: float, held: Collection[str] | None) -> None:
         self.began = began
+        self._held = held
         self._path = path
 
     @cached_property
     def _examined(self) -> facts.Examined:
         with files.translated(self._path):
-            return facts.examine(self._path)
+            return facts.examine(self._path, self._held)
 
     def counts(self) -> dict[str, int]:
         """Count every table; those whose module is not in this SQLite are left out."""
         return {table: rows for table, rows in self._examined.rows.items() if rows is not None}
 
     def problems(self) -> tuple[str, ...]:
-        """Name the tables whose foreign keys do not hold."""
+        """Name the tables whose foreign keys do not hold, but for keys into what was left out."""
         return self._examined.broken
 
     def held_rows(self) -> AbstractContextManager[HeldRows]:
@@ -93,10 +94,11 @@ def scratch(engine: SqliteEngine, archive: Archive, on_event: OnEvent) -> Iterat
     on_event(Phase("load", f"{archive.path.name} into {_Staged.where}"))
     began = time.monotonic()
     with open_draft(proofs_folder(engine.settings.backup_dir)) as draft:
+        held: Collection[str] | None = None
         if archive.format is Format.ROWS:
-            stage_rows(archive, draft.path, on_event)
+            held = stage_rows(archive, draft.path, on_event)
         else:
             stage(archive, draft.path, on_event)
         on_event(Phase("check", "all of it, row counts and foreign keys"))
         check.check_file(draft.path, thorough=True)
-        yield _Staged(draft.path, began)
+        yield _Staged(draft.path, began, held)

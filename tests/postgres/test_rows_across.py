@@ -108,6 +108,52 @@ def test_what_is_not_carried_is_told_by_the_plan(pg_db: PgDatabase, tmp_path: Pa
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+def test_an_enumeration_lets_in_its_labels_alone_in_sqlite_too(pg_db: PgDatabase, tmp_path: Path) -> None:
+    pg_db.run(
+        "CREATE TYPE mood AS ENUM ('it''s', 'ok'); CREATE DOMAIN feeling AS mood; CREATE TABLE t (m mood, f feeling, a mood[]);"
+        "INSERT INTO t VALUES ('it''s', 'ok', '{ok}'), (NULL, NULL, NULL)"
+    )
+    path = tmp_path / "copy.db"
+    config = sqlite_of(path, tmp_path)
+    dbtasks.restore(config, planned(config, backed_up(settings_of(pg_db, tmp_path))))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO t VALUES ('ok', 'it''s', '{}')")
+        for column in ("m", "f"):
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+                connection.execute(f"INSERT INTO t ({column}) VALUES ('other')")
+
+
+def test_tables_of_one_name_in_two_schemas_are_told_and_compared_with_their_copies(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(
+        'CREATE SCHEMA "S 2"; CREATE TABLE item (id int PRIMARY KEY); CREATE TABLE "S 2".item (id int PRIMARY KEY, n text);'
+        "CREATE TABLE alone (id int PRIMARY KEY);"
+        """INSERT INTO item VALUES (1), (2); INSERT INTO "S 2".item VALUES (1, 'x'); INSERT INTO alone VALUES (1)"""
+    )
+    there = settings_of(pg_db, tmp_path)
+    backup = backed_up(there)
+    path = tmp_path / "copy.db"
+    config = sqlite_of(path, tmp_path)
+    plan = planned(config, backup)
+    named = [text.partition(":")[0] for text in plan.warnings if " becomes " in text]
+    assert named == ["the table S 2.item becomes S 2_item", "the table public.item becomes public_item"]
+    dbtasks.restore(config, plan)
+    same = dbtasks.diff_rows(config, str(backup.path))
+    assert (same.differs, {t.name: t.against for t in same.tables}) == (
+        False,
+        {"public.item": "public_item", "S 2.item": "S 2_item", "public.alone": "alone"},
+    )
+    # the other way round, when one of the two is gone
+    copied = backed_up(config)
+    pg_db.run("DROP TABLE item; DELETE FROM alone")
+    found = dbtasks.diff_rows(there, str(copied.path))
+    assert {t.name: t.against for t in found.tables if t.differs} == {
+        "alone": "public.alone",
+        "public_item": "public_item",
+    }
+
+
 def test_a_declared_type_that_is_not_kept_is_told_by_the_plan(pg_db: PgDatabase, tmp_path: Path) -> None:
     script = (
         "CREATE TABLE t (at TIMESTAMP, day DATE); INSERT INTO t VALUES ('2024-01-01 12:00', '2024-01-01')"

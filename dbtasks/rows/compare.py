@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
@@ -22,7 +22,8 @@ from typing import Any
 
 from ..errors import OperationFailed, StoreFull
 from ..models import EngineName
-from .alike import Family, Unlike, number_of
+from .alike import Family, Reader, Unlike, number_of
+from .as_migrated import AsMigrated
 from .cells import LONG_CHARS, LongBytes, LongText
 from .held import HeldRows
 from .long_values import Seen, digested, read_long
@@ -66,6 +67,8 @@ class Found:
     changed: int = 0
     unlike: Counter[str] = field(default_factory=Counter)
     """Columns with values that no rule makes comparable, with how many."""
+    converted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Columns with values that were read as a migration converts them, and into what, with how many."""
     examples: dict[str, list[_Example]] = field(
         default_factory=lambda: {"added": [], "removed": [], "changed": []}
     )
@@ -141,7 +144,7 @@ class Workbench:
         for table, batches in held.read(numbers.keys()):
             number = numbers[table.name]
             found = founds[number]
-            reader = _Reader(found.pair, table.data_columns, side, held.engine, found.unlike)
+            reader = _Reader(found.pair, table.data_columns, side, held.engine, found.unlike, found.converted)
             insert = UPSERT.format(f"rows{number}", SIGNS[side], SIGNS[side])
             for batch in batches:
                 cells = batch.cells()
@@ -176,7 +179,7 @@ class Workbench:
             return
         for table, batches in held.read(wanted.keys()):
             found, looked_for = wanted[table.name]
-            reader = _Reader(found.pair, table.data_columns, side, held.engine, Counter())
+            reader = _Reader(found.pair, table.data_columns, side, held.engine, Counter(), Counter())
             for batch in batches:
                 if (cells := batch.cells()) is not None:
                     entry, shown, forms = reader.wide(cells)
@@ -236,11 +239,13 @@ class _Reader:
         side: int,
         engine: EngineName,
         unlike: Counter[str],
+        converted: Counter[tuple[str, str]],
     ) -> None:
         places = {column.name: place for place, column in enumerate(columns)}
         self._side = side
         self._engine = engine
         self._unlike = unlike
+        self._converted = converted
         self._columns = [(places[_name(pair, side)], pair) for pair in tables.columns]
         self._key = [
             (place, pair.is_number)
@@ -313,12 +318,34 @@ class _Reader:
         read = pair.readers[self._side]
         if value is None or read is None:
             return value
+        if (
+            pair.as_migrated
+            and self._engine is EngineName.SQLITE
+            and isinstance(value, pair.as_migrated.kinds)
+        ):
+            read = self._as_migrated(read, pair.as_migrated, _name(pair, self._side))
         try:
             return read(value)
         except Unlike:
             self._unlike[_name(pair, self._side)] += 1
             # in a tuple it is like nothing that a rule makes
             return (value,)
+
+    def _as_migrated(self, plain: Reader, migrated: AsMigrated, name: str) -> Reader:
+        def read(value: Any) -> Any:
+            if isinstance(value, str) and (text := plain(value)) != value:
+                return text
+            try:
+                found = migrated.read(value)
+            except Unlike:
+                return plain(value)
+            with suppress(Unlike):
+                if found == plain(value):
+                    return found
+            self._converted[name, migrated.type] += 1
+            return found
+
+        return read
 
     def _key_of(self, values: Sequence[Any]) -> int | str:
         """Return the key as the workbench holds it: a number where it is one, so that 9 stands before 10."""

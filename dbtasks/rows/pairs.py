@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..models import EngineName
 from ..schemas import table_name
 from .alike import Family, Reader, family_of, postgres_reader, sqlite_reader
+from .as_migrated import AsMigrated, as_migrated
 from .held import HeldRows
 from .postgres_words import NotWritten
 from .schema import Column, Table
@@ -30,6 +31,8 @@ class ColumnPair:
     is_number: bool = False
     family: Family | None = None
     """By which rule the readers go; None: the values are compared as they stand."""
+    as_migrated: AsMigrated | None = None
+    """How such values of SQLite's are read beside this type of PostgreSQL's; None: as any of its values is."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,14 @@ def _pair(backup: HeldRows, against: HeldRows, ours: Column, theirs: Column) -> 
     type_ = theirs.type if place == 0 else ours.type
     of_sqlite, of_postgres = sqlite_reader(family), postgres_reader(family, type_)
     readers = (of_sqlite, of_postgres) if place == 0 else (of_postgres, of_sqlite)
-    return ColumnPair(ours.name, theirs.name, readers, is_number=family is Family.NUMBER, family=family)
+    return ColumnPair(
+        ours.name,
+        theirs.name,
+        readers,
+        is_number=family is Family.NUMBER,
+        family=family,
+        as_migrated=as_migrated(type_, of_postgres),
+    )
 
 
 def _family(side: HeldRows, column: Column) -> Family | None:

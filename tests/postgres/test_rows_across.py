@@ -66,7 +66,7 @@ def test_what_cannot_go_is_listed_before_anything_is_touched(pg_db: PgDatabase, 
         "t.a holds 1 integers and 1 texts, which no one type does",
         "t.b holds 1 texts and 1 blobs, which no one type does",
     ]
-    assert "--exclude-table=NAME" in caught.value.hint
+    assert "--exclude-table=NAME; or bring the SQLite file itself by db.migrate" in caught.value.hint
     assert pg_db.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
@@ -231,6 +231,18 @@ def test_rows_that_break_a_foreign_key_are_listed_before_anything_is_touched(
     plan = planned(there, backed_up(sqlite_of(path, tmp_path)))
     dbtasks.restore(there, plan)
     assert pg_db.run("SELECT * FROM r") == [(1,)]
+
+
+def test_a_file_of_the_other_engine_is_refused_with_the_ways_across(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    here = sqlite_of(made(tmp_path / "a.db", TYPED), tmp_path)
+    backup = dbtasks.backup(here, dbtasks.BackupJob(request=DumpRequest(format=Format.SQLITE)))
+    with pytest.raises(WrongEngine) as caught:
+        planned(settings_of(pg_db, tmp_path), backup)
+    assert caught.value.hint.startswith(
+        "db.migrate brings a SQLite file into PostgreSQL, with proof; a rows backup"
+    )
 
 
 def test_rows_of_the_other_engine_go_where_no_tables_are(pg_db: PgDatabase, tmp_path: Path) -> None:

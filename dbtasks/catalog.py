@@ -165,9 +165,12 @@ class Catalog:
     def sound_ones(self) -> str:
         """Name backups not found damaged as `--file` takes them, with what each is; empty where there is none.
 
-        The newest whole ones first: one of a single table helps less.
+        The newest whole ones first, safety backups behind those that somebody made: one of a single table helps less.
         """
-        sound = sorted((b for b in self.backups if not b.manifest.damage), key=_is_part)
+        sound = sorted(
+            (b for b in self.backups if not b.manifest.damage),
+            key=lambda b: (_is_part(b) and not b.manifest.foreign, b.manifest.type is Type.SAFETY),
+        )
         return " or ".join(f"--file={b.id} ({_kind(b)})" for b in sound[:SHOWN])
 
     def _at_path(self, path: Path) -> list[Backup]:

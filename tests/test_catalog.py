@@ -90,6 +90,11 @@ def test_whole_safety_backups_are_told_of_and_named_before_parts_where_nothing_i
     with pytest.raises(NotFound, match="no complete backup of this database but safety backups") as caught:
         catalog(*parts, safety).find("latest")
     assert caught.value.hint.startswith("choose another: --file=bbbbbb (safety) or --file=eeeeee")
+    # of an adopted file nobody says that it holds all tables, and somebody brought it all the same
+    brought = at(9, "ffffff", foreign=True, **part)
+    with pytest.raises(NotFound) as caught:
+        catalog(*parts, safety, brought, at(2, "aaaaaa", type=Type.SAFETY)).find("latest")
+    assert caught.value.hint.startswith("choose another: --file=ffffff (adopted, never latest) or --file=")
     rows = at(2, "abcdef", **part, all_tables=True)
     assert catalog(*parts, safety, rows).about_latest.startswith(
         "there is no complete backup of this database but safety backups: latest is abcdef"

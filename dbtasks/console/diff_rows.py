@@ -112,13 +112,14 @@ def _values(row: RowValues) -> str:
     if row.backup is None or row.against is None:
         held = row.backup or row.against or ()
         return ", ".join(f"{name}={_value(value)}" for name, value in held if name not in keys)
-    there = dict(row.against)
-    changes = [
-        f"{name} {_value(value)} → {_value(there[name])}"
-        for name, value in row.backup
-        if value != there[name]
-    ]
-    return ", ".join(changes) or "beyond what is shown of its values"
+    here, there = dict(row.backup), dict(row.against)
+    changes = [f"{name} {_change(here[name], there[name])}" for name in row.differs]
+    return ", ".join(changes)
+
+
+def _change(value: Any, other: Any) -> str:
+    old, new = _value(value), _value(other)
+    return f"{old} → {new}" if old != new else f"{old}, which differs beyond what is shown of it"
 
 
 def _value(value: Any) -> str:
@@ -196,6 +197,7 @@ def _row_objects(rows: Iterable[RowValues]) -> list[dict[str, Any]]:
             "key": dict(row.key) or None,
             "backup": None if row.backup is None else dict(row.backup),
             "against": None if row.against is None else dict(row.against),
+            **({"differs": list(row.differs)} if row.differs else {}),
         }
         for row in rows
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ..models import Format
 from ..plans import TargetState
 from .cleanup import kept_text, older_lines
 from .drift import after_restore_line, drift_lines, labelled
@@ -371,6 +372,8 @@ def compared_text(archive: Archive, *, counted: bool) -> str:
     """Say what the loaded rows were compared with, or why with nothing."""
     if counted:
         return "equal to the manifest"
+    if archive.manifest is None and archive.format is Format.ROWS:
+        return "in each table as many as the file says"
     if archive.manifest is None:
         return f"not compared: {archive.path.name} has no manifest that says how many"
     return f"not compared: {archive.manifest.not_counted or 'the manifest does not say how many'}"

@@ -136,7 +136,8 @@ class _Document:
             raise Refused(
                 f"{archive.path.name} was written by an older tool: what its values are is said by the tables they go"
                 " into, and they are not compared row by row",
-                hint="restore it into a new database (--into), then compare with that",
+                hint="let it go into a copy of the database, which has its tables (db.restore --into=COPY), back that up, and compare"
+                " with the backup",
                 state="nothing was touched",
             )
         self.engine: EngineName = made_for

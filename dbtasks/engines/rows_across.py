@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ..errors import ArchiveDamaged, Refused, WrongEngine
 from ..models import Archive, EngineName
 from ..rows.convert import unfit_for_sqlite
-from ..rows.losses import CHANGE_FIRST, KEY_BROKEN, Loss, prove_losses
+from ..rows.losses import CHANGE_FIRST, KEY_BROKEN, OR_MIGRATE, Loss, prove_losses
 from ..rows.postgres_words import NotWritten
 from ..rows.profile import Profile, profiles_of_batch
 from ..rows.schema import PortableSchema
@@ -66,7 +66,9 @@ def convert(archive: Archive, head: Head, into: EngineName) -> Converted | None:
             f"{archive.path.name} is not a whole rows file: its rows or its schema do not hold together",
             details=f"{type(exc).__name__}: {exc}",
         ) from exc
-    prove_losses(found.losses, accepted=True, hint=CHANGE_FIRST)
+    prove_losses(
+        found.losses, accepted=True, hint=OR_MIGRATE if into is EngineName.POSTGRESQL else CHANGE_FIRST
+    )
     return found
 
 

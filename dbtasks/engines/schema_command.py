@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from ..errors import Refused
@@ -18,6 +19,7 @@ from .rows_archive import Head
 
 __all__ = [
     "NAMES",
+    "blaming_command",
     "environment_for",
     "fill_step",
     "made_elsewhere",
@@ -55,6 +57,22 @@ def prove_command(settings: Settings) -> None:
         ToolMissing: it is not.
     """
     find_program(settings.schema_command, settings.root)
+
+
+@contextmanager
+def blaming_command(head: Head) -> Iterator[None]:
+    """Say of a refusal of the tables that the command made what helps: they are its own, and made anew by each restore.
+
+    Raises:
+        Refused: as inside.
+    """
+    try:
+        yield
+    except Refused as exc:
+        exc.hint = f"let {PREFIX}SCHEMA_COMMAND make the tables of the backup's revision"
+        if head.typed and not head.older:
+            exc.hint += f"; or {PREFIX}SCHEMA_COMMAND=none, and the backup makes them itself"
+        raise
 
 
 def not_run(settings: Settings) -> tuple[str, ...]:

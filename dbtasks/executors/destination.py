@@ -221,6 +221,15 @@ def engine_of_archive(archive: Archive) -> EngineName | None:
     return EngineName.SQLITE if archive.format is Format.SQLITE else EngineName.POSTGRESQL
 
 
+def _way_across(target: Target) -> str:
+    ways = [
+        "a rows backup of it (db.backup --format=rows) is restored and compared across engines (db.diff --rows)"
+    ]
+    if target.engine is EngineName.POSTGRESQL:
+        ways.insert(0, "db.migrate brings a SQLite file into PostgreSQL, with proof")
+    return "; ".join(ways)
+
+
 def prove_same_engine(archive: Archive, target: Target) -> None:
     """Compare the kinds of database.
 
@@ -232,5 +241,6 @@ def prove_same_engine(archive: Archive, target: Target) -> None:
     if made_for not in (target.engine, None):
         raise WrongEngine(
             f"{archive.path.name} holds a {made_for} database, and {target.name} is {target.engine}",
+            hint=_way_across(target),
             state="nothing was touched",
         )

@@ -344,6 +344,11 @@ def _told(found: Found, *, values: bool) -> TableRows:
         " that counts as different"
         for name, number in sorted(found.unlike.items())
     ]
+    converted = [
+        f"{many(number, 'value')} of {name} {'are' if number > 1 else 'is'} compared with {type_} as db.migrate converts"
+        f" {'them' if number > 1 else 'it'}"
+        for (name, type_), number in sorted(found.converted.items())
+    ]
     shown = bool(pair.key) or values
     return TableRows(
         name=pair.name,
@@ -359,7 +364,7 @@ def _told(found: Found, *, values: bool) -> TableRows:
         added_rows=found.shown("added") if shown else (),
         removed_rows=found.shown("removed") if shown else (),
         changed_rows=found.shown("changed") if shown else (),
-        notes=(*pair.notes, *unlike),
+        notes=(*pair.notes, *converted, *unlike),
     )
 
 

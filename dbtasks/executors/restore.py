@@ -13,6 +13,7 @@ from ..clock import Clock, utc_now
 from ..engines import Engine, OnKeep
 from ..engines.python_route import saving_rows
 from ..engines.routes import open_engine
+from ..engines.rows_archive import head_of_rows
 from ..errors import (
     Damaged,
     DbTasksError,
@@ -326,6 +327,9 @@ def _counted(engine: Engine, archive: Archive) -> tuple[Mapping[str, int] | None
     manifest = archive.manifest
     if manifest is not None:
         return expected_counts(archive), manifest.not_counted
+    if archive.format is Format.ROWS:
+        # the document says it of each table, and it was read whole
+        return head_of_rows(archive).rows, ""
     if archive.format is not Format.SQLITE:
         return None, NOT_TOLD
     return engine.holdings_of(archive).rows, ""

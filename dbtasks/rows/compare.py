@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
@@ -22,7 +22,8 @@ from typing import Any
 
 from ..errors import OperationFailed, StoreFull
 from ..models import EngineName
-from .alike import Unlike, number_of
+from .alike import Family, Reader, Unlike, number_of
+from .as_migrated import AsMigrated
 from .cells import LONG_CHARS, LongBytes, LongText
 from .held import HeldRows
 from .long_values import Seen, digested, read_long
@@ -50,6 +51,8 @@ class RowValues:
     """Column and value; empty: the table has no key."""
     backup: tuple[tuple[str, Any], ...] | None = None
     against: tuple[tuple[str, Any], ...] | None = None
+    differs: tuple[str, ...] = ()
+    """Which of the values are not the same, by the rules of the comparison, where there are some on both sides."""
 
 
 @dataclass
@@ -64,6 +67,8 @@ class Found:
     changed: int = 0
     unlike: Counter[str] = field(default_factory=Counter)
     """Columns with values that no rule makes comparable, with how many."""
+    converted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Columns with values that were read as a migration converts them, and into what, with how many."""
     examples: dict[str, list[_Example]] = field(
         default_factory=lambda: {"added": [], "removed": [], "changed": []}
     )
@@ -83,11 +88,16 @@ class _Example:
     key: int | str
     digests: tuple[bytes | None, bytes | None]
     values: list[tuple[tuple[str, Any], ...] | None] = field(default_factory=lambda: [None, None])
+    forms: list[tuple[bytes, ...]] = field(default_factory=lambda: [(), ()])
+    """Of each value a digest of what it was compared by: how it is spelled may differ where it does not."""
 
     def shown(self, pair: TablePair) -> RowValues:
         values = [self.key] if isinstance(self.key, int) else json.loads(self.key) if self.key else []
         names = [column.backup for column in pair.key]
-        return RowValues(tuple(zip(names, values, strict=True)), *self.values)
+        ours, theirs = self.forms
+        compared = zip(pair.columns, ours, theirs, strict=True) if ours and theirs else ()
+        differs = tuple(column.backup for column, mine, other in compared if mine != other)
+        return RowValues(tuple(zip(names, values, strict=True)), self.values[0], self.values[1], differs)
 
 
 @contextmanager
@@ -134,7 +144,7 @@ class Workbench:
         for table, batches in held.read(numbers.keys()):
             number = numbers[table.name]
             found = founds[number]
-            reader = _Reader(found.pair, table.data_columns, side, held.engine, found.unlike)
+            reader = _Reader(found.pair, table.data_columns, side, held.engine, found.unlike, found.converted)
             insert = UPSERT.format(f"rows{number}", SIGNS[side], SIGNS[side])
             for batch in batches:
                 cells = batch.cells()
@@ -169,17 +179,19 @@ class Workbench:
             return
         for table, batches in held.read(wanted.keys()):
             found, looked_for = wanted[table.name]
-            reader = _Reader(found.pair, table.data_columns, side, held.engine, Counter())
+            reader = _Reader(found.pair, table.data_columns, side, held.engine, Counter(), Counter())
             for batch in batches:
                 if (cells := batch.cells()) is not None:
-                    entry, shown = reader.wide(cells)
+                    entry, shown, forms = reader.wide(cells)
                     if entry in looked_for:
                         looked_for[entry].values[side] = shown
+                        looked_for[entry].forms[side] = forms
                     continue
                 rows = batch.values()
                 for row, entry in zip(rows, reader.entries(rows), strict=True):
                     if entry in looked_for:
                         looked_for[entry].values[side] = reader.shown(row)
+                        looked_for[entry].forms[side] = _forms(reader.values(row))
 
     def _run(self, statement: str) -> None:
         with _translated(self._path):
@@ -227,11 +239,13 @@ class _Reader:
         side: int,
         engine: EngineName,
         unlike: Counter[str],
+        converted: Counter[tuple[str, str]],
     ) -> None:
         places = {column.name: place for place, column in enumerate(columns)}
         self._side = side
         self._engine = engine
         self._unlike = unlike
+        self._converted = converted
         self._columns = [(places[_name(pair, side)], pair) for pair in tables.columns]
         self._key = [
             (place, pair.is_number)
@@ -246,13 +260,16 @@ class _Reader:
     def entries(self, rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int | str, bytes]]:
         """Yield the key and a digest of each row."""
         for row in rows:
-            values = (
-                [*row] if self._as_they_stand else [self._value(row[at], pair) for at, pair in self._columns]
-            )
-            yield self._entry(values)
+            yield self._entry(self.values(row))
 
-    def wide(self, cells: Iterable[Any]) -> tuple[tuple[int | str, bytes], tuple[tuple[str, Any], ...]]:
-        """Return key and digest of a row that is not held, and its values for people."""
+    def values(self, row: Sequence[Any]) -> list[Any]:
+        """Return what the values of a row are compared by."""
+        return [*row] if self._as_they_stand else [self._value(row[at], pair) for at, pair in self._columns]
+
+    def wide(
+        self, cells: Iterable[Any]
+    ) -> tuple[tuple[int | str, bytes], tuple[tuple[str, Any], ...], tuple[bytes, ...]]:
+        """Return key and digest of a row that is not held, its values for people, and digests of each of them."""
         pairs = dict(self._columns)
         values: dict[int, Any] = {}
         shown: dict[int, Any] = {}
@@ -263,9 +280,10 @@ class _Reader:
             if isinstance(cell, LongText | LongBytes):
                 values[place], shown[place] = self._long(cell, pair)
             else:
-                values[place], shown[place] = self._value(cell, pair), _shown(cell)
+                values[place], shown[place] = self._value(cell, pair), self._for_people(cell, pair)
         told = tuple((pair.backup, shown[at]) for at, pair in self._columns)
-        return self._entry([values[at] for at, _ in self._columns]), told
+        read = [values[at] for at, _ in self._columns]
+        return self._entry(read), told, _forms(read)
 
     def _entry(self, values: list[Any]) -> tuple[int | str, bytes]:
         # repr tells 1 from '1', 1.0 and true, and one list of values from every other
@@ -288,18 +306,46 @@ class _Reader:
 
     def shown(self, row: Sequence[Any]) -> tuple[tuple[str, Any], ...]:
         """Return the values for people, the key's too, as they stand on this side."""
-        return tuple((pair.backup, _shown(row[at])) for at, pair in self._columns)
+        return tuple((pair.backup, self._for_people(row[at], pair)) for at, pair in self._columns)
+
+    def _for_people(self, value: Any, pair: ColumnPair) -> Any:
+        # a document holds PostgreSQL's numbers as texts: beside a number of SQLite's one is shown as a number
+        if self._engine is EngineName.POSTGRESQL and pair.family is Family.NUMBER and isinstance(value, str):
+            value = _as_number(value)
+        return _shown(value)
 
     def _value(self, value: Any, pair: ColumnPair) -> Any:
         read = pair.readers[self._side]
         if value is None or read is None:
             return value
+        if (
+            pair.as_migrated
+            and self._engine is EngineName.SQLITE
+            and isinstance(value, pair.as_migrated.kinds)
+        ):
+            read = self._as_migrated(read, pair.as_migrated, _name(pair, self._side))
         try:
             return read(value)
         except Unlike:
             self._unlike[_name(pair, self._side)] += 1
             # in a tuple it is like nothing that a rule makes
             return (value,)
+
+    def _as_migrated(self, plain: Reader, migrated: AsMigrated, name: str) -> Reader:
+        def read(value: Any) -> Any:
+            if isinstance(value, str) and (text := plain(value)) != value:
+                return text
+            try:
+                found = migrated.read(value)
+            except Unlike:
+                return plain(value)
+            with suppress(Unlike):
+                if found == plain(value):
+                    return found
+            self._converted[name, migrated.type] += 1
+            return found
+
+        return read
 
     def _key_of(self, values: Sequence[Any]) -> int | str:
         """Return the key as the workbench holds it: a number where it is one, so that 9 stands before 10."""
@@ -316,6 +362,11 @@ class _Reader:
         return json.dumps([_short(value) for value in key], default=repr)
 
 
+def _forms(values: Iterable[Any]) -> tuple[bytes, ...]:
+    """Return a digest of each value, the same whether it was held or came in parts."""
+    return tuple(blake2b(repr(digested(value)).encode(), digest_size=16).digest() for value in values)
+
+
 def _name(pair: ColumnPair, side: int) -> str:
     return (pair.backup, pair.against)[side]
 
@@ -329,6 +380,18 @@ def _short(value: Any) -> Any:
         beginning = value[:LONGEST_IN_KEY]
         value = f"{beginning if isinstance(beginning, str) else beginning.hex()}… {digest}"
     return spelled(value)
+
+
+def _as_number(value: str) -> Any:
+    """Return the number that a text says, where Python has exactly that; any other stays the text it is."""
+    text = str(number_of(value))
+    for read in (int, float):
+        try:
+            if repr(read(text)) == text and text not in ("nan", "inf", "-inf"):
+                return read(text)
+        except ValueError:
+            continue
+    return value
 
 
 def _shown(value: Any) -> Any:

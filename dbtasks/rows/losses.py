@@ -13,6 +13,7 @@ __all__ = [
     "KEY_BROKEN",
     "MAKE_ELSEWHERE",
     "MAKE_FIRST",
+    "OR_MIGRATE",
     "UNTOUCHED",
     "Loss",
     "prove_losses",
@@ -30,6 +31,7 @@ CHANGE_FIRST = (
     " --exclude-table=NAME"
 )
 """On the way to another engine, where nothing could be made that would take it."""
+OR_MIGRATE = f"{CHANGE_FIRST}; or bring the SQLite file itself by db.migrate, which makes such a column text, or what --cast says"
 KEY_BROKEN = "a row breaks a foreign key"
 """How a backup of SQLite warns of rows that refer to none."""
 

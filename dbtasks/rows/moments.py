@@ -17,6 +17,7 @@ from ..nouns import many
 from .misfit import Misfit, shortened
 
 __all__ = [
+    "DAYS",
     "IN_DIGITS",
     "SECONDS",
     "SINCE_1970",

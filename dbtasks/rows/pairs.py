@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..models import EngineName
 from ..schemas import table_name
 from .alike import Family, Reader, family_of, postgres_reader, sqlite_reader
+from .as_migrated import AsMigrated, as_migrated
 from .held import HeldRows
+from .postgres_words import NotWritten
 from .schema import Column, Table
+from .to_sqlite import name_with_schema
 
 __all__ = ["ColumnPair", "TablePair", "pair_columns", "pair_names"]
 
@@ -27,6 +31,8 @@ class ColumnPair:
     is_number: bool = False
     family: Family | None = None
     """By which rule the readers go; None: the values are compared as they stand."""
+    as_migrated: AsMigrated | None = None
+    """How such values of SQLite's are read beside this type of PostgreSQL's; None: as any of its values is."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ def pair_names(backup: HeldRows, against: HeldRows) -> dict[str, str]:
     """Return which name of the other side each table of the backup has there.
 
     Within one engine it is the same. A name of SQLite's is that of a table in `public`, else of the only one of that
-    name in any schema; where upper and lower case differ, too, if only one table is meant.
+    name in any schema; where upper and lower case differ, too, if only one table is meant. `sales_item` is that of
+    `sales.item` where neither has another: a restore into SQLite names it so beside a second `item`.
     """
     ours, theirs = _names(backup), _names(against)
     if backup.engine is against.engine:
@@ -65,7 +72,7 @@ def _names(side: HeldRows) -> list[str]:
     return [*(table.name for table in side.tables), *side.unread]
 
 
-def _bare_names(bare: Iterable[str], whole: Sequence[str]) -> dict[str, str]:
+def _bare_names(bare: Sequence[str], whole: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in bare:
@@ -80,7 +87,21 @@ def _bare_names(bare: Iterable[str], whole: Sequence[str]) -> dict[str, str]:
                 found[name] = meant[0]
                 taken.add(meant[0])
                 break
+    for name, meant in _with_schemas(other for other in whole if other not in taken).items():
+        left = [one for one in bare if one not in found and one.lower() == name]
+        if len(meant) == len(left) == 1:
+            found[left[0]] = meant[0]
     return found
+
+
+def _with_schemas(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the tables that a restore into SQLite would give each name, told apart by their schemas."""
+    made: dict[str, list[str]] = {}
+    for name in names:
+        # a file that somebody wrote may have any name
+        with suppress(NotWritten):
+            made.setdefault(name_with_schema(name).lower(), []).append(name)
+    return made
 
 
 def pair_columns(backup: HeldRows, against: HeldRows, ours: Table, theirs: Table) -> TablePair:
@@ -132,7 +153,14 @@ def _pair(backup: HeldRows, against: HeldRows, ours: Column, theirs: Column) -> 
     type_ = theirs.type if place == 0 else ours.type
     of_sqlite, of_postgres = sqlite_reader(family), postgres_reader(family, type_)
     readers = (of_sqlite, of_postgres) if place == 0 else (of_postgres, of_sqlite)
-    return ColumnPair(ours.name, theirs.name, readers, is_number=family is Family.NUMBER, family=family)
+    return ColumnPair(
+        ours.name,
+        theirs.name,
+        readers,
+        is_number=family is Family.NUMBER,
+        family=family,
+        as_migrated=as_migrated(type_, of_postgres),
+    )
 
 
 def _family(side: HeldRows, column: Column) -> Family | None:

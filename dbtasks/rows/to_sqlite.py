@@ -16,7 +16,7 @@ from .postgres_spelling import TypeName, split_name, type_of
 from .postgres_words import NotWritten, Word, words_of
 from .schema import Column, ForeignKey, Index, Key, PortableSchema, Sequence, Table
 
-__all__ = ["ToSqlite", "to_sqlite"]
+__all__ = ["ToSqlite", "name_with_schema", "to_sqlite"]
 
 NUMBER = re.compile(r"\(?-?\d+(?:\.\d*)?\)?")
 NOW = {"now()", "CURRENT_TIMESTAMP", "timezone('utc'::text, now())", "timezone('UTC'::text, now())"}
@@ -53,19 +53,29 @@ def to_sqlite(schema: PortableSchema) -> ToSqlite:
     return _Mapping(schema).whole()
 
 
+def name_with_schema(name: str) -> str:
+    """Return what a table is called in SQLite whose own name another table has too.
+
+    Raises:
+        NotWritten: it is no name of PostgreSQL's.
+    """
+    return "_".join(split_name(name))
+
+
 class _Mapping:
     def __init__(self, schema: PortableSchema) -> None:
         self._schema = schema
         self._losses: list[Loss] = []
         self._tables = {table.name: table for table in schema.tables}
         self._domains = {type_.name: type_ for type_ in schema.types if type_.kind == "domain"}
+        self._labels = {split_name(t.name): t.labels for t in schema.types if t.kind == "enum"}
         roots = [table for table in schema.tables if not self._above(table)]
         own = [split_name(table.name)[1].lower() for table in roots]
         self._names: dict[str, str] = {}
         for table in roots:
-            schema_name, name = split_name(table.name)
+            name = split_name(table.name)[1]
             is_alone = own.count(name.lower()) == 1 and not name.lower().startswith("sqlite_")
-            self._names[table.name] = name if is_alone else f"{schema_name}_{name}"
+            self._names[table.name] = name if is_alone else name_with_schema(table.name)
         self._taken = {name.lower() for name in self._names.values()}
         if len(self._taken) != len(self._names):
             self._losses.append(
@@ -138,6 +148,9 @@ class _Mapping:
         return f"UNIQUE ({_list(one.columns)})"
 
     def _tell(self, table: Table) -> None:
+        if (becomes := self._names[table.name]) != split_name(table.name)[1]:
+            why = f"becomes {becomes}: SQLite has no schemas, and its name alone is another one's too or SQLite's own"
+            self._losses.append(Loss(f"the table {table.name}", why))
         for one in table.checks:
             self._losses.append(Loss(f"the check {one.name} of {table.name}", "is not carried"))
         for column in table.columns:
@@ -184,7 +197,15 @@ class _Mapping:
             return f"{quoted(column.name)} INTEGER PRIMARY KEY AUTOINCREMENT"
         text = f"{quoted(column.name)} {self._chosen(column).type}"
         default = self._default(table, column)
-        return text + (" NOT NULL" if column.not_null else "") + (f" DEFAULT {default}" if default else "")
+        text += (" NOT NULL" if column.not_null else "") + (f" DEFAULT {default}" if default else "")
+        return text + self._check_of_labels(column)
+
+    def _check_of_labels(self, column: Column) -> str:
+        """Return the check that lets in what an enumeration does, and NULL."""
+        base = self._base(type_of(column.type))
+        labels = () if base.is_array else self._labels.get((base.schema, base.name), ())
+        known = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
+        return f" CHECK ({quoted(column.name)} IN ({known}))" if known else ""
 
     def _is_number_as_text(self, column: Column) -> bool:
         """Whether a number's digits are kept by a text, with which SQLite does not count."""

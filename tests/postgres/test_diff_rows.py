@@ -434,6 +434,84 @@ def test_partitions_beside_sqlite_are_the_one_table_that_a_restore_makes_of_them
     }
 
 
+MOVED = """
+CREATE TABLE event (id INTEGER PRIMARY KEY, s TIMESTAMP, ms TIMESTAMP, us TIMESTAMP, days TIMESTAMP, said DATETIME, ok BOOLEAN,
+                    price DECIMAL(10,2), ref UUID, doc JSON, born DATE, clock TIME, raw BLOB, mixed TEXT, took INTEGER, fix);
+INSERT INTO event VALUES
+  (1, 1771945400, 1771945400123, 1771945400123456, 2461096.127314815, '2026-02-24 15:03:20,5 UTC', 1, 0.1 + 0.2,
+   '{6F9619FF-8B86-D011-B42D-00C04FC964FF}', '{"b": 1.0}', '2026-02-24T00:00:00', '10:00', x'00ff', 'a', 3661000001, 1.5),
+  (2, -5, 1871945400123, 1871945400123456, 2461097.5, '2026-02-24T15:03:20Z', 0, 3, NULL, '1.5', NULL, NULL, NULL, 1.25, -1, 'x'),
+  (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+"""
+CONVERTED = (
+    *(f"{name} = {name} + interval '1 microsecond'" for name in ("s", "ms", "us", "days", "said", "took")),
+    *("price = 0.31", "doc = '1.6'", "fix = '1.6'"),
+)
+
+
+def test_what_a_migration_made_has_no_differences_from_the_backup_that_it_took(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    made = of_file(tmp_path, "app.db", MOVED)
+    config = dbtasks.load_settings(tmp_path, environ={}, url=pg_db.url, via="python")
+    job = dbtasks.MigrationJob(str(tmp_path / "app.db"), casts=("event.took:interval", "event.mixed:text"))
+    dbtasks.migrate(config, dbtasks.plan_migration(config, job))
+    found = dbtasks.diff_rows(config, str(made.path), values=True)
+    assert numbers(found) == {}, found
+    (event,) = (t for t in found.tables if t.name == "event")
+    notes = {note.split(" of ")[1].split(" ")[0]: note for note in event.notes}
+    assert set(notes) == {"s", "ms", "us", "days", "said", "price", "took", "fix", "doc"}
+    assert notes["s"] == (
+        "2 values of s are compared with timestamp with time zone as db.migrate converts them"
+    )
+    pg_db.run(f"UPDATE event SET {', '.join(CONVERTED)} WHERE id = 1")
+    (event,) = dbtasks.diff_rows(config, str(made.path), values=True).tables
+    assert [row.differs for row in event.changed_rows] == [
+        ("s", "ms", "us", "days", "said", "price", "doc", "took", "fix")
+    ]
+
+
+def test_a_number_that_could_mean_two_things_is_not_read(tmp_path: Path, pg_db: PgDatabase) -> None:
+    pg_db.run(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz);"
+        "INSERT INTO t VALUES (1, to_timestamp(2461096)), (2, to_timestamp(99999999999))"
+    )
+    made = of_file(
+        tmp_path,
+        "app.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at); INSERT INTO t VALUES (1, 2461096), (2, 99999999999)",
+    )
+    found = table(dbtasks.diff_rows(python_alone(tmp_path, pg_db), str(made.path)), "t")
+    assert (found.changed, found.notes) == (
+        2,
+        ("2 values of at are of a kind that no rule compares: that counts as different",),
+    )
+
+
+def test_of_a_changed_row_only_what_differs_is_told_however_the_two_spell_the_rest(
+    project: Project, pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(OURS)
+    made = of_file(tmp_path, "app.db", THEIRS)
+    pg_db.run(
+        "UPDATE customer SET price = 12.51 WHERE id = 1; UPDATE customer SET active = true WHERE id = 2"
+    )
+    found = table(dbtasks.diff_rows(python_alone(tmp_path, pg_db), str(made.path), values=True), "customer")
+    assert [(dict(row.key)["id"], row.differs) for row in found.changed_rows] == [
+        (1, ("price",)),
+        (2, ("active",)),
+    ]
+    assert (dict(found.changed_rows[0].backup or ())["big"], len(found.changed_rows[0].against or ())) == (
+        {"integer": "9223372036854775807"},
+        13,
+    )
+    project.mount()
+    project.dotenv(f"DATABASE_URL={pg_db.url}\nDBTASKS_VIA=python\n")
+    output = project.invoke("db.diff", "--rows", f"--file={made.path}", "--values").stdout
+    shown = [line.split("id ")[1] for line in output.splitlines() if "customer  id" in line]
+    assert shown == ["1: price 12.5 → 12.51", "2: active 0 → true"]
+
+
 def test_a_value_without_a_rule_counts_as_different_and_is_named_never_guessed(
     tmp_path: Path, pg_db: PgDatabase
 ) -> None:

@@ -66,7 +66,7 @@ def test_what_cannot_go_is_listed_before_anything_is_touched(pg_db: PgDatabase, 
         "t.a holds 1 integers and 1 texts, which no one type does",
         "t.b holds 1 texts and 1 blobs, which no one type does",
     ]
-    assert "--exclude-table=NAME" in caught.value.hint
+    assert "--exclude-table=NAME; or bring the SQLite file itself by db.migrate" in caught.value.hint
     assert pg_db.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
@@ -106,6 +106,52 @@ def test_what_is_not_carried_is_told_by_the_plan(pg_db: PgDatabase, tmp_path: Pa
     assert (len(held["customer"]), len(held["orders"])) == (50, 500)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_an_enumeration_lets_in_its_labels_alone_in_sqlite_too(pg_db: PgDatabase, tmp_path: Path) -> None:
+    pg_db.run(
+        "CREATE TYPE mood AS ENUM ('it''s', 'ok'); CREATE DOMAIN feeling AS mood; CREATE TABLE t (m mood, f feeling, a mood[]);"
+        "INSERT INTO t VALUES ('it''s', 'ok', '{ok}'), (NULL, NULL, NULL)"
+    )
+    path = tmp_path / "copy.db"
+    config = sqlite_of(path, tmp_path)
+    dbtasks.restore(config, planned(config, backed_up(settings_of(pg_db, tmp_path))))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO t VALUES ('ok', 'it''s', '{}')")
+        for column in ("m", "f"):
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+                connection.execute(f"INSERT INTO t ({column}) VALUES ('other')")
+
+
+def test_tables_of_one_name_in_two_schemas_are_told_and_compared_with_their_copies(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(
+        'CREATE SCHEMA "S 2"; CREATE TABLE item (id int PRIMARY KEY); CREATE TABLE "S 2".item (id int PRIMARY KEY, n text);'
+        "CREATE TABLE alone (id int PRIMARY KEY);"
+        """INSERT INTO item VALUES (1), (2); INSERT INTO "S 2".item VALUES (1, 'x'); INSERT INTO alone VALUES (1)"""
+    )
+    there = settings_of(pg_db, tmp_path)
+    backup = backed_up(there)
+    path = tmp_path / "copy.db"
+    config = sqlite_of(path, tmp_path)
+    plan = planned(config, backup)
+    named = [text.partition(":")[0] for text in plan.warnings if " becomes " in text]
+    assert named == ["the table S 2.item becomes S 2_item", "the table public.item becomes public_item"]
+    dbtasks.restore(config, plan)
+    same = dbtasks.diff_rows(config, str(backup.path))
+    assert (same.differs, {t.name: t.against for t in same.tables}) == (
+        False,
+        {"public.item": "public_item", "S 2.item": "S 2_item", "public.alone": "alone"},
+    )
+    # the other way round, when one of the two is gone
+    copied = backed_up(config)
+    pg_db.run("DROP TABLE item; DELETE FROM alone")
+    found = dbtasks.diff_rows(there, str(copied.path))
+    assert {t.name: t.against for t in found.tables if t.differs} == {
+        "alone": "public.alone",
+        "public_item": "public_item",
+    }
 
 
 def test_a_declared_type_that_is_not_kept_is_told_by_the_plan(pg_db: PgDatabase, tmp_path: Path) -> None:
@@ -185,6 +231,18 @@ def test_rows_that_break_a_foreign_key_are_listed_before_anything_is_touched(
     plan = planned(there, backed_up(sqlite_of(path, tmp_path)))
     dbtasks.restore(there, plan)
     assert pg_db.run("SELECT * FROM r") == [(1,)]
+
+
+def test_a_file_of_the_other_engine_is_refused_with_the_ways_across(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    here = sqlite_of(made(tmp_path / "a.db", TYPED), tmp_path)
+    backup = dbtasks.backup(here, dbtasks.BackupJob(request=DumpRequest(format=Format.SQLITE)))
+    with pytest.raises(WrongEngine) as caught:
+        planned(settings_of(pg_db, tmp_path), backup)
+    assert caught.value.hint.startswith(
+        "db.migrate brings a SQLite file into PostgreSQL, with proof; a rows backup"
+    )
 
 
 def test_rows_of_the_other_engine_go_where_no_tables_are(pg_db: PgDatabase, tmp_path: Path) -> None:

@@ -222,6 +222,24 @@ def test_what_lacks_the_tables_is_refused_by_name(shop: Shop, what: str) -> None
         assert caught.value.state == "nothing was touched"
 
 
+def test_the_plan_says_what_is_there_and_stays_and_not_what_the_backup_saw(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run("CREATE TABLE item (id int PRIMARY KEY); CREATE VIEW gone AS SELECT 1 AS x")
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    pg_db.run(
+        "DROP VIEW gone; CREATE VIEW came AS SELECT 2 AS x; ALTER TABLE item ENABLE ROW LEVEL SECURITY;"
+        "CREATE FUNCTION lately() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    )
+    assert planned(config, made).load.stays == (
+        "1 function (public.lately)",
+        "1 view (public.came)",
+        "1 table's row-level security (public.item)",
+        "owners, privileges, comments",
+    )
+
+
 def test_rows_without_definitions_come_back_too(shop: Shop) -> None:
     made = backed_up(shop.config, data_only=True)
     before = state_of(shop.database)
@@ -676,6 +694,10 @@ def test_tables_of_others_are_refused_by_name(shop: Shop) -> None:
     )
     config = settings_of(shop.database.seen_by(role), Path(shop.config.root))
     try:
+        with pytest.raises(RightMissing, match=r"public\.customer belongs to postgres"):
+            planned(config, str(shop.made.path))
+        # where the sequences stand this role may not see either
+        shop.database.run(f'REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM "{role.user}"')
         with pytest.raises(RightMissing, match=r"public\.customer belongs to postgres"):
             planned(config, str(shop.made.path))
     finally:

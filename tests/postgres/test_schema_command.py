@@ -128,8 +128,14 @@ def test_e18_tables_of_other_types_than_the_backups_are_refused_by_name_and_noth
         made = backed_up(settings_of(source, tmp_path))
     config = config_for(pg_db, tmp_path, MAKES.replace("numeric(9, 2)", "numeric(9, 3)"))
     before = databases(pg_db)
-    with pytest.raises(Refused, match=r"price is numeric\(9,3\) here, and numeric\(9,2\) in the backup"):
+    with pytest.raises(
+        Refused, match=r"price is numeric\(9,3\) here, and numeric\(9,2\) in the backup"
+    ) as caught:
         dbtasks.restore(config, planned(config, made.path))
+    assert caught.value.hint == (
+        "let DBTASKS_SCHEMA_COMMAND make the tables of the backup's revision; or DBTASKS_SCHEMA_COMMAND=none, and the"
+        " backup makes them itself"
+    )
     assert databases(pg_db) == before
 
 

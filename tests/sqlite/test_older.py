@@ -69,8 +69,17 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 def test_c09_an_older_file_comes_back_into_the_tables_that_are_there(live: Path, tmp_path: Path) -> None:
     config = settings_of(live)
+    with closing(sqlite3.connect(live)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO person (id, name) VALUES (?, 'x')", [(n,) for n in (101, 102, 103)]
+        )
     plan = planned(config, older(tmp_path, ROWS))
     assert plan.load.strategy is LoadStrategy.ROWS
+    # the file says how many it has, and how many make way for them is seen before
+    assert (plan.not_counted, {c.name: (c.backup_rows, c.live_rows) for c in plan.changes}) == (
+        "",
+        {"person": (1, 4), "pet": (3, 0)},
+    )
     assert any("loud is computed here" in text for text in plan.warnings)
     # it knows of its columns but their names
     assert not any("NULL" in text for text in plan.warnings)

@@ -141,6 +141,26 @@ def test_b06_e09_e11_e13_e14_every_row_comes_back_and_all_else_stays(path: Path,
     assert run(path, "PRAGMA journal_mode") == [(journal,)]
 
 
+def test_the_plan_says_what_is_there_and_stays_and_not_what_the_backup_saw(tmp_path: Path) -> None:
+    script = (
+        "CREATE TABLE plain (a); CREATE TABLE own (id INTEGER PRIMARY KEY, b); CREATE TABLE words (k TEXT PRIMARY KEY);"
+        "CREATE TABLE none (k TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO plain (rowid, a) VALUES (5, 'x');"
+        "CREATE VIEW gone AS SELECT 1; CREATE TRIGGER fires AFTER INSERT ON plain BEGIN SELECT 1; END"
+    )
+    path = made_of(tmp_path / "app.db", script)
+    config = settings_of(path)
+    made = backed_up(config)
+    run(path, "DROP VIEW gone", "DROP TRIGGER fires", "CREATE VIEW came AS SELECT 2")
+    plan = planned(config, made.id)
+    assert plan.load.stays == (
+        "1 view (came)",
+        "PRAGMA settings of the file but user_version and application_id",
+    )
+    assert "the rows of plain, words get new rowids" in plan.load.steps[0]
+    dbtasks.restore(config, plan)
+    assert run(path, "SELECT rowid FROM plain") == [(1,)], "which the plan says"
+
+
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
 def test_b04_b05_b07_every_storage_class_comes_back_to_the_last_bit(tmp_path: Path, encoding: str) -> None:
     quoted = named(HOSTILE)

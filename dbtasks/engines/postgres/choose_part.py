@@ -303,7 +303,8 @@ def _prove_names_free(session: Session, choice: Choice, sequences: set[Name]) ->
 
 def _prove_foreign_keys(session: Session, choice: Choice, live: Live) -> None:
     """See that none is in the way: into what is emptied, or out of what is created."""
-    refuse_referring(session, live, (member for root in choice.roots for member in live.tree(root)))
+    emptied = (member for root in choice.roots for member in live.tree(root))
+    refuse_referring(session, live, emptied, choice.definitions.tables)
     if choice.renaming is not None:
         return
     for key in choice.definitions.of_kind("foreign key"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ...errors import Refused, RightMissing, UsageError
 from ...sessions import Session
@@ -195,8 +195,8 @@ def prove_names_free(session: Session, wanted: Sequence[tuple[str, Name]]) -> No
                 raise taken(what, name)
 
 
-def refuse_referring(session: Session, live: Live, emptied: Iterable[Name]) -> None:
-    """See that no other table refers to what is emptied.
+def refuse_referring(session: Session, live: Live, emptied: Iterable[Name], held: Collection[Name]) -> None:
+    """See that no other table refers to what is emptied; `held` are the tables of the backup, which could come back, too.
 
     Raises:
         Refused: one does; names it with the ways left.
@@ -206,11 +206,15 @@ def refuse_referring(session: Session, live: Live, emptied: Iterable[Name]) -> N
     if not into:
         return
     named = [f"{key} of {_told(table)} → {_told(other)}" for key, table, other in into]
-    others = " ".join(dict.fromkeys(f"--table={_told(table)}" for _, table, _ in into))
+    others = list(dict.fromkeys(table for _, table, _ in into))
+    if missing := [table for table in others if table not in held]:
+        ways = f"the backup does not hold {', '.join(map(_told, missing))}: take the key away first"
+    else:
+        ways = f"bring back those tables too: {' '.join(f'--table={_told(table)}' for table in others)}"
     what = "a foreign key refers" if len(into) == 1 else f"{len(into)} foreign keys refer"
     raise Refused(
         f"{what} to what would be emptied: {'; '.join(named[:5])}",
         details="\n".join(named[5:]),
         state=UNTOUCHED,
-        hint=f"bring back those tables too: {others}; or beside, to look and pick: --as=NAME",
+        hint=f"{ways}; or beside, to look and pick: --as=NAME",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...sessions import Session
 
-__all__ = ["ALWAYS", "left_out"]
+__all__ = ["ALWAYS", "left_out", "no_tables"]
 
 ALWAYS = "owners, privileges, comments"
 """Nobody looks whether there are any: a new database has its own."""
@@ -198,17 +198,26 @@ KINDS: tuple[tuple[str, str, str], ...] = (
 
 def left_out(session: Session) -> tuple[str, ...]:
     """Say what there is that no `rows` backup holds: `2 functions (public.a, public.b)`; the last entry is `ALWAYS`."""
+    return (*_found(session), ALWAYS)
+
+
+def no_tables(session: Session) -> tuple[str, ...]:
+    """Say the same of a database that rows go into: there all of it is and stays."""
+    return (*_found(session, bare=True), ALWAYS)
+
+
+def _found(session: Session, *, bare: bool = False) -> tuple[str, ...]:
+    """Say what there is of each kind; `bare` without what becomes of it in a new database."""
     parts = " UNION ALL ".join(
         f"SELECT {number}, found.name::pg_catalog.text FROM ({query}) AS found (name)"  # noqa: S608 - ours
         for number, (_, _, query) in enumerate(KINDS)
     )
     found = {number: (count, names) for number, count, names in session.rows(USERS.format(parts, NAMED))}
-    said = [
-        _said(kind, plural, *found[number])
-        for number, (kind, plural, _) in enumerate(KINDS)
-        if number in found
+    names = [
+        (kind.partition(",")[0], plural.partition(",")[0]) if bare else (kind, plural)
+        for kind, plural, _ in KINDS
     ]
-    return (*said, ALWAYS)
+    return tuple(_said(*name, *found[number]) for number, name in enumerate(names) if number in found)
 
 
 def _said(kind: str, plural: str, count: int, names: list[str | None]) -> str:

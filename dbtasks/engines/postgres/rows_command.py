@@ -17,6 +17,7 @@ from ..rows_archive import Head, head_of_rows
 from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
 from ..schema_command import (
+    blaming_command,
     fill_step,
     made_elsewhere,
     make_schema,
@@ -180,7 +181,8 @@ def fill_made(engine: PostgresEngine, archive: Archive, new: str, on_event: OnEv
         if head.older:
             head, told = place_older(session, archive, head)
         live = look_for_rows(session, head)
-        prove_rows(archive, head, live, f"what schema_command made for {engine.target.database}")
+        with blaming_command(head):
+            prove_rows(archive, head, live, f"what schema_command made for {engine.target.database}")
         if head.older:
             prove_older(session, archive, head)
         on_event(Phase("load", f"{archive.path.name} into {new}"))

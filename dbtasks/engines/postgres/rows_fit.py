@@ -23,6 +23,7 @@ from .event_triggers import awake, words_about
 from .facts import Relation, count_rows, database_facts, reading_snapshot
 from .fit import refuse_as_target
 from .inplace import lock_capacity
+from .left_out import no_tables
 from .rows_command import plan_by_command
 from .rows_create import makes_tables, plan_rows_creation
 from .rows_live import LiveTables, look_for_rows
@@ -72,6 +73,7 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
             head, told = place_older(session, archive, head)
         with reading_snapshot(session):
             live = look_for_rows(session, head)
+            around = no_tables(session)
         prove_rows(archive, head, live, name)
         _prove_locks(session, live)
         if head.older:
@@ -90,7 +92,7 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
         live_rows={str(table): number for table, number in rows.items()},
         fills=tuple(str(table) for table in live.filled),
         names=head.names,
-        stays=rows_stay(archive, [str(table) for table in live.outside]),
+        stays=rows_stay([str(table) for table in live.outside], around),
         steps=_steps(archive, live, name, [script.name for script in scripts]),
         warnings=(
             *told,

@@ -72,11 +72,6 @@ def look_for_rows(session: Session, head: Head) -> LiveTables:
     tables = [
         there[n] for n in head.filled if n in there and there[n].kind in (*COUNTED, INSIDE, PARTITIONED)
     ]
-    # types are spelled as in the backup, whatever the role's settings are
-    fix_values(session)
-    described = describe(session, [table.oid for table in tables])
-    release_values(session)
-    fit = compare_rows(head, described.schema, _same_type)
     filled = tuple(table for table in tables if table.kind in (TABLE, HYPERTABLE, INSIDE))
     whole, above = _trees(session, found, filled)
     oids = [relation.oid for relation in (*filled, *whole)]
@@ -84,14 +79,15 @@ def look_for_rows(session: Session, head: Head) -> LiveTables:
     by_place = {(relation.schema, relation.name): relation for relation in found}
     in_it = {relation.oid for relation in filled}
     ((locks,),) = session.rows(LOCKS, {"oids": oids})
+    strangers = {str(names[oid]): owner for oid, owner in session.rows(OWNERS, (oids,))}
     return LiveTables(
         there=there,
-        fit=fit,
+        fit=_fit(session, head, tables, strangers),
         filled=filled,
         whole=whole,
         above=above,
         outside=tuple(r for r in found if r.kind in COUNTED and r.oid not in in_it),
-        strangers={str(names[oid]): owner for oid, owner in session.rows(OWNERS, (oids,))},
+        strangers=strangers,
         hidden=tuple(str(names[oid]) for (oid,) in session.rows(FILTERED, (list(in_it),))),
         hypertables=tuple(str(table) for table in filled if table.kind != TABLE),
         referring=tuple(
@@ -102,6 +98,17 @@ def look_for_rows(session: Session, head: Head) -> LiveTables:
         matviews=matviews_over(session, oids),
         locks=int(locks),
     )
+
+
+def _fit(session: Session, head: Head, tables: Iterable[Relation], strangers: Mapping[str, str]) -> Fit:
+    if strangers:
+        # nobody else may see where their sequences stand: that they are another role's is what is to be said
+        return Fit(lacking=tuple(n for n in head.filled if n not in {str(table) for table in tables}))
+    # types are spelled as in the backup, whatever the role's settings are
+    fix_values(session)
+    described = describe(session, [table.oid for table in tables])
+    release_values(session)
+    return compare_rows(head, described.schema, _same_type)
 
 
 def _trees(

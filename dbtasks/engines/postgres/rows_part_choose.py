@@ -221,9 +221,9 @@ class _Choosing:
         made = self._made()
         self._prove_places(made)
         self._prove_family()
-        refuse_referring(
-            self._session, self._live, (member for root in self._roots for member in self._live.tree(root))
-        )
+        emptied = (member for root in self._roots for member in self._live.tree(root))
+        held = {name_of(table.name) for table in self._schema.tables}
+        refuse_referring(self._session, self._live, emptied, held)
         self._prove_rows()
         self._tell_lost_keys()
         return RowsChoice(

@@ -15,6 +15,7 @@ from ..rows_archive import Head, head_of_rows
 from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
 from ..schema_command import (
+    blaming_command,
     fill_step,
     made_elsewhere,
     make_schema,
@@ -103,7 +104,8 @@ def _fill(
         if head.older:
             head, told = place_older(connection, archive, head)
         live = look_for_rows(connection, head)
-        prove_rows(archive, head, live, f"what schema_command made for {engine.path.name}")
+        with blaming_command(head):
+            prove_rows(archive, head, live, f"what schema_command made for {engine.path.name}")
         if head.older:
             prove_older(connection, archive, head)
         load_rows(connection, live, head, archive, on_event)

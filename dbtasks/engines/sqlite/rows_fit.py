@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ...errors import Refused, UsageError
 from ...models import Archive, EngineName, Route
-from ...nouns import many
+from ...nouns import many, some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.fits import Fit
-from ...rows.schema import PortableSchema
+from ...rows.schema import PortableSchema, Table
+from ...rows.sqlite import rowid_of
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
 from ..rows_across import convert, not_carried, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
@@ -35,6 +36,7 @@ from .after_load import prove_scripts
 from .load import no_old, plan_beside, prove_rights, prove_room
 from .rows_create import makes_tables, prove_creation
 from .rows_older import place_older, prove_older
+from .tables import no_tables
 
 if TYPE_CHECKING:
     from . import SqliteEngine
@@ -54,6 +56,8 @@ class LiveTables:
     referring: tuple[tuple[str, str], ...]
     """Tables outside that have a foreign key into these, and which."""
     virtual: tuple[str, ...]
+    numbered_anew: tuple[str, ...]
+    """Those that are filled whose rowids no column holds, so that no backup of rows does."""
 
 
 def look_for_rows(connection: sqlite3.Connection, head: Head) -> LiveTables:
@@ -68,7 +72,15 @@ def look_for_rows(connection: sqlite3.Connection, head: Head) -> LiveTables:
         outside=outside,
         referring=tuple(referring_into(connection, filled, outside)),
         virtual=virtual_tables(connection),
+        numbered_anew=tuple(table.name for table in live.tables if _is_numbered_anew(connection, table)),
     )
+
+
+def _is_numbered_anew(connection: sqlite3.Connection, table: Table) -> bool:
+    """Whether a table has rowids that are none of its columns: a primary key without an index is the rowid."""
+    query = "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk')"
+    ((indexed,),) = connection.execute(query, (table.name,)).fetchall()
+    return rowid_of(connection, table) is not None and (table.primary_key is None or bool(indexed))
 
 
 def referring_into(
@@ -152,6 +164,7 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
         if head.older:
             head, told = place_older(connection, archive, head)
         live = look_for_rows(connection, head)
+        around = no_tables(connection)
         prove_rows(archive, head, live, name)
         if head.older:
             prove_older(connection, archive, head)
@@ -170,7 +183,7 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
         live_rows=rows,
         fills=live.filled,
         names=head.names,
-        stays=rows_stay(archive, live.outside),
+        stays=rows_stay(live.outside, around),
         sessions=tuple(f"process {pid} has the file open; it stays connected" for pid in pids),
         steps=_steps(engine, archive, live, [script.name for script in scripts]),
         warnings=(
@@ -206,7 +219,11 @@ def _steps(engine: SqliteEngine, archive: Archive, live: LiveTables, scripts: li
     count, name = len(live.filled), engine.path.name
     tables = "the one table" if count == 1 else f"the {count} tables"
     return (
-        f"in one transaction: empty exactly {tables} of the backup and fill them from {archive.path.name}, triggers away meanwhile",
+        f"in one transaction: empty exactly {tables} of the backup and fill them from {archive.path.name}, triggers away meanwhile"
+        + (
+            f"; the rows of {some(live.numbered_anew)} get new rowids: no column holds them"
+            * bool(live.numbered_anew)
+        ),
         "check row counts and foreign keys",
         *((f"run {', '.join(scripts)} in it, check it again",) if scripts else ()),
         f"COMMIT; until then nobody sees any of it, and {name} is as it was if anything fails",

@@ -13,10 +13,11 @@ from ...rows.sqlite_schema import plain_tables, virtual_tables
 from ..parts_left_out import parts_left_out
 from . import facts
 
-__all__ = ["Chosen", "choose_rows", "left_out"]
+__all__ = ["Chosen", "choose_rows", "left_out", "no_tables"]
 
 MADE_OF = "SELECT name FROM sqlite_master WHERE type = ? ORDER BY name"
 NAMED = 3
+PRAGMAS = "PRAGMA settings of the file but user_version and application_id"
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,22 @@ def _listed(names: Iterable[str]) -> str:
 
 def left_out(connection: sqlite3.Connection) -> tuple[str, ...]:
     """Say what there is that no `rows` backup holds; the last entry is what it never holds."""
+    return (*_found(connection), f"rowids that are no column, {PRAGMAS}")
+
+
+def no_tables(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Say what there is beside the tables of a file that rows go into: all of it stays."""
+    return (*_found(connection), PRAGMAS)
+
+
+def _found(connection: sqlite3.Connection) -> list[str]:
     found = {
         ("view", "views"): [str(name) for (name,) in connection.execute(MADE_OF, ("view",))],
         ("trigger", "triggers"): [str(name) for (name,) in connection.execute(MADE_OF, ("trigger",))],
         ("virtual table", "virtual tables"): list(virtual_tables(connection)),
     }
-    said = [
+    return [
         f"{len(names):,} {one if len(names) == 1 else many} ({', '.join(names[:NAMED])}{', …' * (len(names) > NAMED)})"
         for (one, many), names in found.items()
         if names
     ]
-    return (
-        *said,
-        "rowids that are no column, PRAGMA settings of the file but user_version and application_id",
-    )

@@ -7,7 +7,7 @@ declared type first, then from the data; of tables that are there they are given
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..nouns import many
@@ -25,7 +25,7 @@ from .schema import Sequence as Numbers
 from .sqlite_conditions import Typed, Unsaid, checks_of, said_there
 from .sqlite_defaults import default_there
 from .sqlite_words import collated, counts_itself, words
-from .survey import EXAMPLES, ColumnSurvey, Survey, Trial
+from .survey import EXAMPLES, FEW, ColumnSurvey, Survey, Trial
 from .weaker import Weaker, is_told, weaker
 
 __all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
@@ -171,18 +171,39 @@ def _why(column: Column, found: ColumnSurvey, trial: Trial, because: str, *, wit
         return f"{declared}, holds no value"
     if trial.misfits:
         kinds = " and ".join(many(number, kind) for kind, number in sorted(found.counts.items()))
-        return f"{declared}, holds {kinds}{_doubt(found, trial)}"
+        read = [f"as {trial.candidate.holds}"] if trial.candidate.unit else []
+        return f"{declared}, holds {', '.join([kinds, *read, *_remarks(found, trial)])}{_doubt(found, trial)}"
     holds = trial.candidate.holds
     if trial.candidate.how == "boolean" and found.counts["text"]:
         holds = "only 0, 1 and the words for true and false"
-    if trial.candidate.unit in SINCE_1970 and found.counts["real"]:
-        holds += ", of which microseconds are kept"
-    said = f"{declared}, holds {holds}{_doubt(found, trial)}"
+    said = f"{declared}, holds {', '.join([holds, *_remarks(found, trial)])}{_doubt(found, trial)}"
     first = found.trials[0]
     if trial is not first and first.examples and is_told(first.candidate, trial.candidate):
         row_id = first.examples[0].partition(": ")[0]
         said += f" (row {first.examples[0] if with_value else row_id})"
     return said
+
+
+def _remarks(found: ColumnSurvey, taken: Trial) -> Iterator[str]:
+    """Yield what becomes of the values that fit, whether or not others do: none of it goes without saying."""
+    if taken.candidate.remark:
+        yield taken.candidate.remark
+    if taken.candidate.unit in SINCE_1970 and found.counts["real"]:
+        yield "of which microseconds are kept"
+    if "cut" in taken.candidate.how:
+        yield f"of which digits beyond microseconds are cut ({_cut(found, taken)})"
+
+
+def _cut(found: ColumnSurvey, taken: Trial) -> str:
+    """Say how many values lose digits: those that only fit where some may be cut."""
+    whole = next(
+        trial
+        for trial in found.trials
+        if trial.candidate.type == taken.candidate.type and "cut" not in trial.candidate.how
+    )
+    if whole.is_over:
+        return f"more than {many(FEW, 'value')}"
+    return many(whole.misfits - taken.misfits, "value")
 
 
 def _doubt(found: ColumnSurvey, taken: Trial) -> str:

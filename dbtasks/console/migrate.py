@@ -88,7 +88,7 @@ def _weaker(plan: MigrationPlan) -> Iterable[str]:
 
 def _orphans(one: Orphans) -> str:
     refer = "refers" if one.rows == 1 else "refer"
-    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {_shown(one)}"
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to {one.nothing}: {_shown(one)}"
 
 
 def _clash(one: Clash) -> str:
@@ -198,7 +198,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             ],
             "cycles": [list(cycle) for cycle in choices.cycles],
             "misfits": plan.misfits,
-            "orphans": [_orphans_object(one) for one in plan.orphans],
+            "orphans": [{**_orphans_object(one), "by": one.by or None} for one in plan.orphans],
             "clashes": [
                 {
                     "table": one.table,

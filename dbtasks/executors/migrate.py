@@ -62,14 +62,12 @@ def refuse_misfits(plan: MigrationPlan) -> None:
         "choose a type: --cast=TABLE.COLUMN:TYPE" if plan.makes_tables else "change the column's type there"
     )
     unfit = [one for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
-    lost = sum(one.rows for one in plan.orphans)
     told = []
     if unfit:
         first = f"{unfit[0].table}.{unfit[0].column}"
         told.append(f"{many(plan.choices.misfits, 'value')} will not fit: the first column is {first}")
-    if lost:
-        refer = f"{many(lost, 'row')} {'refers' if lost == 1 else 'refer'} to nothing"
-        told.append(f"{refer}: the first column is {plan.orphans[0].place}")
+    for by in dict.fromkeys(one.by for one in plan.orphans):
+        told.append(_refers([one for one in plan.orphans if one.by == by]))
     if twice := sum(one.rows for one in plan.clashes):
         have = f"{many(twice, 'row')} {'has' if twice == 1 else 'have'} a key that is there already"
         told.append(f"{have}: the first is {plan.clashes[0].place}")
@@ -82,10 +80,7 @@ def refuse_misfits(plan: MigrationPlan) -> None:
                     f"{one.table}.{one.column}, {one.misfits:,} into {one.type}: {_rows(one)}"
                     for one in unfit
                 ),
-                *(
-                    f"{one.place}, {one.rows:,} to no row of {one.references}: {_rows(one)}"
-                    for one in plan.orphans
-                ),
+                *(f"{one.place}, {one.rows:,} to {one.nothing}: {_rows(one)}" for one in plan.orphans),
                 *(
                     f"{one.place}, {one.rows:,} with a key that is there already: {_rows(one)}"
                     for one in plan.clashes
@@ -95,6 +90,12 @@ def refuse_misfits(plan: MigrationPlan) -> None:
         state=UNTOUCHED,
         hint=f"mend the rows; {retyped}leave such rows out: --on-error=skip",
     )
+
+
+def _refers(orphans: Sequence[Orphans]) -> str:
+    rows = sum(one.rows for one in orphans)
+    to = f"a row only {orphans[0].by}" if orphans[0].by else "nothing"
+    return f"{many(rows, 'row')} {'refers' if rows == 1 else 'refer'} to {to}: the first column is {orphans[0].place}"
 
 
 def _rows(one: ColumnChoice | Orphans | Clash) -> str:

@@ -106,10 +106,16 @@ def _shown(one: Orphans | Clash) -> str:
 
 
 def _rejects(plan: MigrationPlan) -> list[str]:
-    if not plan.rejects:
+    found = plan.rejects or plan.would_reject
+    if not found:
         return []
-    each = ", ".join(f"{count_text(count)} of {name}" for name, count in plan.rejects.items())
-    return [f"{many(sum(plan.rejects.values()), 'row')} will be left out: {each}"]
+    rows = many(sum(found.values()), "row")
+    each = ", ".join(f"{count_text(count)} of {name}" for name, count in found.items())
+    if plan.rejects:
+        return [f"{rows} will be left out: {each}"]
+    return [
+        f"--on-error=skip would leave out {rows} of {count_text(sum(plan.choices.rows.values()))}: {each}"
+    ]
 
 
 def _misfit(one: ColumnChoice) -> str:
@@ -157,6 +163,7 @@ def _after(report: MigrationReport) -> Sequence[str]:
     ]
     if report.rejects:
         lines.append(f"  left out: {many(report.rejected, 'row')}, with the reasons in {report.rejects}")
+        lines += [f"            {count_text(count)} of {cause}" for cause, count in report.causes.items()]
     lines.append(f"  backup of {report.source.name}: {report.source_backup.id}  {report.source_backup.path}")
     if report.page:
         lines += [f"  report: {report.page}", f"          {report.document}"]
@@ -210,6 +217,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             ],
             "falls": [_orphans_object(one) for one in plan.falls],
             "rejects": dict(plan.rejects),
+            "would_reject": dict(plan.would_reject),
             "on_error": str(plan.job.on_error),
             "losses": list(plan.losses),
             "left_out": list(plan.left_out),

@@ -128,6 +128,7 @@ def _plan(
             clashes=found.clashes,
             falls=found.falls,
             rejects=found.rows,
+            would_reject=found.would,
         )
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import CountsDiffer, LoadFailed, QueryFailed
-from ...rows.arriving import Loading, Reject, rejected
+from ...rows.arriving import IS_TWICE, Loading, Reject, rejected
+from ...rows.arriving import LEADS_NOWHERE as LEADS
 from ...rows.postgres_create import Statement
 from ...rows.postgres_schema import describe
 from ...rows.tally import Forms, digests_of
@@ -235,7 +236,7 @@ def _leads_nowhere(one: Reference, condition: Composable) -> _Fault:
     return _Fault(
         (one.schema, one.table),
         condition,
-        f"{columns}: leads to no row of {table_name(one.other_schema, one.other)}",
+        f"{columns}: {LEADS} {table_name(one.other_schema, one.other)}",
     )
 
 
@@ -255,7 +256,7 @@ def _twice(one: Unique) -> _Fault:
         sql.SQL(" WHERE ") + sql.SQL(" AND ").join(asked) if asked else sql.SQL(""),
     )
     columns = ", ".join(one.expressions)
-    return _Fault((one.schema, one.table), condition, f"{columns}: is there already, in a row before it")
+    return _Fault((one.schema, one.table), condition, f"{columns}: {IS_TWICE}")
 
 
 def _stands_in_the_way(fault: _Fault, rejects: Sequence[Reject]) -> LoadFailed:

@@ -33,6 +33,8 @@ __all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
 SHOWN = 60
 HIGHEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 """The types of an identity column, and how far each counts."""
+NOT_NULL = "the column takes none"
+KEY_TAKES_NONE = "a primary key of PostgreSQL's takes none, though SQLite's does"
 
 
 @dataclass(frozen=True)
@@ -212,11 +214,11 @@ def _doubt(found: ColumnSurvey, taken: Trial) -> str:
     return " that may be dates in digits, and no time since 1970"
 
 
-def _without_value(one: ColumnChoice, found: ColumnSurvey) -> ColumnChoice:
+def _without_value(one: ColumnChoice, found: ColumnSurvey, takes_none: str = NOT_NULL) -> ColumnChoice:
     """Count NULL as a misfit of a column that takes none."""
     if not found.nulls:
         return replace(one, not_null=True)
-    told = [f"{number}: NULL, and the column takes none" for number in found.without_value]
+    told = [f"{number}: NULL, and {takes_none}" for number in found.without_value]
     return replace(
         one,
         misfits=one.misfits + found.nulls,
@@ -296,11 +298,13 @@ class _Making:
             trial = _taken(found, column)
             if trial.candidate.type == type_:
                 one = replace(one, misfits=trial.misfits, examples=tuple(trial.examples))
-            return _without_value(one, found)
+            return _without_value(one, found, KEY_TAKES_NONE)
         because = "by --cast" if (table.name, column.name) in self._casts else ""
         one = _chosen(table, column, found, because)
         in_key = table.primary_key is not None and column.name in table.primary_key.columns
-        return _without_value(one, found) if column.not_null or in_key else one
+        if column.not_null or in_key:
+            return _without_value(one, found, KEY_TAKES_NONE if in_key else NOT_NULL)
+        return one
 
     def _agree(self) -> None:
         """Give a column without values the type of what it refers to, or of what refers to it."""

@@ -167,7 +167,18 @@ def _after(report: MigrationReport) -> Sequence[str]:
     lines.append(f"  backup of {report.source.name}: {report.source_backup.id}  {report.source_backup.path}")
     if report.page:
         lines += [f"  report: {report.page}", f"          {report.document}"]
-    return [*lines, f"  for .env: {report.url_line}", f"  way back: {report.way_back}"]
+    return [*lines, f"  for .env: {report.url_line}", *_way_back(report)]
+
+
+def _way_back(report: MigrationReport) -> list[str]:
+    """Give the statement a line of its own, to be pasted as it is."""
+    back, _, rest = report.way_back.partition("; ")
+    statement, _, what = rest.rpartition("; ")
+    if report.made_database:
+        where = "said from another database of that server"
+    else:
+        where = "with what was written there since" + ("" if report.made_tables else "; numbers go on")
+    return [f"  way back: {back}", f"            {what}, {where}:", f"            {statement};"]
 
 
 def _next_numbers(report: MigrationReport) -> list[str]:

@@ -32,6 +32,7 @@ __all__ = [
     "LoadPlan",
     "LoadRequest",
     "LoadStrategy",
+    "Made",
     "PartPlan",
     "PartRequest",
     "PartTable",
@@ -175,6 +176,16 @@ class LoadStrategy(StrEnum):
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a restore of rows makes in a database that is there and has no tables, by name."""
+
+    tables: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LoadRequest:
     """What a restore is asked to do."""
 
@@ -187,6 +198,8 @@ class LoadRequest:
     unverified: bool = False
     after_load: tuple[Path, ...] | None = None
     """SQL files to run in what was loaded, before it goes live; None: those of the settings, for an undo none."""
+    takes_away: Made | None = None
+    """An undo of a restore that made these in a database without tables: they are taken away, and nothing is brought."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +241,10 @@ class LoadPlan:
     """Rows: the tables that are emptied and filled, by name."""
     creates: tuple[str, ...] = ()
     """Rows: the tables that are made of the backup's schema first."""
+    makes: Made | None = None
+    """Rows: what that is in a database that is there; None in a new one."""
+    takes_away: tuple[str, ...] = ()
+    """Rows: the statements that take it away again."""
     schema_command: str = ""
     """Rows: what makes the tables in the new database first, as it would be typed; empty where nothing does."""
     names: Mapping[str, str] = field(default_factory=dict)

@@ -104,13 +104,15 @@ class Head:
     """What a document holds, without its rows."""
 
     schema: PortableSchema
-    """Without one in the document: the tables that have rows, with the names of their columns alone."""
+    """Without one in the document: the tables that have rows, with the names of their columns, and the types where it tells them."""
     filled: tuple[str, ...]
     """The tables whose rows are in it, in its order."""
     rows: Mapping[str, int]
     """How many each of them has."""
     typed: bool
     """Whether the schema is the document's own."""
+    types_known: bool
+    """Whether it is at least told of which types the columns were."""
     older: bool = False
     """Whether an older tool wrote it: what its values mean is said by the tables they go into."""
     migration_version: str | None = None
@@ -130,22 +132,22 @@ def head_of_rows(archive: Archive) -> Head:
     filled: dict[str, tuple[str, ...]] = {}
     rows: dict[str, int] = {}
     with _opened(archive) as document:
-        schema = document.metadata.schema
+        typed = document.metadata.schema is not None
+        schema = document.metadata.schema or document.metadata.outline
         manifest = archive.manifest
         if schema is not None:
             _prove_schema(schema, archive.path.name)
         if schema is not None and manifest is not None and not manifest.not_counted:
-            counts = manifest.counts
-            return _typed(schema, counts, archive.path.name)
+            return _described(schema, manifest.counts, archive.path.name, typed=typed)
         for header in document.headers():
             filled[header.name] = header.columns
             for _ in document.pieces():
                 pass
             rows[header.name] = document.row_count
     if schema is not None:
-        return _typed(schema, rows, archive.path.name)
+        return _described(schema, rows, archive.path.name, typed=typed)
     tables = tuple(Table(name, tuple(map(_bare, columns))) for name, columns in filled.items())
-    head = Head(PortableSchema(tables=tables), tuple(filled), rows, typed=False)
+    head = Head(PortableSchema(tables=tables), tuple(filled), rows, typed=False, types_known=False)
     if isinstance(document, OlderSource):
         return replace(
             head, older=True, migration_version=document.metadata.document.get("migration_version")
@@ -197,11 +199,11 @@ def not_provable(archive: Archive, exc: Refused) -> Refused:
     )
 
 
-def _typed(schema: PortableSchema, rows: Mapping[str, int], name: str) -> Head:
+def _described(schema: PortableSchema, rows: Mapping[str, int], name: str, *, typed: bool) -> Head:
     strange = sorted(rows.keys() - {table.name for table in schema.tables})
     if strange:
         raise ArchiveDamaged(f"{name} holds rows of {strange[0]}, which its own schema does not know")
-    return Head(schema, tuple(rows), rows, typed=True)
+    return Head(schema, tuple(rows), rows, typed=typed, types_known=True)
 
 
 def _prove_schema(schema: PortableSchema, name: str) -> None:

@@ -14,7 +14,7 @@ from ..plans import DumpRequest
 from ..rows import TableSource
 from ..rows.copy import copy_tables
 from ..rows.file import FileSink
-from ..rows.schema import Table, document_of
+from ..rows.schema import Table, document_of, outline_of
 from ..stores import Draft
 from ..streams import HashingWriter, compressing
 
@@ -68,12 +68,16 @@ def write_document(
 ) -> WrittenDocument:
     """Write the rows of these tables of a source into a draft, which is whole only when this returns.
 
-    The head tells the source's definitions as well, unless only rows were asked for.
+    The head tells the source's definitions as well; where only rows were asked for, no more than what values they are.
 
     Raises:
         StoreFull: no space left. As the source's `rows`.
     """
-    schema = {} if request.data_only else {"schema": document_of(source.schema)}
+    tables = tuple(tables)
+    if request.data_only:
+        schema = {"outline": document_of(outline_of(source.schema, tables))}
+    else:
+        schema = {"schema": document_of(source.schema)}
     with draft.create() as file:
         archive = HashingWriter(file)
         with compressing(archive, Compression.GZIP) as sink:

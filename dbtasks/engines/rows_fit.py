@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import Refused
 from ..models import Archive, Revision
 from ..nouns import some
-from ..rows.fits import Fit
+from ..rows.fits import Fit, SameType, compare
+from ..rows.schema import PortableSchema
 from .rows_archive import Head
 
 __all__ = [
+    "compare_rows",
     "not_by_itself",
     "not_made",
     "other_revision",
@@ -26,6 +29,19 @@ MAKE_THEM_OR_BESIDE = (
     "tables are made where there are none, of a backup with definitions; make them first, as the application's"
     " migrations do, or restore into a new database: --into=NAME"
 )
+
+
+def compare_rows(head: Head, live: PortableSchema, same_type: SameType) -> Fit:
+    """Compare the tables of a backup with those that are there, by what it tells of them; what it does not is told.
+
+    An older tool's is compared by names: there a value is what the column says, or nothing.
+    """
+    fit = compare(head.schema, head.filled, live, same_type if head.types_known else None)
+    if head.types_known or head.older:
+        return fit
+    names = some([name for name in head.filled if name not in fit.lacking], LISTED)
+    untold = f"the backup does not tell the types of its columns, and a type that is another one here may round, cut or change values: {names}"
+    return replace(fit, told=(*fit.told, untold))
 
 
 def prove_tables(archive: Archive, head: Head, into: str, lacking: Sequence[str]) -> None:
@@ -108,4 +124,6 @@ def not_made(archive: Archive) -> tuple[str, ...]:
 def rows_stay(archive: Archive, outside: Sequence[str]) -> tuple[str, ...]:
     """Say what of a live database a rows backup does not touch: what it does not hold."""
     lacks = archive.manifest.not_included if archive.manifest else ("whatever is no row of its tables",)
-    return (*(f"table {name}" for name in outside), *lacks)
+    # a table that was left out by name is one of those that are outside
+    named = {f"table {name}" for name in outside}
+    return (*(f"table {name}" for name in outside), *(text for text in lacks if text not in named))

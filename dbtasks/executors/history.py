@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..journal import read_restores
 from ..models import EngineName, Identity
-from ..plans import LoadStrategy
+from ..plans import LoadStrategy, Made
 
 __all__ = [
     "ADDED",
@@ -62,6 +62,10 @@ class PastRestore:
     live_oid: int | None = None
     rows: Mapping[str, int] | None = None
     """Per table right after it."""
+    made: Made | None = None
+    """What it made in a database that had no tables."""
+    takes_away: str = ""
+    """The statements that take that away."""
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The whole record, for whoever writes it anew."""
 
@@ -139,6 +143,8 @@ def _past(record: Mapping[str, Any]) -> PastRestore:
         kept_oid=_number(record.get("kept_oid")),
         live_oid=_number(record.get("live_oid")),
         rows=_rows(record.get("rows")),
+        made=_made(record.get("made")),
+        takes_away=str(record.get("takes_away") or ""),
         document=record,
     )
 
@@ -155,6 +161,13 @@ def _rows(value: object) -> dict[str, int] | None:
     if not isinstance(value, dict):
         return None
     return {str(table): rows for table, rows in value.items() if _number(rows) is not None}
+
+
+def _made(value: object) -> Made | None:
+    if not isinstance(value, dict):
+        return None
+    names = {field.name: value.get(field.name) for field in fields(Made)}
+    return Made(**{key: tuple(map(str, held)) for key, held in names.items() if isinstance(held, list)})
 
 
 def _moment(value: object) -> datetime | None:

@@ -19,6 +19,7 @@ __all__ = [
     "prove_reversible",
     "prove_same_hands",
     "took_effect",
+    "without_backup",
 ]
 
 UNTOUCHED = "nothing was touched"
@@ -127,11 +128,18 @@ def prove_reversible(target: Target, last: PastRestore) -> None:
         was = "did not exist" if last.before == TargetState.MISSING else "was empty"
         raise NotFound(
             f"there is nothing to go back to: {target.name} {was} before {named(last)}",
-            hint=OLDER,
+            hint=without_backup(last),
             state=UNTOUCHED,
         )
     why = last.why_no_safety or "the database it replaced was dropped"
-    raise NotFound(f"no way back was kept from {named(last)} ({why})", hint=OLDER, state=UNTOUCHED)
+    raise NotFound(
+        f"no way back was kept from {named(last)} ({why})", hint=without_backup(last), state=UNTOUCHED
+    )
+
+
+def without_backup(last: PastRestore) -> str:
+    """Return what can be done where no backup goes back."""
+    return f"what it made is taken away by: {last.takes_away}" if last.takes_away else OLDER
 
 
 def named(last: PastRestore) -> str:

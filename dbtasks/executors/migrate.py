@@ -21,7 +21,7 @@ from ..models import Backup
 from ..nouns import many, some
 from ..rows.arriving import Loading, TableProof
 from ..rows.choices import Choices, ColumnChoice
-from ..rows.left_out import Clash, left_out
+from ..rows.left_out import Clash
 from ..rows.orphans import Orphans
 from ..rows.postgres_spelling import split_name
 from ..settings import Settings
@@ -29,7 +29,7 @@ from .backup import BackupJob, backup, writing_run
 from .destination import reaching
 from .left_proofs import sweep_proofs
 from .migration import MigratedTable, MigrationPlan, MigrationReport, OnError
-from .migration_plan import UNTOUCHED, Met, prove_empty, refusal_recorded
+from .migration_plan import UNTOUCHED, Met, prove_empty, refusal_recorded, turned_down
 from .migration_rejects import Rejects, collected_rejects
 from .migration_report import report_stem, reports_folder, write_report
 from .migration_sides import url_line
@@ -167,7 +167,10 @@ def migrate(
                     on_event(Phase("commit", plan.target.name))
                     waiting.enter_context(held_back())
                     arrival.commit()
-                    notes = arrival.analyze([_parts(choices.names[name]) for name in choices.order])
+                    notes = [
+                        *(text for proof in proofs for text in proof.indexes_left),
+                        *arrival.analyze([_parts(choices.names[name]) for name in choices.order]),
+                    ]
                 state = f"{plan.target.name} holds what was migrated"
                 told = _Told(settings, plan, choices, proofs, saved, id_, started_at, now(), notes)
                 report = told.written(rejects, stem, on_event)
@@ -255,7 +258,7 @@ def _as_planned(
             f"{plan.source.name} was changed since this was planned, and would go another way now", hint=AGAIN
         )
     if plan.job.on_error is OnError.STOP:
-        found = left_out(held.connection, held.schema, choices, met.live, skip=False)
+        found = turned_down(engine, held, choices, met.live, skip=False)
         refuse_misfits(
             replace(
                 plan, choices=choices, orphans=found.orphans, clashes=found.clashes, would_reject=found.would
@@ -301,10 +304,21 @@ class _Told:
         back = f"{source.name} was not changed and is backed up as {self.saved.id}: {url_line(self.settings, source)}"
         if self.plan.makes_database:
             return f"{back}; DROP DATABASE {quoted(self.plan.target.name)}; removes what was made"
-        tables = ", ".join(quoted_pair(_parts(self.choices.names[name])) for name in self.choices.order)
+        tables = [quoted_pair(_parts(self.choices.names[name])) for name in self.choices.order]
         if self.plan.makes_tables:
-            return f"{back}; DROP TABLE {tables}; removes what was made"
-        return f"{back}; TRUNCATE {tables}; empties the tables again"
+            return f"{back}; DROP TABLE {', '.join(tables)}; removes what was made"
+        return f"{back}; {self._emptying(tables)}; empties the tables again"
+
+    def _emptying(self, tables: Sequence[str]) -> str:
+        filled = {self.choices.names[name] for name in self.choices.order}
+        live = self.plan.live.tables if self.plan.live else ()
+        others = (one for one in live if one.name not in filled)
+        if not any(key.references in filled for one in others for key in one.foreign_keys):
+            return f"TRUNCATE {', '.join(tables)}"
+        # what another table refers to is not truncated; in one statement a circle is no obstacle
+        *before, last = (f"DELETE FROM {table}" for table in reversed(tables))  # noqa: S608 - quoted
+        parts = ", ".join(f"d{number} AS ({text})" for number, text in enumerate(before, 1))
+        return f"WITH {parts} {last}" if parts else last
 
     def _report(self) -> MigrationReport:
         plan, choices = self.plan, self.choices

@@ -11,7 +11,7 @@ from ..engines.postgres import PostgresEngine
 from ..engines.postgres.arrival import Ground, filled_tables, look_at_ground
 from ..engines.sqlite.facts import facts_of
 from ..engines.sqlite.leaving import LeavingRows, leaving_rows
-from ..errors import Refused, UsageError
+from ..errors import Refused, RightMissing, UsageError
 from ..events import OnEvent, Phase, ignore
 from ..guards import consent_needed
 from ..journal import recorded
@@ -20,7 +20,9 @@ from ..nouns import many, some
 from ..plans import TargetState
 from ..revisions import known_tables, revision_summary
 from ..rows.choices import Cast, Choices, choose, survey_for
-from ..rows.left_out import left_out
+from ..rows.leading_out import leading_out
+from ..rows.left_out import LeftOut, left_out
+from ..rows.long_keys import long_keys
 from ..rows.losses import Loss
 from ..rows.postgres_spelling import split_name
 from ..rows.schema import PortableSchema
@@ -30,7 +32,7 @@ from .destination import environment_of, reaching
 from .migration import MigrationJob, MigrationPlan, OnError
 from .migration_sides import migration_source, migration_target, prove_database
 
-__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded"]
+__all__ = ["UNTOUCHED", "Met", "plan_migration", "prove_empty", "refusal_recorded", "turned_down"]
 
 UNTOUCHED = "nothing was touched"
 NAMED = 5
@@ -95,7 +97,7 @@ def _plan(
         else:
             prove_empty(engine, target, choices)
         on_event(Phase("check", "keys and references"))
-        found = left_out(held.connection, held.schema, choices, met.live, skip=job.on_error is OnError.SKIP)
+        found = turned_down(engine, held, choices, met.live, skip=job.on_error is OnError.SKIP)
         behind = {name: count for name in choices.only_source if (count := held.count(name))}
         warnings = [
             f"{many(count, 'row')} of {name} {'does' if count == 1 else 'do'} not go: {target.name} has no such table; make it there,"
@@ -122,6 +124,7 @@ def _plan(
             warnings=(
                 *warnings,
                 *(f"not counted before: {text}" for text in found.uncounted),
+                *long_keys(held.connection, held.schema, choices, met.live),
                 *_other_revision(settings, source, target, held, ground),
             ),
             orphans=found.orphans,
@@ -139,13 +142,19 @@ class Met:
     schema: PortableSchema
     live: PortableSchema | None
     kept: tuple[str, ...] = ()
+    taken: frozenset[str] = frozenset()
+    """Names in the schema where tables are made."""
+    others: tuple[str, ...] = ()
+    """The tables that are there, where none of them is the source's."""
 
     @classmethod
     def of(cls, settings: Settings, held: LeavingRows, ground: Ground) -> Met:
         """Tell whether any of the source's tables is there; else all of them are made."""
         there = {split_name(table.name)[-1].lower() for table in ground.live.tables} if ground.live else set()
         if not there & {name.lower() for name in held.tables}:
-            return cls(held.schema, None)
+            others = ground.live.tables if ground.live else ()
+            alone = tuple(one.name for one in others if not one.partition_of)
+            return cls(held.schema, None, taken=ground.names, others=alone)
         # what made the tables wrote down how far it has come: that is the target's own
         own = known_tables(settings.migration_table) & there if ground.revision else frozenset()
         kept = tuple(name for name in held.tables if name.lower() in own)
@@ -160,7 +169,11 @@ class Met:
         """
         casts = [Cast.parse(text) for text in job.casts]
         survey = held.read(survey_for(self.schema, casts, self.live), on_event)
-        choices = choose(self.schema, survey, casts=casts, live=self.live, beside=held.beside)
+        choices = choose(
+            self.schema, survey, casts=casts, live=self.live, beside=held.beside, taken=self.taken
+        )
+        if self.live is None:
+            choices = replace(choices, only_target=self.others)
         stops: list[Loss] = [loss for loss in choices.losses if loss.holds_up]
         if stops:
             raise Refused(
@@ -184,6 +197,24 @@ def _other_revision(
             f"{source.name} stands at {revision_summary(ours)}, and {target.name} at {revision_summary(ground.revision)}:"
             " bring both to the same one first, or their tables may not mean the same"
         )
+
+
+def turned_down(
+    engine: PostgresEngine,
+    held: LeavingRows,
+    choices: Choices,
+    live: PortableSchema | None,
+    *,
+    skip: bool,
+) -> LeftOut:
+    """Look for the rows that do not go in; of tables that get none it is asked whether they have some."""
+    outside = {one.references for one in leading_out(held.schema, choices, live)}
+    try:
+        filled = filled_tables(engine, sorted(outside)) if outside else ()
+    except RightMissing:
+        # what is in there only the server knows
+        filled = tuple(outside)
+    return left_out(held.connection, held.schema, choices, live, skip=skip, filled=filled)
 
 
 def prove_empty(engine: PostgresEngine, target: PostgresTarget, choices: Choices) -> None:

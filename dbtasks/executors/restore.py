@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -426,4 +426,6 @@ def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str)
         "after_load": [str(file) for file in plan.load.request.after_load or ()],
         "safety_backup": safety.id if safety else None,
         "why_no_safety_backup": plan.why_no_safety or None,
+        "made": asdict(plan.load.makes) if plan.load.makes else None,
+        "takes_away": " ".join(plan.load.takes_away) or None,
     }

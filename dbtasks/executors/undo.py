@@ -27,10 +27,18 @@ from .browse import list_backups
 from .destination import doubts_about
 from .history import DONE, WITHOUT_EFFECT, PastRestore, in_question, past_restores
 from .kept import KeptDatabase, kept_databases
-from .last_restore import OLDER, LastRestore, find_last, named, prove_reversible, prove_same_hands
+from .last_restore import (
+    OLDER,
+    LastRestore,
+    find_last,
+    named,
+    prove_reversible,
+    prove_same_hands,
+)
 from .losses import UndoneTable, backup_rows, changed_tables, restored_rows
 from .losses import not_counted as why_not_counted
 from .restore import RestoreJob, RestorePlan, plan_restore, restore
+from .way_back import holds_way_back
 
 __all__ = ["UndoPlan", "UndoResult", "UndoWay", "plan_undo", "undo"]
 
@@ -237,14 +245,20 @@ def _by_safety_backup(
         NotFound: it is not there. Damaged: it is not whole.
     """
     lost = f"{named(last)} cannot be taken back: {why}, and"
-    if last.safety_backup not in {b.id for b in list_backups(settings).backups}:
+    saved = next((b for b in list_backups(settings).backups if b.id == last.safety_backup), None)
+    if saved is None:
         gone = (
             f"its safety backup {last.safety_backup} is gone"
             if last.safety_backup
             else "it made no safety backup"
         )
         raise NotFound(f"{lost} {gone}", hint=OLDER, state=UNTOUCHED)
-    request = LoadRequest(in_place=last.strategy == LoadStrategy.IN_PLACE, jobs=settings.jobs)
+    request = LoadRequest(
+        in_place=last.strategy == LoadStrategy.IN_PLACE,
+        jobs=settings.jobs,
+        # one of rows that holds no tables brings nothing back: there were none
+        takes_away=None if holds_way_back(saved) else last.made,
+    )
     via = None if route is Route.FILE else str(route)
     job = RestoreJob(str(last.safety_backup), via=via, request=request, undoes=last.id, dry_run=True)
     try:

@@ -5,21 +5,35 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from ..models import Backup
+from ..models import Backup, Format
 from ..plans import LoadStrategy, Swapped, TargetState
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from .restore import RestorePlan
 
-__all__ = ["way_back"]
+__all__ = ["NO_TABLES_SAVED", "holds_way_back", "way_back"]
+
+NO_TABLES_SAVED = "no backup goes back to a database without tables; what was made there is taken away by:"
+
+
+def holds_way_back(safety: Backup | None) -> bool:
+    """Whether a safety backup by itself brings the former state back: one of rows brings tables, and there may have been none."""
+    return safety is not None and (safety.manifest.format is not Format.ROWS or bool(safety.manifest.tables))
 
 
 def way_back(settings: Settings, plan: RestorePlan, safety: Backup | None, swapped: Swapped) -> str:
     """Return the command that brings the former state back, or say in words why there is none."""
+    ours = plan.target == settings.target
+    if (
+        plan.load.takes_away
+        and plan.load.state is TargetState.PRESENT
+        and not (holds_way_back(safety) or (safety and ours))
+    ):
+        return f"{NO_TABLES_SAVED} {' '.join(plan.load.takes_away)}"
     renamed = swapped.old and plan.load.strategy is LoadStrategy.SWAP
     sound = plan.load.state is not TargetState.DAMAGED
-    if plan.target == settings.target and sound and (safety or renamed):
+    if ours and sound and (safety or renamed):
         return "db.undo"
     into = f" --into={shlex.quote(plan.job.into)}" if plan.job.into else ""
     if safety:

@@ -19,7 +19,16 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any
 
-__all__ = ["Family", "Reader", "Unlike", "family_of", "number_of", "postgres_reader", "sqlite_reader"]
+__all__ = [
+    "NEGATIVE_ZERO",
+    "Family",
+    "Reader",
+    "Unlike",
+    "family_of",
+    "number_of",
+    "postgres_reader",
+    "sqlite_reader",
+]
 
 Reader = Callable[[Any], Any]
 

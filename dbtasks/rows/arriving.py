@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "Reject",
     "TableProof",
     "rejected",
+    "told_rows",
 ]
 
 WHOLE = frozenset(("smallint", "integer", "bigint"))
@@ -77,6 +78,15 @@ class Reject:
     def document(self) -> dict[str, Any]:
         """Return what stands in the file of rejects."""
         return {"table": self.table, "row": self.row_id, "reason": self.reason, "values": dict(self.values)}
+
+
+def told_rows(ids: Sequence[int | str]) -> tuple[str, str]:
+    """Return how rows are named in an error's message, and in its details.
+
+    A message is kept in the log, and a key is a value of its row's: it stands in the details.
+    """
+    said = f"row {', '.join(map(str, ids))}"
+    return ("", said) if any(isinstance(one, str) for one in ids) else (said, "")
 
 
 def rejected(carried: Carried, row_id: int | str, row: tuple[Any, ...], reason: str) -> Reject:
@@ -141,3 +151,5 @@ class TableProof:
     foreign_keys: int = 0
     """Those of the table that every row was compared with."""
     next_values: tuple[NextValue, ...] = ()
+    indexes_left: tuple[str, ...] = ()
+    """Words for the indexes that were not made: a value is too long for any."""

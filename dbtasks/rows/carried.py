@@ -6,19 +6,19 @@ migration, which choose the types of columns each by its own rule, share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..schemas import table_name
 from .folded import BINARY, FOLDED, WITHOUT, FoldedKey, folded_keys, folds_of
 from .losses import Loss
 from .postgres_named import names_of_keys, numbered
 from .postgres_spelling import LIMIT_BYTES
-from .schema import ForeignKey, Index, PortableSchema, Table
+from .schema import ForeignKey, Index, Key, PortableSchema, Table
 from .schema import Sequence as Numbers
 from .sqlite_references import whens_of
-from .sqlite_words import counts_itself, index_items, index_parts, plain_items
+from .sqlite_words import counts_itself, index_items, index_parts, plain_items, words
 
-__all__ = ["SCHEMA", "Carried", "keys_of", "quoted_list"]
+__all__ = ["SCHEMA", "UNORDERED", "Carried", "keys_of", "quoted_list"]
 
 SCHEMA = "public"
 TypeOf = Callable[[Table, str], str]
@@ -34,12 +34,21 @@ WHOLE = frozenset(("smallint", "integer", "bigint"))
 """Any of them to any."""
 TEXTS = frozenset(("text", "character varying", "character"))
 """Types of which a collation says how they compare."""
+UNORDERED = frozenset(("json", "xml"))
+"""Types whose values no index puts in order."""
+REFUSED = "ABORT"
+"""What SQLite does with a row that is in the way, where nothing else is said."""
+MOST_COLUMNS = 32
+"""Of an index; the server is built with that."""
 SYSTEM = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
 """Columns that every table there has already."""
 
 
 class Carried:
-    """The schema around the columns; `losses` gathers what stays behind."""
+    """The schema around the columns; `losses` gathers what stays behind.
+
+    `taken` are the names of what is there already, and is no table of these.
+    """
 
     def __init__(
         self,
@@ -48,6 +57,7 @@ class Carried:
         type_of: TypeOf,
         losses: list[Loss],
         condition: Condition = lambda table, said: None,  # noqa: ARG005 - nothing is carried unless it is said how
+        taken: Collection[str] = (),
     ) -> None:
         self._schema = schema
         self._names = names
@@ -55,7 +65,7 @@ class Carried:
         self._losses = losses
         self._condition = condition
         self._by_case = {table.name.lower(): table for table in schema.tables}
-        self._taken = {table.name for table in schema.tables}
+        self._taken = {table.name for table in schema.tables}.union(taken)
         # made in front of the indexes, by names of the server's
         for table in schema.tables:
             self._taken.update(names_of_keys(table, self._taken))
@@ -71,6 +81,20 @@ class Carried:
         elif what != "table" and name in SYSTEM:
             self._losses.append(
                 Loss(f"the {what} {name}", "has a name that PostgreSQL keeps for itself", True)
+            )
+
+    def prove_conflicts(self, table: Table) -> None:
+        """Tell what a row that breaks a key or has no value does in SQLite, but for being refused."""
+        said = [word.upper() for word in words(table.definition)]
+        ways = {
+            way
+            for on, conflict, way in zip(said, said[1:], said[2:], strict=False)
+            if (on, conflict) == ("ON", "CONFLICT") and way != REFUSED
+        }
+        if ways:
+            listed = " and ".join(f"ON CONFLICT {way}" for way in sorted(ways))
+            self._losses.append(
+                Loss(f"the table {table.name}", f"goes without its {listed}: such a row is refused there")
             )
 
     def references(self, table: Table) -> tuple[ForeignKey, ...]:
@@ -95,7 +119,7 @@ class Carried:
             self._losses.append(Loss(what, "refers to what does not come along"))
             return None
         other, referenced = found
-        if set(referenced) not in keys_of(other):
+        if set(referenced) not in keys_of(other) or self._why_no_index(other, referenced):
             self._losses.append(Loss(what, "refers to columns that are no key"))
             return None
         for mine, theirs in zip(one.columns, referenced, strict=True):
@@ -109,6 +133,40 @@ class Carried:
         )
         return ForeignKey(one.columns, self._names[other.name], referenced, "", text.rstrip() + when)
 
+    def primary_key(self, table: Table) -> Key | None:
+        """Return the primary key of a table, where an index holds it."""
+        key = table.primary_key
+        return Key(key.columns) if key and self._is_held("the primary key", table, key.columns) else None
+
+    def unique(self, table: Table) -> tuple[Key, ...]:
+        """Return the other keys of a table that an index holds."""
+        own = table.primary_key.columns if table.primary_key else ()
+        return tuple(
+            Key(one.columns)
+            for one in table.unique
+            if one.columns != own and self._is_held("the unique key", table, one.columns)
+        )
+
+    def _is_held(self, key: str, table: Table, columns: Sequence[str]) -> bool:
+        why = self._why_no_index(table, columns)
+        if why:
+            self._losses.append(Loss(f"{key} ({', '.join(columns)}) of {table.name}", why))
+        return not why
+
+    def _why_no_index(self, table: Table, columns: Collection[str]) -> str:
+        """Return why no index of PostgreSQL's is over these; empty where one is."""
+        if len(columns) > MOST_COLUMNS:
+            return (
+                f"is over {len(columns)} columns, and an index has {MOST_COLUMNS} at most there: not carried"
+            )
+        there = {column.name for column in table.data_columns}
+        for name in columns:
+            if name not in there:
+                return f"is over {name}, which is computed: not carried"
+            if (type_ := self._type_of(table, name)) in UNORDERED:
+                return f"is over {name}, and {type_} has no order there: not carried"
+        return ""
+
     def indexes(self, table: Table) -> tuple[Index, ...]:
         """Return the indexes of a table that are over columns, and those that keep what a collation makes unique."""
         plain = tuple(filter(None, (self._index(table, one) for one in table.indexes)))
@@ -120,6 +178,9 @@ class Carried:
             # it was made of what it says itself
             return None
         what = f"{key.place} of {table.name}"
+        if self._why_no_index(table, key.columns):
+            # told with the key
+            return None
         parts = self._folds(table, key.columns, key.by, what)
         if parts is None or parts == [*map(_quoted, key.columns)]:
             return None
@@ -148,6 +209,9 @@ class Carried:
         items = plain_items(over, table)
         condition = self._condition(table, where) if where else ""
         said = index_items(over, table)
+        if why := self._why_no_index(table, [column for column, _, _ in said or ()]):
+            self._losses.append(Loss(f"the index {one.name}", why))
+            return None
         if said and is_unique and condition is not None and (where or items is None):
             return self._folded_index(table, one, said, condition)
         if items is None or condition is None:

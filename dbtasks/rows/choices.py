@@ -7,7 +7,7 @@ declared type first, then from the data; of tables that are there they are given
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..nouns import many
@@ -20,7 +20,7 @@ from .losses import Loss
 from .moments import SINCE_1970
 from .order import ordered
 from .postgres_spelling import LIMIT_BYTES
-from .schema import Check, Column, Key, PortableSchema, Spelling, Table
+from .schema import Check, Column, PortableSchema, Spelling, Table
 from .schema import Sequence as Numbers
 from .sqlite_conditions import Typed, Unsaid, checks_of, said_there
 from .sqlite_defaults import default_there
@@ -118,17 +118,19 @@ def choose(
     casts: Sequence[Cast] = (),
     live: PortableSchema | None = None,
     beside: Sequence[tuple[str, str]] = (),
+    taken: Collection[str] = (),
 ) -> Choices:
     """Return what becomes of these tables, once `survey` has read their rows.
 
     `beside` names what else is in the database, such as `("view", "totals")`: it is told as left behind.
+    `taken` are the names of what is in the schema where tables are made: indexes get others.
 
     Raises:
         UsageError: as `survey_for`.
     """
     left = [Loss(f"the {kind} {name}", "is not carried: make it there by hand") for kind, name in beside]
     if live is None:
-        return _Making(schema, survey, casts_for(schema, casts), left).whole()
+        return _Making(schema, survey, casts_for(schema, casts), left, taken).whole()
     return _into(met(schema, live, casts_for(schema, casts)), survey, left)
 
 
@@ -237,6 +239,7 @@ class _Making:
         survey: Survey,
         casts: Mapping[tuple[str, str], str],
         losses: list[Loss],
+        taken: Collection[str],
     ) -> None:
         self._schema = schema
         self._survey = survey
@@ -244,7 +247,7 @@ class _Making:
         self._losses = losses
         self._names = {table.name: table_name(SCHEMA, table.name) for table in schema.tables}
         self._chosen: dict[str, dict[str, ColumnChoice]] = {}
-        self._carried = Carried(schema, self._names, self._type, losses, self._condition)
+        self._carried = Carried(schema, self._names, self._type, losses, self._condition, taken)
 
     def whole(self) -> Choices:
         for table in self._schema.tables:
@@ -333,18 +336,18 @@ class _Making:
 
     def _table(self, table: Table) -> Table:
         self._carried.prove_name("table", table.name)
+        self._carried.prove_conflicts(table)
         if "COLLATE" in {word.upper() for word in words(table.definition)}:
             self._losses.append(Loss(f"the table {table.name}", "goes without its collations"))
         for column in table.columns:
             self._carried.prove_name(f"column of {table.name}", column.name)
             if column.generated:
                 self._losses.append(Loss(f"{table.name}.{column.name}", "is computed, and not carried"))
-        key = table.primary_key
         return Table(
             self._names[table.name],
             tuple(self._column(table, column) for column in table.data_columns),
-            primary_key=Key(key.columns) if key else None,
-            unique=tuple(Key(one.columns) for one in table.unique if not key or one.columns != key.columns),
+            primary_key=self._carried.primary_key(table),
+            unique=self._carried.unique(table),
             foreign_keys=self._carried.references(table),
             checks=self._checks(table),
             indexes=self._carried.indexes(table),

@@ -54,6 +54,8 @@ def met(schema: PortableSchema, live: PortableSchema, casts: Mapping[tuple[str, 
             pairs.append((table, there))
     columns = {table: tuple(_columns(table, there, losses)) for table, there in pairs}
     for table, there in pairs:
+        if not columns[table]:
+            losses.append(Loss(f"the table {table.name}", f"has no column that {there.name} has", True))
         losses += _weaker_keys(table, there, columns[table])
     names = {table.name: there.name for table, there in pairs}
     types = {

@@ -106,6 +106,8 @@ class Metadata:
     document: Mapping[str, Any]
     schema: PortableSchema | None
     """None: there is none in it."""
+    outline: PortableSchema | None = None
+    """Of rows without definitions: the columns' types. None: nor does it tell these."""
 
     @property
     def layout(self) -> int:
@@ -272,8 +274,11 @@ class FileSource:
             raise self._damaged("it does not begin as a rows file of dbtasks does")
         try:
             document = json.loads(line[len(START) : -2])
-            schema = document.get("schema")
-            held = Metadata(document, None if schema is None else schema_from(schema))
+            schema, outline = (
+                None if told is None else schema_from(told)
+                for told in (document.get("schema"), document.get("outline"))
+            )
+            held = Metadata(document, schema, outline)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             raise self._damaged(f"its metadata cannot be read ({type(exc).__name__}: {exc})") from exc
         if held.layout != LAYOUT:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .schema import Column, PortableSchema, Table, UserType
 
-__all__ = ["Fit", "compare"]
+__all__ = ["Fit", "SameType", "compare"]
 
 SameType = Callable[[str, str], bool]
 

@@ -28,9 +28,9 @@ def is_compared(how: str) -> bool:
     return name != "words" and (name != "interval" or said.startswith("microseconds"))
 
 
-def form_of(how: str, type_: str) -> Form | None:
+def form_of(how: str) -> Form | None:
     """Return what makes one form of the fields of a column, on both sides; None: they are the same as they stand."""
-    if how.startswith("padded:") or type_.startswith("character(") or type_ == "character":
+    if how.partition(":")[0] == "padded":
         return _of_each(lambda field: field.rstrip(" "))
     if how == "jsonb":
         return _of_each(lambda field: json_sum_of(_plain(field)))

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any, NoReturn
 
-__all__ = ["is_json", "why_no_json"]
+from .alike import NEGATIVE_ZERO
+
+__all__ = ["BELOW_ZERO", "is_json", "why_no_json"]
 
 DEEPEST = 900
 """Python's own reader goes no deeper by much."""
@@ -26,6 +28,8 @@ PLAIN = r'(?:"[^"\\\x00-\x1f]*+"|-?(?:0|[1-9][0-9]{0,999})(?:\.[0-9]{1,999})?(?:
 GAP = r"[ \t\r\n]*+"
 # so many at once: each can be gone back behind, which is remembered
 ITEMS = re.compile(f"(?:{GAP}{PLAIN}{GAP},){{0,1000}}")
+NO_ZERO_BELOW = r"(?!-0(?:\.0+)?(?![0-9.]))"
+ITEMS_OF_JSONB = re.compile(f"(?:{GAP}{NO_ZERO_BELOW}{PLAIN}{GAP},){{0,1000}}")
 MEMBERS = re.compile(rf'(?:{GAP}"[^"\\\x00-\x1f]*+"{GAP}:{GAP}{PLAIN}{GAP},){{0,1000}}')
 IN_STRING = re.compile(r'[^"\\\x00-\x1f]*+(?:\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])[^"\\\x00-\x1f]*+)*+')
 LONGEST_ESCAPE = 6
@@ -41,6 +45,7 @@ HIGH, LOW = range(0xD800, 0xDC00), range(0xDC00, 0xE000)
 """The two halves of a character beyond the first 65,536."""
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 HALF = "holds half a character, which jsonb does not"
+BELOW_ZERO = "holds a zero below zero, which jsonb does not"
 
 
 class _NoJson(Exception):
@@ -75,6 +80,12 @@ def _number(text: str) -> float:
     return 0.0
 
 
+def _number_of_jsonb(text: str) -> float:
+    if NEGATIVE_ZERO.fullmatch(text):
+        raise ValueError
+    return _number(text)
+
+
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -83,6 +94,7 @@ def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Reader:
+    items = ITEMS
     reads = json.JSONDecoder(parse_constant=_no_constant, parse_int=_number, parse_float=_number)
 
     def __init__(self, parts: Iterable[str]) -> None:
@@ -95,7 +107,7 @@ class _Reader:
         open_ = ""
         while True:
             if open_[-1:] == "[":
-                self._skip(ITEMS)
+                self._skip(self.items)
             closed = self._value(len(open_))
             if not closed:
                 open_ += self._take()
@@ -138,6 +150,9 @@ class _Reader:
     def _inside(self, text: str) -> None:
         """Hear of what stands in a string, in parts that cut no escape."""
 
+    def _scalar(self, text: str) -> None:
+        """Hear of a number, or of one of the three words."""
+
     def _value(self, depth: int) -> bool:
         """Read a value; False where one only begins that holds others."""
         first = self._next()
@@ -152,6 +167,7 @@ class _Reader:
         text = word[0] if word else ""
         if len(text) > LONGEST_WORD or not SCALAR.fullmatch(text):
             raise _NoJson
+        self._scalar(text)
         self._at += len(text)
         return True
 
@@ -232,10 +248,11 @@ def _is_deeper(text: str, levels: int) -> bool:
 class _Binary(_Reader):
     """Sees, too, what jsonb would not hold, or not as it is."""
 
+    items = ITEMS_OF_JSONB
     reads = json.JSONDecoder(
         parse_constant=_no_constant,
-        parse_int=_number,
-        parse_float=_number,
+        parse_int=_number_of_jsonb,
+        parse_float=_number_of_jsonb,
         object_pairs_hook=_no_name_twice,
     )
 
@@ -271,6 +288,10 @@ class _Binary(_Reader):
     def _name(self) -> None:
         self._name_parts = []
         super()._name()
+
+    def _scalar(self, text: str) -> None:
+        if NEGATIVE_ZERO.fullmatch(text):
+            raise _NoJson(BELOW_ZERO)
 
     def _inside(self, text: str) -> None:
         if self._name_parts is not None:

@@ -9,7 +9,7 @@ that is gone with us: memory stays flat.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -23,6 +23,7 @@ from .keyed import (
     rows_that_do_not_fit,
     shown_rows,
 )
+from .leading_out import LeadingOut, leading_out, orphans_led_out
 from .orphans import Orphans, Referring, orphans_of, place_of, references_of
 from .schema import PortableSchema, Table
 from .sqlite_words import index_parts, plain_items
@@ -101,13 +102,20 @@ def left_out(
     live: PortableSchema | None,
     *,
     skip: bool,
+    filled: Collection[str] = (),
 ) -> LeftOut:
     """Look for them, within the caller's read transaction.
 
     `schema` is SQLite's; `live` has the tables of the target where they are there, else they are made. `skip`: rows may be
-    left out, so those are counted that go with them; a row that does not fit is in nobody's way then.
+    left out, so those are counted that go with them; a row that does not fit is in nobody's way then. `filled` are the
+    tables over there that get no rows and have some.
     """
-    orphans = orphans_of(connection, schema, choices, live)
+    out = [*leading_out(schema, choices, live)]
+    empty = [one for one in out if one.references not in filled]
+    orphans = (
+        *orphans_of(connection, schema, choices, live),
+        *filter(None, (orphans_led_out(connection, one) for one in empty)),
+    )
     with _scratch() as scratch:
         looking = _Looking(connection, scratch, schema, choices)
         if skip:
@@ -115,12 +123,14 @@ def left_out(
         found = [*looking.clashes(live)]
         clashes = tuple(one for one in found if isinstance(one, Clash))
         words = [one for one in found if isinstance(one, str)]
+        words += [one.uncounted for one in out if one.references in filled and choices.rows[one.table.name]]
         if not (choices.misfits or orphans or clashes):
             return LeftOut(uncounted=tuple(words))
         if not skip:
             # a row that does not fit clashes with none once it is left out: that is another look
-            would = left_out(connection, schema, choices, live, skip=True)
+            would = left_out(connection, schema, choices, live, skip=True, filled=filled)
             return LeftOut(orphans, clashes, would=would.rows, uncounted=tuple(words))
+        looking.take_led_out(empty)
         words += looking.lead([*references_of(schema, choices, live)], orphans)
         return LeftOut(orphans, clashes, tuple(looking.falls()), looking.rows(), tuple(words))
 
@@ -157,6 +167,13 @@ class _Looking:
             if unfit:
                 rows = rows_that_do_not_fit(self._connection, self._tables[name], unfit)
                 self._take("INSERT OR IGNORE INTO gone VALUES (?, ?)", ((number, row) for row in rows))
+
+    def take_led_out(self, out: Iterable[LeadingOut]) -> None:
+        """Write down the rows that refer to a table which stays empty."""
+        for one in out:
+            number = self._number[one.table.name]
+            rows = ((number, row) for row in one.rows(self._connection))
+            self._take("INSERT OR IGNORE INTO gone VALUES (?, ?)", rows)
 
     def clashes(self, live: PortableSchema | None) -> Iterator[Clash | str]:
         """Yield what unique keys turn down, or words for a key that cannot be looked at; the rows are written down as gone."""

@@ -32,12 +32,15 @@ __all__ = [
     "times",
 ]
 
+HOUR_24 = ("2", "4")
+"""24:00 is midnight to the server, no time to SQLite, and to Python it depends on the version."""
 STAMP = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?"
-    r"(?: ?(?:(Z|UTC)|([+-]\d\d)(?::?(\d\d))?(?: UTC)?))?)?",
+    r"(\d{4}-\d\d-\d\d)(?:[ T]((?!24)\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?"
+    # as far from Greenwich as the server goes
+    r"(?: ?(?:(Z|UTC)|([+-](?:0\d|1[0-5]))(?::?([0-5]\d))?(?: UTC)?))?)?",
     re.ASCII,
 )
-CLOCK = re.compile(r"(\d\d:\d\d)(?::(\d\d)(?:[.](\d{1,12}))?)?", re.ASCII)
+CLOCK = re.compile(r"((?!24)\d\d:\d\d)(?::(\d\d)(?:[.](\d{1,12}))?)?", re.ASCII)
 FRACTION = re.compile(r"\.([0-9]+)")
 PARTS = re.compile(
     r"(?:[0-9]+(?:\.([0-9]*))?|\.([0-9]+))(?:\s*(ms|millis|us|micro))?", re.ASCII | re.IGNORECASE
@@ -122,6 +125,8 @@ def _alike(values: Sequence[Any], *, zoned: bool) -> list[str] | None:
         return None
     between = set(whole[10::length])
     if not between <= {" ", "T"} or _has_more(whole, length, marks):
+        return None
+    if HOUR_24 in zip(whole[11::length], whole[12::length], strict=True):
         return None
     try:
         all(map(datetime.fromisoformat, values))

@@ -124,8 +124,8 @@ def numbered(
 ) -> Generator[NumberedRows | NumberedLong]:
     """Read the rows of one table in the order of their rowid, within the caller's read transaction; `only` these columns of it.
 
-    Whoever stops before the end closes it. Of a table WITHOUT ROWID the ids are the values of its key, by which they are
-    ordered, and its rows are held whole, however long.
+    Whoever stops before the end closes it. Of a table whose rowid cannot be asked for the ids are the values of its key, or
+    without a key the rows' places; and its rows are held whole, however long.
     """
     wanted = [column.name for column in table.data_columns if only is None or column.name in only]
     with _reading(connection):
@@ -205,13 +205,17 @@ def _size(values: Sequence[Any]) -> int:
 
 def _by_key(connection: sqlite3.Connection, table: Table, wanted: Sequence[str]) -> Iterator[NumberedRows]:
     key = table.primary_key.columns if table.primary_key else ()
-    names = ", ".join(map(quoted, (*key, *wanted)))
-    # the order in which it lies, whichever of its columns are asked for
-    order = f" ORDER BY {', '.join(map(quoted, key))}" if key else ""
+    names = ", ".join(map(quoted, (*key, *wanted))) or "NULL"
     connection.text_factory = TEXT
-    for columns in _batches(connection.execute(f"SELECT {names} FROM {quoted(table.name)}{order}")):  # noqa: S608 - quoted
-        keys = zip(*columns[: len(key)], strict=True) if key else [()] * len(columns[0])
-        yield NumberedRows([", ".join(map(shortened, values)) for values in keys], columns[len(key) :])
+    # in the order in which it lies, whichever of its columns are asked for
+    query = f"SELECT {names} FROM {quoted(table.name)} NOT INDEXED"  # noqa: S608 - quoted
+    done = 0
+    for columns in _batches(connection.execute(query)):
+        keys = zip(*columns[: len(key)], strict=True)
+        places = range(done + 1, done + len(columns[0]) + 1)
+        done += len(places)
+        ids = [", ".join(map(shortened, values)) for values in keys] if key else places
+        yield NumberedRows(ids, columns[len(key) :] if key or wanted else [])
 
 
 def _long_row(

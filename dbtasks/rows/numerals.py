@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from typing import Any
 
+from .alike import number_of
 from .misfit import Misfit, shortened
 
 __all__ = ["booleans", "decimals", "floats", "prove_floats", "scaled", "short_floats", "whole"]
@@ -26,6 +27,8 @@ EXACT = 1 << 53
 """Up to here double precision holds every whole number."""
 SINGLE_DIGITS = 10
 """Fewer say which number of single precision is meant."""
+MOST_BEFORE, MOST_BEHIND = 131_072, 16_383
+"""Digits that numeric holds in front of the point and behind it."""
 WIDE = Context(prec=2_000)
 """More digits than any value that is quantized."""
 
@@ -47,13 +50,24 @@ def _boolean(value: Any) -> str:
     raise Misfit(f"{shortened(value)} is neither 0 nor 1")
 
 
+def _meant(value: str, text: str) -> str:
+    """Return how a text's number is spelled if it is the number that the text says.
+
+    By a second reading: what is spelled goes in and is what the proof compares, so nobody else would see it.
+    """
+    said = number_of(value)
+    if said != number_of(text) and not (said == "-0" and text.strip("0.") == ""):
+        raise Misfit(f"{shortened(value)} is no number that is kept as it is")
+    return text
+
+
 def whole(bits: int) -> Column:
     """Return what spells whole numbers of so many bits, a sign beside them."""
     low, high = -(1 << bits), (1 << bits) - 1
 
     def one(value: Any) -> int:
         if isinstance(value, str) and WHOLE.fullmatch(value):
-            value = int(value)
+            value = int(_meant(value, str(int(value))))
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if type(value) is not int:
@@ -89,7 +103,7 @@ def _float(value: Any) -> str:
     number = value
     # the digits of a text that a float is not written with would be gone, and no checksum of floats would tell
     if type(value) is str and DECIMAL.fullmatch(value) and Decimal(repr(float(value))) == Decimal(value):
-        number = float(value)
+        number = float(_meant(value, repr(float(value))))
     if type(value) is int and int(float(value)) == value:
         number = float(value)
     if type(number) is not float:
@@ -145,7 +159,11 @@ def _decimal(value: Any) -> str:
         text = text[:-2] if text.endswith(".0") else text
         return _fixed(Decimal(text)) if "e" in text or text == "-0" else text
     if type(value) is str and DECIMAL.fullmatch(value):
-        return _fixed(Decimal(value))
+        text = _fixed(Decimal(value))
+        before, _, behind = text.lstrip("-").partition(".")
+        if len(before) > MOST_BEFORE or len(behind) > MOST_BEHIND:
+            raise Misfit(f"{shortened(value)} has more digits than numeric holds")
+        return _meant(value, text)
     raise Misfit(f"{shortened(value)} is no number")
 
 
@@ -163,6 +181,9 @@ def scaled(precision: str, scale: str = "0") -> Column:
         number = Decimal(_decimal(value))
         if not number.is_finite():
             raise Misfit(f"{shortened(value)} has no end, and the type has {precision} digits")
+        # far more than `WIDE` has, too
+        if number and number.adjusted() >= before:
+            raise Misfit(f"{shortened(value)} has more than {before} digits in front of the point")
         rounded = number.quantize(unit, context=WIDE)
         off = abs(rounded - number)
         is_noise = (

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from .older_values import NUMBER, WHOLE, NotTaken, Number, Unending, bytes_of, json_of, kind_of
+from .older_kept import keeping
+from .older_values import NUMBER, WHOLE, Members, NotTaken, Number, Unending, bytes_of, json_of, kind_of
 from .postgres_needs import CATALOG
 from .postgres_spelling import TypeName, type_of
 from .postgres_words import NotWritten
@@ -21,7 +23,8 @@ __all__ = ["Reader", "reader_for"]
 Reader = Callable[[Any], str]
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+# of a sixtieth second the server makes the next minute
+CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
 ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2}(?::[0-9]{2})?)?)"
 TIME = re.compile(CLOCK)
 ZONED_TIME = re.compile(CLOCK + ZONE)
@@ -54,7 +57,7 @@ def reader_for(type_: str, types: Mapping[str, UserType]) -> Reader:
     """
     name = _base(type_, types)
     if name.is_array:
-        return _array(_single(type_, TypeName(name.schema, name.name), types))
+        return _array(_single(type_, replace(name, is_array=False), types))
     return _single(type_, name, types)
 
 
@@ -74,7 +77,7 @@ def _base(type_: str, types: Mapping[str, UserType]) -> TypeName:
 
 def _single(type_: str, name: TypeName, types: Mapping[str, UserType]) -> Reader:
     if name.schema == CATALOG and name.name in READERS:
-        return READERS[name.name]
+        return keeping(name, READERS[name.name])
     if name.schema == CATALOG and name.name in WORDS:
         return _text
     own = next((held for text, held in types.items() if _names(text, name)), None)
@@ -183,6 +186,24 @@ def _json(value: Any) -> str:
     return json_of(value)
 
 
+def _jsonb(value: Any) -> str:
+    text = _json(value)
+    _prove_keys(value)
+    return text
+
+
+def _prove_keys(value: Any) -> None:
+    """See that no member would take the place of another, as it does in jsonb."""
+    if isinstance(value, Members):
+        if len({key for key, _ in value}) < len(value):
+            raise NotTaken("an object with a key twice, of which one member is kept")
+        for _, held in value:
+            _prove_keys(held)
+    elif isinstance(value, list):
+        for held in value:
+            _prove_keys(held)
+
+
 READERS: dict[str, Reader] = {
     **dict.fromkeys(("int2", "int4", "int8", "oid"), _whole),
     **dict.fromkeys(("numeric", "float4", "float8"), _number),
@@ -197,7 +218,7 @@ READERS: dict[str, Reader] = {
     "uuid": _pattern(UUID, "no UUID"),
     "bytea": _bytes,
     "json": _json,
-    "jsonb": _json,
+    "jsonb": _jsonb,
 }
 
 
@@ -221,7 +242,7 @@ def _array(read: Reader) -> Reader:
     def read_all(value: Any) -> str:
         if type(value) is not list:
             raise _unfit(value)
-        if read is _json and any(type(item) is list for item in value):
+        if read in (_json, _jsonb) and any(type(item) is list for item in value):
             raise NotTaken("a list in a list: another dimension, or a value that is JSON, could be meant")
         return _elements(value, read)
 

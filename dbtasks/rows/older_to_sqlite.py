@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from .older_values import NUMBER, WHOLE, NotTaken, Number, Unending, bytes_of, json_of, kind_of
+from .older_values import WHOLE, NotTaken, Number, Unending, bytes_of, json_of, kind_of
 
 __all__ = ["sqlite_reader_for"]
 
 SMALLEST, LARGEST = -(1 << 63), (1 << 63) - 1
 DIGITS = 19
+TOO_LONG = "a number of more digits than SQLite keeps"
 LONGEST_NUMBER = 400
+LIKE_A_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Of such a text a column of numbers makes one."""
 
 
 def sqlite_reader_for(declared: str, affinity: str) -> Callable[[Any], Any]:
@@ -30,7 +34,7 @@ def sqlite_reader_for(declared: str, affinity: str) -> Callable[[Any], Any]:
             return _json(value, name)
         if "BLOB" in name:
             return bytes_of(value)
-        if affinity in ("INTEGER", "REAL", "NUMERIC") and NUMBER.fullmatch(value.strip()):
+        if affinity in ("INTEGER", "REAL", "NUMERIC") and LIKE_A_NUMBER.fullmatch(value.strip()):
             raise NotTaken("a text that is a number: SQLite would make one of it")
         return value
 
@@ -45,7 +49,10 @@ def _number(value: Any, affinity: str) -> Any:
             raise NotTaken("NaN, of which SQLite makes NULL")
         return float(value)
     if WHOLE.fullmatch(value) and len(value.lstrip("-")) <= DIGITS and SMALLEST <= int(value) <= LARGEST:
-        return int(value)
+        whole = int(value)
+        if affinity == "REAL" and int(float(whole)) != whole:
+            raise NotTaken(TOO_LONG)
+        return whole
     try:
         number = float(value)
         kept = len(value) <= LONGEST_NUMBER and Decimal(repr(number)) == Decimal(value)
@@ -53,7 +60,7 @@ def _number(value: Any, affinity: str) -> Any:
         # an exponent that nobody writes
         kept = False
     if not kept:
-        raise NotTaken("a number of more digits than SQLite keeps")
+        raise NotTaken(TOO_LONG)
     return number
 
 

@@ -21,7 +21,7 @@ from .sqlite_schema import quoted
 from .sqlite_words import counts_itself
 from .survey import EXAMPLES
 
-__all__ = ["Orphans", "Referring", "orphans_of", "place_of", "references_of"]
+__all__ = ["FOR_NEW_ROWS", "Orphans", "Referring", "orphans_of", "place_of", "references_of"]
 
 WHOLE = frozenset(("smallint", "integer", "bigint"))
 FOR_NEW_ROWS = ("NOT VALID", "NOT ENFORCED")
@@ -182,7 +182,8 @@ class _Looking:
         rowid = rowid_of(self._connection, table)
         if rowid is not None:
             return rowid, f" ORDER BY {rowid}"
-        return ", ".join(map(quoted, table.primary_key.columns if table.primary_key else ())), ""
+        key = table.primary_key.columns if table.primary_key else ()
+        return ", ".join(map(quoted, key)) or "'without a number'", ""
 
 
 def _shown(values: Sequence[Any]) -> str:

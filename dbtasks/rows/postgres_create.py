@@ -62,6 +62,8 @@ class Creation:
     """What all of it calls for and does not make itself."""
     makes: tuple[Name, ...] = field(default=(), repr=False)
     """Tables, sequences and types."""
+    schemas: tuple[str, ...] = ()
+    """Made as well: those that are not there."""
 
 
 def statements_for(
@@ -111,6 +113,7 @@ class _Making:
             tuple(self._losses),
             frozenset(self._needs - self._made),
             (*self._tables, *self._types, *self._sequences),
+            tuple(self._new_schemas()),
         )
 
     # -- reading ----------------------------------------------------------------------------
@@ -161,9 +164,12 @@ class _Making:
 
     # -- before the rows ----------------------------------------------------------------------
 
-    def _schemas(self) -> Iterator[Statement]:
+    def _new_schemas(self) -> list[str]:
         used = {schema for schema, _ in (*self._tables, *self._types, *self._sequences)}
-        for name in sorted({*self._schema.schemas, *used} - self._there):
+        return sorted({*self._schema.schemas, *used} - self._there)
+
+    def _schemas(self) -> Iterator[Statement]:
+        for name in self._new_schemas():
             yield from self._statement(f"schema {name}", partial(_schema_made, name))
 
     def _free_sequences(self) -> Iterator[Statement]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from ..schemas import table_name
 from ..sessions import Session
+from .postgres_spelling import split_name
 from .postgres_types import sequences_of, user_types
 from .schema import Check, Column, ForeignKey, Index, Key, PortableSchema, Spelling, Table
 
-__all__ = ["BPCHAR", "BYTEA", "TEXTS", "Described", "Held", "HeldColumn", "describe"]
+__all__ = ["BPCHAR", "BYTEA", "TEXTS", "Described", "Held", "HeldColumn", "describe", "invalid_indexes"]
 
 BOOL, BYTEA, CHAR, OID, BPCHAR, XML = 16, 17, 18, 26, 1042, 142
 TEXTS = (25, 1043, XML)
@@ -66,7 +67,15 @@ INDEXES = """
     WHERE x.indrelid = ANY (%s)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u', 'x'))
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = x.indexrelid)
+      AND x.indisready AND (x.indisvalid OR c.relkind = 'I')
     ORDER BY x.indrelid, c.relname
+"""
+# what a CREATE INDEX CONCURRENTLY that failed left behind; one of a partitioned table's own is made ON ONLY
+INVALID = """
+    SELECT n.nspname::text, c.relname::text, tn.nspname::text, t.relname::text
+    FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_class t ON t.oid = x.indrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+    WHERE x.indrelid = ANY (%s) AND NOT (x.indisready AND (x.indisvalid OR c.relkind = 'I')) ORDER BY 1, 2
 """
 DOMAINS = "SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd'"
 
@@ -175,8 +184,15 @@ def describe(
             oid in with_children,
         )
     types, numbers = user_types(session), sequences_of(session, oids, sequences)
-    schemas = {part for part in _schemas_of(session, oids, sequences) if part != "public"}
+    own = {split_name(one.name)[0] for one in numbers}
+    schemas = {part for part in (*_schemas_of(session, oids), *own) if part != "public"}
     return Described(PortableSchema(tuple(sorted(schemas)), types, tuple(made), numbers), asked)
+
+
+def invalid_indexes(session: Session, tables: Sequence[int]) -> list[tuple[str, str]]:
+    """Return the indexes of these tables that are not whole, each with its table: they are in no portable schema."""
+    found = session.rows(INVALID, (list(tables),))
+    return [(table_name(schema, index), table_name(other, table)) for schema, index, other, table in found]
 
 
 def _identifier(schema: str, name: str) -> Any:
@@ -251,11 +267,11 @@ def _keys(constraints: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
     }
 
 
-def _schemas_of(session: Session, tables: Sequence[int], sequences: Sequence[int]) -> Iterator[str]:
-    """Return the schemas of what is in a portable schema."""
+def _schemas_of(session: Session, tables: Sequence[int]) -> Iterator[str]:
+    """Return the schemas of these tables."""
     query = """
         SELECT DISTINCT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = ANY (%s)
     """
-    for (name,) in session.rows(query, ([*tables, *sequences],)):
+    for (name,) in session.rows(query, (list(tables),)):
         yield str(name)

@@ -60,17 +60,25 @@ CHECKS = """
     SELECT contypid, conname, pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint
     WHERE contypid = ANY (%s) AND contype = 'c' ORDER BY contypid, conname
 """
+# of the others only what is free, or what a default here calls for: those of tables that are left out go with them
 SEQUENCES = """
     SELECT n.nspname, c.relname, pg_catalog.format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin,
            s.seqmax, s.seqcache, s.seqcycle, tn.nspname, tc.relname, a.attname
     FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
-         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+    LEFT JOIN pg_catalog.pg_depend o ON o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.objid = c.oid
+         AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i')
+    LEFT JOIN pg_catalog.pg_depend d ON (d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, d.refobjsubid)
+         = (o.classid, o.objid, o.objsubid, o.refclassid, o.refobjid, o.refobjsubid) AND d.refobjid = ANY (%(tables)s)
     LEFT JOIN pg_catalog.pg_class tc ON tc.oid = d.refobjid
     LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-    WHERE c.oid = ANY (%s) OR d.refobjid = ANY (%s) ORDER BY n.nspname, c.relname
+    WHERE d.refobjid IS NOT NULL OR c.oid = ANY (%(others)s) AND (o.refobjid IS NULL OR EXISTS (
+        SELECT FROM pg_catalog.pg_depend u
+        LEFT JOIN pg_catalog.pg_attrdef f ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = u.objid
+        WHERE u.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND u.refobjid = c.oid
+          AND (f.adrelid = ANY (%(tables)s) OR u.classid = 'pg_catalog.pg_type'::pg_catalog.regclass)))
+    ORDER BY n.nspname, c.relname
 """
 OF_A_RANGE = ("multirange", "subtype_opclass", "canonical", "subtype_diff")
 ASKED_AT_ONCE = 100
@@ -108,11 +116,13 @@ def user_types(session: Session) -> tuple[UserType, ...]:
 
 
 def sequences_of(session: Session, tables: Many[int], others: Many[int]) -> tuple[Sequence, ...]:
-    """Return the sequences of these tables' columns, and the others given, with where each stands now.
+    """Return the sequences of these tables' columns, and of the others given those that belong to no other table, with where each stands now.
+
+    One of another table that a default here calls for comes as a free one.
 
     No snapshot holds that: it may be later than the rows are, never before.
     """
-    found = session.rows(SEQUENCES, (list(others), list(tables)))
+    found = session.rows(SEQUENCES, {"tables": list(tables), "others": list(others)})
     stand: list[tuple[Any, ...]] = []
     for start in range(0, len(found), ASKED_AT_ONCE):
         stand += _standing(session, found[start : start + ASKED_AT_ONCE])

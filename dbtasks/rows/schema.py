@@ -6,7 +6,7 @@ engine needs to understand (columns, keys, references) stands apart from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "Table",
     "UserType",
     "document_of",
+    "outline_of",
     "schema_from",
 ]
 
@@ -200,6 +201,22 @@ def document_of(value: Any) -> Any:
             if (held := getattr(value, field.name)) != field.default or field.default is MISSING
         }
     return [document_of(item) for item in value] if isinstance(value, tuple) else value
+
+
+def outline_of(schema: PortableSchema, tables: Iterable[Table]) -> PortableSchema:
+    """Return what tells which values these tables hold, and nothing of how they are defined: columns with their types, and the types."""
+    return PortableSchema(
+        types=tuple(
+            UserType(one.name, one.kind, one.labels, tuple(map(_outlined, one.attributes)), one.base)
+            for one in schema.types
+        ),
+        tables=tuple(Table(one.name, tuple(map(_outlined, one.columns))) for one in tables),
+    )
+
+
+def _outlined(column: Column) -> Column:
+    computed = "computed" if column.generated else ""
+    return Column(column.name, column.type, column.spelling, column.not_null, generated=computed)
 
 
 def schema_from(document: Mapping[str, Any]) -> PortableSchema:

@@ -9,7 +9,6 @@ where one of them does not fit are they looked at one by one.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from .json_document import prove_document
 from .json_form import why_no_json
 from .lines import copy_part
 from .misfit import Misfit, shortened
@@ -45,10 +45,7 @@ ESCAPES = (
     ("\f", "\\f"),
     ("\v", "\\v"),
 )
-UUID = re.compile(r"\{?[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?", re.ASCII)
-ESCAPED_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half of a character beyond the first 65,536; mostly the other one follows."""
+UUID = re.compile(r"(\{)?[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}(?(1)\}|)", re.ASCII)
 LONGEST_PARSED = 1 << 22
 """Bytes of JSON that are parsed at once; larger ones are read in parts, which takes less memory and more time."""
 MICROSECONDS = 6
@@ -294,50 +291,10 @@ def _labels(*labels: str) -> Speller:
     return Speller(spell, maybe=frozenset((str,)))
 
 
-def _no_json(name: str) -> Any:
-    raise ValueError(name)
-
-
-class _Twice(ValueError):
-    """An object has one name twice: jsonb keeps only the last."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice
-    return found
-
-
-BLANKS = " \t\n\r"
-DOCUMENTS = json.JSONDecoder(parse_constant=_no_json)
-WITHOUT_TWICE = json.JSONDecoder(parse_constant=_no_json, object_pairs_hook=_once)
-
-
 def _documents(*, binary: bool) -> Column:
-    decoder = WITHOUT_TWICE if binary else DOCUMENTS
-
-    def prove(value: Any) -> None:
-        text = _as_text(value).strip(BLANKS)
-        try:
-            held, end = decoder.raw_decode(text)
-        except _Twice as exc:
-            raise Misfit(f"{shortened(value)} has a name twice, of which jsonb keeps one") from exc
-        except (ValueError, RecursionError) as exc:
-            raise Misfit(f"{shortened(value)} is no JSON") from exc
-        if end != len(text):
-            raise Misfit(f"{shortened(value)} is more than one JSON document")
-        if binary and ESCAPED_ZERO.search(text):
-            raise Misfit(f"{shortened(value)} holds a zero character, which jsonb does not")
-        if binary and HALF.search(text):
-            try:
-                json.dumps(held, ensure_ascii=False).encode()
-            except UnicodeEncodeError as exc:
-                raise Misfit(f"{shortened(value)} holds half a character, which jsonb does not") from exc
-
     def spell(values: Sequence[Any]) -> list[str]:
         for value in values:
-            prove(value)
+            prove_document(value, _as_text(value), binary=binary)
         return _texts(values)
 
     return spell
@@ -386,7 +343,7 @@ PLAIN: dict[str, Speller] = {
     "integer": Speller(whole(31), maybe=NUMBERS | TEXTS),
     "bigint": Speller(whole(63), always=INTS, maybe=REALS | TEXTS),
     "double": Speller(floats, always=REALS, maybe=INTS | TEXTS, prove=prove_floats),
-    "real": Speller(short_floats, maybe=NUMBERS),
+    "real": Speller(short_floats, maybe=NUMBERS | TEXTS),
     "numeric": Speller(decimals, always=NUMBERS, maybe=TEXTS),
     "uuid": Speller(_uuids, maybe=TEXTS | BYTES),
     "json": Speller(_documents(binary=False), maybe=NUMBERS | TEXTS),

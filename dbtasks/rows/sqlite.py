@@ -24,6 +24,7 @@ from .cells import cells_of
 from .lines import from_values, read_values, string_part
 from .schema import PortableSchema, Table
 from .sqlite_schema import describe, quoted
+from .sqlite_words import counts_itself
 
 __all__ = [
     "CODECS",
@@ -154,17 +155,21 @@ class SqliteSource:
 
 
 def rowid_of(connection: sqlite3.Connection, table: Table) -> str | None:
-    """Return a name of the rowid that no column has; None where there is none."""
-    taken = {column.name.lower() for column in table.columns}
-    for name in ROWIDS:
-        if name in taken:
-            continue
-        try:
-            connection.execute(f"SELECT {name} FROM {quoted(table.name)} LIMIT 0")  # noqa: S608 - quoted
-        except sqlite3.OperationalError:
-            return None
-        return name
-    return None
+    """Return what stands for the rowid in SQL; None where nothing does: without one, or with columns of all its names.
+
+    `table` may have some of its columns only: SQLite itself is asked for all of them, computed ones too.
+    """
+    (whole,) = describe(connection, (table.name,)).tables
+    taken = {column.name.lower() for column in whole.columns}
+    name = next((name for name in ROWIDS if name not in taken), None)
+    if name is None:
+        own = counts_itself(whole)
+        return None if own is None else quoted(own)
+    try:
+        connection.execute(f"SELECT {name} FROM {quoted(table.name)} LIMIT 0")  # noqa: S608 - quoted
+    except sqlite3.OperationalError:
+        return None
+    return name
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ THERE: Mapping[tuple[str, str], str] = {
     (NUMBER_OF_SECONDS, "timestamp with time zone"): "date_trunc('second'::text, now())",
     (NUMBER_OF_SECONDS, "timestamp without time zone"): SECOND,
 }
+TEXTS = ("text", "character varying", "character", "bytea")
 PLAIN_NUMBERS = ("smallint", "integer", "bigint", "numeric", "double precision", "real")
 
 
@@ -76,18 +77,21 @@ def default_there(text: str, type_: str, how: str) -> str | None:
         said = said[1:-1].strip()
     if not said or said.upper() == "NULL":
         return ""
+    bare = type_.partition("(")[0]
     kind = NOW.get("".join(map(_same_case, tokens(said))))
     if kind is not None:
-        bare = "text" if type_.startswith("character varying") else type_
-        return THERE.get((kind, bare))
+        return THERE.get((kind, "text" if bare == "character varying" else type_))
     value = _constant(said)
     if value is None:
         return None
-    try:
-        field = line_of((value,), (how,))
-    except (Misfit, ValueError):
-        return None
-    return _literal(field, type_)
+    # in a column that is none of texts SQLite makes a number of it
+    is_number = isinstance(value, str) and INTEGER.fullmatch(value) and bare not in TEXTS
+    for one in (value, *((int(value),) if is_number else ())):
+        try:
+            return _literal(line_of((one,), (how,)), type_)
+        except (Misfit, ValueError):
+            continue
+    return None
 
 
 def _same_case(token: str) -> str:

@@ -17,10 +17,12 @@ from .arriving import WHOLE, Carried
 from .forms import form_of, form_of_pieces, is_compared
 from .spellers import NULL
 
-__all__ = ["SEPARATOR", "Edges", "Forms", "Tally", "digests_of", "fields_of"]
+__all__ = ["DIGEST_BYTES", "SEPARATOR", "Edges", "Forms", "Tally", "digests_of", "fields_of"]
 
 DIGEST_BYTES = 16
 FLOATS = frozenset(("double", "real"))
+UNORDERED = frozenset(("jsonb",))
+"""What is compared of these is a sum: none is lower than another."""
 SEPARATOR = b"\t"
 ABSENT = NULL.encode()
 Edges = list[tuple[Any, Any] | None]
@@ -47,10 +49,7 @@ class Forms:
         """Of each column whether it is."""
         self.strict = strict or FLOATS.isdisjoint(carried.hows)
         """Whether no two spellings of one value differ; without it, two of a float may, which hardly ever is so."""
-        self._forms = [
-            form_of(how, type_) if strict or how not in FLOATS else None
-            for how, type_ in zip(carried.hows, carried.types, strict=True)
-        ]
+        self._forms = [form_of(how) if strict or how not in FLOATS else None for how in carried.hows]
         self._of_pieces = list(map(form_of_pieces, carried.hows))
         self.is_whole = all(self.compared) and not any(self._forms)
         """Whether nothing has to be taken apart."""
@@ -68,6 +67,11 @@ class Forms:
         if not kept:
             return [b""] * len(lines)
         return [line.encode() for line in map("\t".join, zip(*kept, strict=True))]
+
+    def of_column(self, place: int, fields: Sequence[bytes]) -> Sequence[bytes]:
+        """Return of one column's fields what is compared."""
+        form = self._forms[place]
+        return fields if form is None else [text.encode() for text in form([f.decode() for f in fields])]
 
     @staticmethod
     def _formed(fields: Sequence[str], form: Callable[[Sequence[str]], list[str]] | None) -> Sequence[str]:
@@ -108,9 +112,13 @@ class Tally:
         self.forms = Forms(carried, strict=strict)
         self.rows = 0
         self._sums = [0, 0]
-        self._key = [(place, carried.hows[place] in WHOLE) for place in carried.key_places]
+        self._key = [
+            (place, carried.hows[place] in WHOLE)
+            for place in carried.key_places
+            if self.forms.compared[place] and carried.hows[place] not in UNORDERED
+        ]
         self.edges: Edges = [None] * len(self._key)
-        """The lowest and the highest value of each of the key's columns."""
+        """The lowest and the highest value of each of the key's columns that have such, in the form that is compared."""
 
     @property
     def checksum(self) -> str:
@@ -136,7 +144,7 @@ class Tally:
                 fields = [line.split(SEPARATOR, place + 1)[place] for line in lines]
                 # SQLite lets NULL into most of its keys: it is in no range
                 fields = [field for field in fields if field != ABSENT]
-                values = list(map(int, fields)) if whole else fields
+                values = list(map(int, fields)) if whole else self.forms.of_column(place, fields)
             if values:
                 self.extend(number, min(values), max(values))
 
@@ -157,7 +165,7 @@ class Tally:
         self.rows += 1
         for number, (place, whole) in enumerate(self._key):
             if fields[place] != ABSENT:
-                value = int(fields[place]) if whole else fields[place]
+                (value,) = [int(fields[place])] if whole else self.forms.of_column(place, [fields[place]])
                 self.extend(number, value, value)
 
     def digest_of(self, fields: Iterable[Iterable[bytes]]) -> bytes:

@@ -15,7 +15,7 @@ from .carried import SCHEMA, Carried
 from .losses import Loss
 from .mapping import Chosen, not_kept, type_for
 from .profile import Profile
-from .schema import Column, Key, PortableSchema, Sequence, Spelling, Table
+from .schema import Column, PortableSchema, Sequence, Spelling, Table
 from .sqlite_words import counts_itself, words
 
 __all__ = ["ToPostgres", "to_postgres"]
@@ -78,6 +78,7 @@ class _Mapping:
     def _types(self, table: Table) -> Iterator[tuple[str, Chosen]]:
         known = self._profiles.get(table.name, {})
         self._carried.prove_name("table", table.name)
+        self._carried.prove_conflicts(table)
         for column in table.columns:
             self._carried.prove_name(f"column of {table.name}", column.name)
             profile = known.get(column.name, Profile())
@@ -117,8 +118,8 @@ class _Mapping:
         return Table(
             self._names[table.name],
             columns,
-            primary_key=Key(key.columns) if key else None,
-            unique=tuple(Key(one.columns) for one in table.unique if not key or one.columns != key.columns),
+            primary_key=self._carried.primary_key(table),
+            unique=self._carried.unique(table),
             foreign_keys=self._carried.references(table),
             indexes=self._carried.indexes(table),
         )

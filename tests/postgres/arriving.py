@@ -24,7 +24,7 @@ from tests.fix_postgres import PgDatabase
 
 HOWS = {
     "character varying": "text",
-    "character": "text",
+    "character": "padded",
     "double precision": "double",
     "timestamp without time zone": "timestamp",
     "time without time zone": "time",
@@ -114,7 +114,11 @@ def carried_as(table: Table, columns: list[tuple[str, str]], into: str = "") -> 
 def how_of(type_: str) -> str:
     name, _, arguments = type_.partition("(")
     base = HOWS.get(name, name)
-    return f"{base}:{arguments.removesuffix(')')}" if arguments and base in ("text", "numeric") else base
+    return (
+        f"{base}:{arguments.removesuffix(')')}"
+        if arguments and base in ("text", "padded", "numeric")
+        else base
+    )
 
 
 def arrive(path: Path, database: PgDatabase, **how: Any) -> Arrived:

@@ -88,7 +88,7 @@ def formed(rows: Sequence[str], choices: Choices, table: str) -> list[list[str]]
     """Return the rows in the form in which both sides are compared."""
     columns: list[Any] = [list(column) for column in zip(*(row.split("\t") for row in rows), strict=True)]
     for place, one in enumerate(choices.columns[table]):
-        form = form_of(one.how, one.type)
+        form = form_of(one.how)
         if form and columns:
             columns[place] = form(columns[place])
     return [list(row) for row in zip(*columns, strict=True)]

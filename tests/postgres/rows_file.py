@@ -100,3 +100,13 @@ def bits(database: PgDatabase, table: str) -> bytes:
         query = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(table))
         cursor.copy_expert(query, buffer)
     return buffer.getvalue()
+
+
+def without_outline(archive: Path, folder: Path) -> Path:
+    """Write a copy of rows without definitions that does not tell their types either, as the first versions made them."""
+    first, rest = gzip.decompress(archive.read_bytes()).split(b"\n", 1)
+    told = json.loads(first.removeprefix(b'{"metadata": ').rstrip(b","))
+    del told["outline"]
+    copy = folder / "bare.json.gz"
+    copy.write_bytes(gzip.compress(b'{"metadata": %b,\n%b' % (json.dumps(told).encode(), rest)))
+    return copy

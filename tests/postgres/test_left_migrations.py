@@ -18,8 +18,8 @@ from dbtasks.engines.postgres.names import new_name
 from dbtasks.errors import OperationFailed
 from dbtasks.executors.left_proofs import find_left_proofs
 from dbtasks.stores.proofs import left_marks
+from tests.moments import at_phase
 from tests.postgres.leaving import Move, move
-from tests.postgres.projects import at_phase
 from tests.postgres.test_left_proofs import die, killed_in_root
 
 __all__ = ["move"]

@@ -80,11 +80,11 @@ def test_tables_that_are_there_are_filled_column_by_column_in_their_own_types(th
     assert [row[:3] for row in rows["customer"]] == [(1, "Ada", True), (2, 'Gr€ce "H"\\', False)]
     assert rows["setting"] == [("stays",)]
     assert rows["alembic_version"] == [("4f1c2ab90d11",)]
-    # the next numbers are free
+    # the next numbers are free, and no customer that is gone had them
     assert there.database.run("INSERT INTO customer (name, active) VALUES ('new', true) RETURNING id") == [
-        (3,)
+        (8,)
     ]
-    assert there.database.run("INSERT INTO orders (customer_id) VALUES (3) RETURNING id") == [(13,)]
+    assert there.database.run("INSERT INTO orders (customer_id) VALUES (8) RETURNING id") == [(13,)]
 
 
 def test_an_application_that_stands_elsewhere_on_the_two_sides_is_warned_of(there: Move) -> None:
@@ -478,3 +478,41 @@ def test_f10_an_application_that_writes_to_sqlite_meanwhile_does_not_change_what
     assert any("late" in line for line in content(move.path))
     assert {t.name: t.proof.source_rows for t in report.tables}["customer"] == 2
     assert move.database.run("SELECT count(*) FROM customer") == [(2,)]
+
+
+@pytest.mark.parametrize("is_referred_to", [False, True], ids=["alone", "another table refers to them"])
+def test_the_way_back_is_one_statement_that_empties_the_tables(move: Move, is_referred_to: bool) -> None:
+    move.path.unlink()
+    made(
+        move.path,
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER REFERENCES b); CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER REFERENCES a);"
+        "INSERT INTO a VALUES (1, NULL); INSERT INTO b VALUES (2, 1); UPDATE a SET b = 2",
+    )
+    database = move.server.create_database(move.name)
+    database.run(
+        "CREATE TABLE a (id bigint PRIMARY KEY, b bigint); CREATE TABLE b (id bigint PRIMARY KEY, a bigint REFERENCES a ON DELETE RESTRICT);"
+        "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b ON DELETE RESTRICT; CREATE TABLE extra (a bigint)"
+    )
+    if is_referred_to:
+        database.run("ALTER TABLE extra ADD FOREIGN KEY (a) REFERENCES a; INSERT INTO extra VALUES (NULL)")
+    _, statement, words = move.migrate().way_back.split("; ")
+    assert words == "empties the tables again"
+    database.run(statement)
+    assert database.run("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)") == [(0, 0)]
+    assert database.run("SELECT count(*) FROM extra") == [(int(is_referred_to),)]
+
+
+def test_a_table_without_a_common_column_is_refused_before_anything(move: Move) -> None:
+    move.path.unlink()
+    made(
+        move.path,
+        "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('x'); CREATE TABLE o (id INTEGER PRIMARY KEY)",
+    )
+    database = move.server.create_database(move.name)
+    database.run("CREATE TABLE t (id serial, z int); CREATE TABLE o (id bigint PRIMARY KEY)")
+    ran = move.invoke("--dry-run", code=6)
+    assert "the table t has no column that public.t has" in ran.stderr
+    assert "--exclude-table=NAME" in ran.stderr
+    with pytest.raises(Refused, match=r"the table t has no column that public\.t has"):
+        move.plan()
+    assert move.migrate(exclude_tables=("t",)).rows == 0

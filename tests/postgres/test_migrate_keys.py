@@ -217,3 +217,67 @@ def test_a_value_that_is_too_long_to_be_held_stands_in_the_way_like_any_other(
     assert arrived.ids == {"t": [2, 3]}
     values = {reject.row_id: reject.values for reject in arrived.rejects}
     assert (values[2]["b"], values[3]["c"]) == ("a blob of 3,000,000 bytes", "a text of 2,000,000 bytes")
+
+
+LIKE_ANOTHER = """
+    PRAGMA foreign_keys = OFF;
+    CREATE TABLE p (ip TEXT UNIQUE);
+    CREATE TABLE c (ip TEXT REFERENCES p (ip), n INTEGER);
+    INSERT INTO p VALUES ('10.0.0.1');
+    INSERT INTO c VALUES ('10.0.0.1', 1), ('10.9.9.9', 1), ('10.0.0.1', 1);
+"""
+ADDRESSES = {"public.p.ip": "inet", "public.c.ip": "inet"}
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_no_row_is_named_for_another_that_differs_only_in_what_the_server_reads(
+    pg_db: PgDatabase, tmp_path: Path, skip: bool
+) -> None:
+    path = made(tmp_path / "a.db", LIKE_ANOTHER)
+    with pytest.raises(LoadFailed) as caught:
+        arrive(path, pg_db, types=ADDRESSES, skip=skip)
+    assert str(caught.value) == (
+        "a row of c does not go in: ip: leads to no row of public.p;"
+        " which one cannot be told, since rows differ only in ip, which only the server can read"
+    )
+    assert pg_db.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_rows_that_differ_only_in_what_the_server_reads_are_told_apart_by_a_key(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    path = made(
+        tmp_path / "a.db",
+        LIKE_ANOTHER.replace("n INTEGER)", "n INTEGER, id INTEGER PRIMARY KEY)")
+        .replace("'10.0.0.1', 1)", "'10.0.0.1', 1, NULL)")
+        .replace("'10.9.9.9', 1)", "'10.9.9.9', 1, NULL)"),
+    )
+    arrived = arrive(path, pg_db, types=ADDRESSES, skip=True)
+    assert arrived.ids == {"c": [2]}
+    assert arrived.rejects[0].values["ip"] == "10.9.9.9"
+    assert pg_db.run("SELECT id, host(ip) FROM c ORDER BY id") == [(1, "10.0.0.1"), (3, "10.0.0.1")]
+
+
+def test_all_rows_that_look_the_same_are_left_out_where_all_of_them_stand_in_the_way(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    path = made(tmp_path / "a.db", LIKE_ANOTHER + "DELETE FROM p; UPDATE c SET ip = '10.9.9.' || rowid")
+    arrived = arrive(path, pg_db, types=ADDRESSES, skip=True)
+    assert arrived.ids == {"c": [1, 2, 3]}
+    assert sorted(reject.values["ip"] for reject in arrived.rejects) == ["10.9.9.1", "10.9.9.2", "10.9.9.3"]
+
+
+def test_equal_rows_are_told_once_each_when_one_key_after_the_other_leaves_some_out(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(
+        "CREATE TABLE p (id bigint PRIMARY KEY); CREATE TABLE t (a text UNIQUE, p bigint REFERENCES p, d bigint)"
+    )
+    path = made(
+        tmp_path / "a.db",
+        "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE t (a TEXT, p INTEGER, d INTEGER);"
+        "INSERT INTO t VALUES ('x', 7, 1), ('y', NULL, 1), ('x', 7, 1), ('x', 7, 1)",
+    )
+    arrived = arrive(path, pg_db, live=True, skip=True)
+    assert arrived.ids == {"t": [1, 3, 4]}
+    assert pg_db.run("SELECT a FROM t") == [("y",)]

@@ -144,3 +144,46 @@ def test_references_that_are_looked_at_late_stay_so(move: Move) -> None:
     assert move.migrate(on_error="skip").rejected == 1
     move.database.run("INSERT INTO a VALUES (7, 7); INSERT INTO b VALUES (7, 7)")
     assert move.database.run("SELECT count(*) FROM a") == [(2,)]
+
+
+OUTSIDE = """
+    CREATE TABLE p (id INTEGER PRIMARY KEY);
+    CREATE TABLE t (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p);
+    CREATE TABLE c (id INTEGER PRIMARY KEY, t INTEGER REFERENCES t);
+    INSERT INTO p VALUES (1), (2);
+    INSERT INTO t VALUES (1, 1), (2, NULL), (3, 2);
+    INSERT INTO c VALUES (10, 1), (11, 2);
+"""
+OUTSIDE_THERE = (
+    "CREATE TABLE p (id bigint PRIMARY KEY); CREATE TABLE t (id bigint PRIMARY KEY, p bigint REFERENCES p);"
+    "CREATE TABLE c (id bigint PRIMARY KEY, t bigint REFERENCES t)"
+)
+
+
+def test_rows_that_refer_to_a_table_that_is_not_filled_are_counted_before(move: Move) -> None:
+    move.path.unlink()
+    made(move.path, OUTSIDE)
+    database = move.server.create_database(move.name)
+    database.run(OUTSIDE_THERE)
+    shown = move.invoke("--dry-run", "--exclude-table=p", code=10).stdout
+    assert "t.p: 2 rows refer to no row of public.p: row 1; row 3" in shown
+    with pytest.raises(Refused, match=r"2 rows refer to nothing: the first column is t\.p"):
+        move.migrate(exclude_tables=("p",))
+    plan = move.plan(exclude_tables=("p",), on_error="skip")
+    assert plan.rejects == {"t": 2, "c": 1}
+    report = dbtasks.migrate(move.settings(), plan)
+    assert (report.rows, report.rejected) == (2, 3)
+    assert database.run("SELECT id FROM t UNION ALL SELECT id FROM c ORDER BY 1") == [(2,), (11,)]
+
+
+def test_rows_that_refer_to_a_table_with_rows_of_its_own_are_said_to_be_uncounted(move: Move) -> None:
+    move.path.unlink()
+    made(move.path, OUTSIDE)
+    database = move.server.create_database(move.name)
+    database.run(OUTSIDE_THERE + "; INSERT INTO p VALUES (1), (2)")
+    plan = move.plan(exclude_tables=("p",))
+    assert (plan.orphans, plan.misfits) == ((), 0)
+    assert plan.warnings == (
+        "not counted before: t.p: rows that refer to no row of public.p, which is not filled: only the server compares them",
+    )
+    assert dbtasks.migrate(move.settings(), plan).rows == 5

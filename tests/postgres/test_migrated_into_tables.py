@@ -153,6 +153,7 @@ MISFITS = [
     ("settings", "{", "'{' is no JSON"),
     ("settings", '"\\u0000"', "holds a zero character, which jsonb does not"),
     ("settings", '{"a": 1, "a": 2}', "has a name twice, of which jsonb keeps one"),
+    ("settings", '{"lat": -0.0}', "holds a zero below zero, which jsonb does not"),
     ("price", 1.555, "1.555 has more than 2 digits behind the point"),
     ("price", 12345678, "12345678 has more than 6 digits in front of the point"),
     ("small", 40_000, "40000 is beyond what the type holds"),

@@ -191,6 +191,8 @@ SPELLINGS = [
     ("JSONB", ['{"b": 1.50, "a": "\\u00e9\\t"}'], "jsonb", "JSON"),
     ("JSONB", ['[{"b": 1, "a": 2, "\\u0061": 3}]'], "json", "has a name twice, of which jsonb keeps one"),
     ("JSONB", ['"\\ud83d\\ude00"'], "jsonb", "JSON"),
+    ("JSONB", ['{"lat": -0.0, "lon": 1}'], "json", "holds a zero below zero, which jsonb does not"),
+    ("JSONB", ['["x -0, y", -0.5, {"-0": 0.0}]'], "jsonb", "JSON"),
     ("JSONB", ['"\\ud83d"'], "json", "holds half a character"),
     ("DECIMAL(6,2)", [1.5, 100, -0.01, 0.1 + 0.2], "numeric(6,2)", ""),
     ("DECIMAL(6,2)", [1.555], "numeric", "more than 2 digits behind the point"),

@@ -27,7 +27,18 @@ EVERY = {
         (f"RAW:{DIGITS}", DIGITS),
         ("0.10", "0.10"), (float("nan"), "NaN"), (float("-inf"), "-Infinity"), ("RAW:1e3", "1000"),
     ],
-    "double precision": [("RAW:0.1", "0.1"), (float("inf"), "Infinity"), (1e300, "1e+300")],
+    "numeric(5,2)": [("RAW:1.0500", "1.05"), (12, "12.00"), ("RAW:1e2", "100.00"), ("0", "0.00")],
+    "numeric(2,-2)": [(1200, "1200")],
+    "double precision": [
+        ("RAW:0.1", "0.1"), (float("inf"), "Infinity"), (1e300, "1e+300"), ("RAW:1.50", "1.5"), (5e-324, "5e-324"),
+        (9007199254740994, "9.007199254740994e+15"), (0.1 + 0.2, "0.30000000000000004"), (0, "0"),
+    ],
+    "real": [(0.1, "0.1"), (0.10000000149011612, "0.1"), (16777216, "1.6777216e+07"), (-2.5, "-2.5"), (3.4028235e38, "3.4028235e+38")],
+    "timestamp(3) without time zone": [("2024-01-02T03:04:05.120000", "2024-01-02 03:04:05.12")],
+    "interval day to second(1)": [("1 day, 0:00:00.500000", "1 day 00:00:00.5")],
+    "name": [("é" * 31 + "x", "é" * 31 + "x")],
+    '"char"': [("x", "x"), ("\\351", "\\351")],
+    "character(4)": [("ab", "ab")],
     "text": [("", ""), ("nul? \\N \t\n\"'", "nul? \\N \t\n\"'"), ("[1, 2]", "[1, 2]"), ("Zoë 😀", "Zoë 😀")],
     "character varying(5)": [("12345", "12345")],
     "date": [("2024-02-29", "2024-02-29")],
@@ -89,6 +100,27 @@ REFUSED = [
     ("tstzrange", "[2024-01-01,2024-02-01)", "nobody said"),
     ("money", "1", "nobody said"),
     ("uuid", "zz", "no UUID"),
+    ("numeric(5,2)", "1.005", "finer digits than the 2"),
+    ("numeric(5,2)[]", ["1.20", 1.005], "finer digits than the 2"),
+    ("cents", 1.005, "finer digits than the 2"),
+    ("numeric(5)", 1.5, "finer digits than the 0"),
+    ("timestamp(0) without time zone", "2024-01-01T00:00:00.6", "behind the second than the 0"),
+    ("timestamp(3) with time zone", "2024-01-01T00:00:00.0001Z", "behind the second than the 3"),
+    ("time(0) without time zone", "00:00:00.6", "behind the second than the 0"),
+    ("interval(1)", "PT0.25S", "behind the second than the 1"),
+    ("interval day to hour", "P1DT2H", "what is finer"),
+    ("time without time zone", "23:59:60", "no ISO 8601 time"),
+    ("character varying(3)", "abc  ", "more than the 3 characters"),
+    ("character(3)", "abc  ", "more than the 3 characters"),
+    ("name", "é" * 32, "63 bytes"),
+    ('"char"', "xyz", "one byte"),
+    ("real", 16777217, "more digits"),
+    ("real", 1.23456789, "more digits"),
+    ("double precision", 9007199254740993, "more digits"),
+    ("double precision", "0.1234567890123456789", "more digits"),
+    ("oid", -1, "below zero"),
+    ("jsonb", {"a": {"TWICE": 1, "twice": 2}}, "a key twice"),
+    ("jsonb[]", [{"TWICE": 1, "twice": 2}], "a key twice"),
 ]  # fmt: skip
 SHOP = """
 CREATE TABLE customer (id serial PRIMARY KEY, name text NOT NULL, at timestamptz, shout text GENERATED ALWAYS AS (upper(name)) STORED);
@@ -196,11 +228,12 @@ def test_b04_b05_b06_every_value_means_what_its_column_says(any_db: PgDatabase, 
 def test_b04_b06_what_could_be_two_things_is_refused_by_column_row_and_reason(
     pg_db: PgDatabase, tmp_path: Path
 ) -> None:
-    pg_db.run(TYPES + "CREATE TYPE pair AS (a int, b int)")
+    pg_db.run(TYPES + "CREATE TYPE pair AS (a int, b int); CREATE DOMAIN cents AS numeric(9,2)")
     config = settings_of(pg_db, tmp_path)
     for number, (type_, value, said) in enumerate(REFUSED):
         pg_db.run(f"CREATE TABLE t{number} (v {type_}); INSERT INTO t{number} VALUES (NULL)")
-        file = older(tmp_path, {f"t{number}": table(["v"], [None], [value], [None], [value])})
+        text = text_of({f"t{number}": table(["v"], [None], [value], [None], [value])})
+        file = packed(tmp_path, text.replace("TWICE", "twice"))
         with pytest.raises(Refused, match=rf"public.t{number}.v: .*{said}.*\(row 2 and 1 more\)") as caught:
             planned(config, file)
         assert caught.value.state == "nothing was touched"

@@ -22,6 +22,7 @@ from dbtasks.models import Backup, Format
 from dbtasks.plans import LoadRequest, LoadStrategy
 from dbtasks.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.postgres.rows_file import without_outline
 from tests.sqlite.test_rows import HOSTILE, VALUES, made_of
 
 SCHEMA = """
@@ -288,6 +289,27 @@ def test_flags_that_mean_nothing_are_refused(path: Path) -> None:
     made = backed_up(settings_of(path))
     with pytest.raises(UsageError, match="--role means nothing for SQLite"):
         planned(settings_of(path), made.id, role="x")
+
+
+def test_e18_rows_alone_go_into_no_column_of_another_affinity(tmp_path: Path) -> None:
+    path = made_of(
+        tmp_path / "app.db", "CREATE TABLE t (a TEXT, b REAL, c); INSERT INTO t VALUES ('007', 0.5, '08')"
+    )
+    made = backed_up(settings_of(path), data_only=True)
+    run(path, "DROP TABLE t", "CREATE TABLE t (a VARCHAR, b TEXT, c NUMERIC)")
+    before = content(path)
+    with pytest.raises(Refused, match=r"t\.b is TEXT here, and REAL in the backup") as caught:
+        planned(settings_of(path), made.id)
+    assert caught.value.details == "t.c is NUMERIC here, and without a type in the backup"
+    assert content(path) == before
+    bare = without_outline(made.path, tmp_path)
+    plan = planned(settings_of(path), str(bare), unverified=True)
+    assert any(
+        "does not tell the types of its columns" in text and text.endswith(": t") for text in plan.warnings
+    )
+    run(path, "DROP TABLE t", "CREATE TABLE t (a TEXT, b REAL, c)")
+    restored(settings_of(path), made.id)
+    assert run(path, "SELECT * FROM t") == [("007", 0.5, "08")]
 
 
 # -- crafted files, breaking off ----------------------------------------------------------------------

@@ -120,6 +120,71 @@ def test_rows_that_were_left_out_hold_up_what_would_be_emptied_only(shop: Shop) 
         plan(config, "item", file=alone.id)
 
 
+CHILD = (
+    "CREATE TABLE person (id INTEGER PRIMARY KEY, n TEXT); INSERT INTO person VALUES (1, 'a'), (2, 'b');"
+    "CREATE TABLE pet (id INTEGER PRIMARY KEY, owner INTEGER NOT NULL REFERENCES PERSON (id));"
+    "INSERT INTO pet VALUES (10, 1), (11, 2), (12, 7)"
+)
+"""The pet of 7 had no owner when the backup was made; foreign keys are off in SQLite by itself."""
+
+
+def of_pets(tmp_path: Path, format_: Format, **request: Any) -> tuple[dbtasks.Settings, Path, dbtasks.Backup]:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.executescript(CHILD)
+    config = settings(tmp_path)
+    saved = dbtasks.backup(config, dbtasks.BackupJob(request=DumpRequest(format=format_, **request)))
+    return config, tmp_path / "app.db", saved
+
+
+@pytest.mark.parametrize("format_", [Format.ROWS, Format.SQLITE])
+@pytest.mark.parametrize("gone", [("DELETE FROM pet",), ("DROP TABLE pet",)], ids=["replaced", "created"])
+def test_e10_a_table_whose_rows_refer_to_one_that_is_gone_by_now_is_refused_by_number(
+    tmp_path: Path, format_: Format, gone: tuple[str]
+) -> None:
+    config, path, saved = of_pets(tmp_path, format_)
+    run(path, *gone)
+    run(path, "DELETE FROM person WHERE id = 2")
+    before = content(path)
+    with pytest.raises(
+        Refused, match=r"^1 row of pet would refer to rows of person that are not there"
+    ) as said:
+        bring(config, "pet", file=saved.id)
+    assert "bring back that table too: --table=person" in said.value.hint
+    assert content(path) == before
+    run(path, "INSERT INTO person VALUES (2, 'b again')")
+    assert bring(config, "pet", file=saved.id).rows == {"pet": 3}, "what dangled in the backup may dangle"
+    assert run(path, "SELECT * FROM pragma_foreign_key_check") == [("pet", 12, "PERSON", 0)]
+
+
+@pytest.mark.parametrize(
+    "part", [{"exclude_data": ("person",)}, {"tables": ("pet",)}], ids=["no rows", "no table"]
+)
+def test_e10_a_part_without_the_rows_referred_to_is_no_word_for_what_may_dangle(
+    tmp_path: Path, part: dict[str, Any]
+) -> None:
+    config, path, saved = of_pets(tmp_path, Format.ROWS, **part)
+    run(path, "DELETE FROM pet")
+    with pytest.raises(
+        Refused, match=r"^1 row of pet would refer to rows of person that are not there"
+    ) as said:
+        bring(config, "pet", file=saved.id)
+    assert "the backup holds no rows of person" in said.value.hint
+    run(path, "INSERT INTO person VALUES (7, 'g')")
+    assert bring(config, "pet", file=saved.id).rows == {"pet": 3}
+    assert run(path, "SELECT * FROM pragma_foreign_key_check") == []
+
+
+def test_e10_a_table_that_refers_to_none_that_was_ever_there_comes_back_as_it_was(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.executescript(
+            "CREATE TABLE pet (id INTEGER REFERENCES nobody); INSERT INTO pet VALUES (1)"
+        )
+    config = settings(tmp_path)
+    saved = backed_up(config)
+    run(tmp_path / "app.db", "DELETE FROM pet")
+    assert bring(config, "pet", file=saved.id).rows == {"pet": 1}
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["by SQLite", "by its module's own names"])
 def test_a_table_that_is_only_named_like_the_insides_of_a_virtual_one_is_backed_up(
     tmp_path: Path, told: bool, monkeypatch: pytest.MonkeyPatch

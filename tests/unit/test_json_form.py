@@ -97,6 +97,11 @@ def test_a_number_is_so_long_and_no_longer(number: str, size: int) -> None:
         ('["\\ude00"]', "holds half a character"),
         ('{"\\ud83d": 1}', "holds half a character"),
         ('[1, "x", {"a" 1}]', "is no JSON"),
+        ('{"lat": -0.0, "x": 1}', "holds a zero below zero"),
+        ('[[1, -0, 2], "x"]', "holds a zero below zero"),
+        ("[1, -0.000, 2]", "holds a zero below zero"),
+        ("[1, -0e5, 2]", "holds a zero below zero"),
+        ('["-0", -0.05, -0.5e1, -10, 0.0, [-0.7], {"-0": -0.01}]', ""),
     ],
 )
 def test_why_jsonb_does_not_keep_it(text: str, why: str, size: int) -> None:

@@ -233,6 +233,8 @@ LONG_DOCUMENTS = [
     ("JSONB", '{"a": "%s", "\\u0061": 1}', "json", TWICE),
     ("JSONB", '[{"a": {"a": "\\ud83d\\ude00%s"}}, {"a": 1, "aa": 1}]', "jsonb", ""),
     ("JSONB", '{"a": "%s\\ud83d"}', "json", "holds half a character"),
+    ("JSONB", '{"a": "%s", "lat": -0.0}', "json", "holds a zero below zero, which jsonb does not"),
+    ("JSONB", '{"a": "%s -0, ", "lat": -0.5}', "jsonb", ""),
     ("JSONB", '{"a": "%s\\u0000"}', "json", "holds a zero character"),
     ("JSONB", '{"a": "%s\\\\u0000"}', "jsonb", ""),
 ]

@@ -68,6 +68,13 @@ STRANGERS = """
 """Whom the tables belong to; to become a superuser is no way."""
 
 
+NAMES = """
+    SELECT c.relname::text AS name FROM pg_catalog.pg_class c
+    WHERE c.relnamespace = pg_catalog.to_regnamespace('public')
+    UNION SELECT t.typname::text FROM pg_catalog.pg_type t WHERE t.typnamespace = pg_catalog.to_regnamespace('public')
+"""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What a migration finds where it goes."""
@@ -77,6 +84,8 @@ class Ground:
     """The tables that are there; None: there are none."""
     revision: Revision | None = None
     """Where the application's schema migrations stand there."""
+    names: frozenset[str] = frozenset()
+    """What the schema `public` has something of, where tables are made."""
 
 
 def look_at_ground(engine: PostgresEngine) -> Ground:
@@ -121,14 +130,15 @@ def _not_let_in(engine: PostgresEngine, exc: LoginRefused) -> LoginRefused:
 
 def _ground(engine: PostgresEngine, session: PsycopgSession, state: TargetState) -> Ground:
     found = relations(session)
+    names = frozenset(str(name) for (name,) in session.rows(NAMES))
     if not any(relation.kind in COUNTED for relation in found):
-        return Ground(state)
+        return Ground(state, names=names)
     facts = database_facts(session, migration_table=engine.settings.migration_table)
     try:
         live = _live_schema(session, found)
     except RightMissing as exc:
         raise _not_ours(session, found, exc) from exc
-    return Ground(state, live, facts.revision)
+    return Ground(state, live, facts.revision, names)
 
 
 def _not_ours(session: Session, found: Sequence[Relation], exc: RightMissing) -> RightMissing:

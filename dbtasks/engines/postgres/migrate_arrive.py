@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ...errors import Refused
 from ...events import OnEvent, Phase, Warned
@@ -24,7 +25,7 @@ from .foreign_keys import Reference, place_of, references
 from .matviews import matviews_over, refresh
 from .migrate_keys import Keys, Unique, make_keys, uniques
 from .migrate_load import Came, load_table
-from .migrate_numbers import prove_numbers
+from .migrate_numbers import hold_numbers, prove_numbers
 from .migrate_proof import prove_table
 from .rows_numbers import set_sequences
 from .set_aside import at_home, keys_back, references_back, set_aside
@@ -39,6 +40,10 @@ TREES = """
     UNION SELECT p.relid::oid::int8 FROM pg_catalog.unnest(%s::oid[]) o, pg_catalog.pg_partition_tree(o) p
 """
 MADE_UNIQUE = "CREATE UNIQUE INDEX"
+OID = """
+    SELECT c.oid::int8 AS oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = %s
+"""
 
 
 def arrive_new(
@@ -72,12 +77,13 @@ def arrive_new(
         refers,
         lambda: _meant(session, schema, there),
         lambda: _referring(session, refers, there),
+        _dispensable(schema),
     )
-    make_keys(session, connection, behind, came, there, how)
+    left = make_keys(session, connection, behind, came, there, how)
     make(session, rest)
     proofs = _prove(session, connection, came, there, on_event)
     release_values(session)
-    return proofs
+    return tuple(replace(proof, indexes_left=tuple(left.get(proof.into, ()))) for proof in proofs)
 
 
 def arrive_live(
@@ -104,6 +110,7 @@ def arrive_live(
     put_to_sleep(session, asleep, "TRIGGER")
     known, refers = uniques(session, oids), references(session, oids)
     taken = set_aside(session, oids, oids, {})
+    hold_numbers(session, oids)
     fix_values(session)
     # a row that breaks one is found with it, not at the end
     session.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -235,8 +242,17 @@ def _in_three(
     return tuple(statements[:start]), refers, tuple(statements[start + len(refers) :])
 
 
+def _dispensable(schema: PortableSchema) -> dict[str, str]:
+    return {
+        f"the index {one.name} of {table.name}": table.name
+        for table in schema.tables
+        for one in table.indexes
+        if not one.definition.startswith(MADE_UNIQUE)
+    }
+
+
 def _meant(session: PsycopgSession, schema: PortableSchema, there: Mapping[Name, Relation]) -> list[Unique]:
-    """Return what a schema makes unique; of an index the server says it, by one that is not unique where it is not made yet."""
+    """Return what a schema makes unique; of an index the server says it, where it is not made yet by one of an empty table."""
     made = {(one.schema, one.name): one for one in uniques(session, [table.oid for table in there.values()])}
     found: list[Unique] = []
     for table in schema.tables:
@@ -257,11 +273,17 @@ def _meant(session: PsycopgSession, schema: PortableSchema, there: Mapping[Name,
 
 
 def _of_index(session: PsycopgSession, table: Relation, one: Index) -> list[Unique]:
-    plain = Index(one.name, one.definition.replace(MADE_UNIQUE, "CREATE INDEX", 1))
+    from psycopg2 import sql
+
+    place, aside = sql.Identifier(table.schema, table.name), f"dbtasks_{table.oid}"
     session.execute("SAVEPOINT dbtasks_index")
     try:
-        session.execute(index(plain, (table.schema, table.name)).sql)
-        return [found for found in uniques(session, [table.oid], [one.name]) if found.name == one.name]
+        session.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(place, sql.Identifier(aside)))
+        like = sql.SQL("CREATE TABLE {} (LIKE {})")
+        session.execute(like.format(place, sql.Identifier(table.schema, aside)))
+        session.execute(index(one, (table.schema, table.name)).sql)
+        ((oid,),) = session.rows(OID, (table.schema, table.name))
+        return uniques(session, [int(oid)])
     finally:
         session.execute("ROLLBACK TO SAVEPOINT dbtasks_index; RELEASE SAVEPOINT dbtasks_index")
 

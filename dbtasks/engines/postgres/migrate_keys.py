@@ -11,21 +11,25 @@ import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CountsDiffer, LoadFailed, QueryFailed
-from ...rows.arriving import IS_TWICE, Loading, Reject, rejected
+from ...rows.arriving import IS_TWICE, Carried, Loading, Reject, rejected, told_rows
 from ...rows.arriving import LEADS_NOWHERE as LEADS
+from ...rows.carried import UNORDERED
+from ...rows.long_keys import LONGEST_KEY
 from ...rows.postgres_create import Statement
 from ...rows.postgres_schema import describe
-from ...rows.tally import Forms, digests_of
+from ...rows.spellers import long_line
+from ...rows.tally import DIGEST_BYTES, Forms, digests_of
 from ...schemas import table_name
 from ...sessions import PsycopgSession, Session
 from .cascade import cascade
 from .facts import TABLE, Relation
 from .foreign_keys import Reference, orphan, place_of
-from .migrate_load import Came, count_again, in_steps, read_again
+from .migrate_load import Came, ReadAgain, count_again, in_steps, read_again, reason_of
 from .migrate_reading import ArrivedRows
 from .statements import Name
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keys", "Unique", "make_keys", "uniques"]
 
-NOT_UNIQUE, LEADS_NOWHERE = "23505", "23503"
+NOT_UNIQUE, LEADS_NOWHERE, TOO_LONG = "23505", "23503", "54000"
 NAMED = 5
 """Rows that a refusal names."""
 UNIQUES = """
@@ -45,7 +49,7 @@ UNIQUES = """
            coalesce((pg_catalog.to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false) AS nulls
     FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
     JOIN pg_catalog.pg_class c ON c.oid = x.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE x.indrelid = ANY (%s) AND (x.indisunique OR i.relname::text = ANY (%s))
+    WHERE x.indrelid = ANY (%s) AND x.indisunique
     ORDER BY x.indexrelid
 """
 
@@ -72,6 +76,8 @@ class Keys:
     references: tuple[Statement, ...]
     meant: Callable[[], Sequence[Unique]]
     referring: Callable[[], Sequence[Reference]]
+    dispensable: Mapping[str, str] = field(default_factory=dict)
+    """Of the statements those that may be left out, by what they make, and each one's table: indexes that are not unique."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,9 @@ class _Fault:
     reason: str
 
 
-def uniques(session: Session, oids: Iterable[int], names: Iterable[str] = ()) -> list[Unique]:
-    """Return what is unique in these tables, by their indexes; and indexes of these `names` as if they were."""
-    return [Unique(*row) for row in session.rows(UNIQUES, (list(oids), list(names)))]
+def uniques(session: Session, oids: Iterable[int]) -> list[Unique]:
+    """Return what is unique in these tables, by their indexes."""
+    return [Unique(*row) for row in session.rows(UNIQUES, (list(oids),))]
 
 
 def make_keys(
@@ -95,19 +101,29 @@ def make_keys(
     came: Mapping[Name, Came],
     there: Mapping[Name, Relation],
     how: Loading,
-) -> None:
+) -> dict[str, list[str]]:
     """Make keys, indexes and references, in the caller's transaction; `came` and `there` are the loaded tables.
 
-    With `how.skip` the rows that stand in the way are deleted, told of, and taken out of their table's tally.
+    With `how.skip` the rows that stand in the way are deleted, told of, and taken out of their table's tally. Returns, by
+    table, words for the indexes that were left out, because a value is too long for any.
 
     Raises:
         LoadFailed: rows stand in the way, and none may be left out; names the first of them. QueryFailed: anything else.
     """
     made = _Making(session, connection, came, there, how)
+    left: dict[str, list[str]] = {}
+    stands = {
+        NOT_UNIQUE: lambda: map(_twice, keys.meant()),
+        TOO_LONG: lambda: map(_too_long, keys.meant()),
+    }
     for statement in keys.unique:
-        made.make([statement], NOT_UNIQUE, lambda: map(_twice, keys.meant()))
-    made.make(keys.references, LEADS_NOWHERE, lambda: made.leading_nowhere(keys.referring()))
+        if statement.what not in keys.dispensable:
+            made.make([statement], stands)
+        elif why := made.left_out(statement):
+            left.setdefault(keys.dispensable[statement.what], []).append(why)
+    made.make(keys.references, {LEADS_NOWHERE: lambda: made.leading_nowhere(keys.referring())})
     made.count_again()
+    return left
 
 
 class _Making:
@@ -125,19 +141,56 @@ class _Making:
         self._there = there
         self._how = how
         self._changed: set[Name] = set()
+        self._deleted: set[Name] = set()
+        """Tables that still have the rows that were deleted from them."""
 
     def make(
-        self, statements: Sequence[Statement], sqlstate: str, faults: Callable[[], Iterable[_Fault]]
+        self, statements: Sequence[Statement], stands: Mapping[str, Callable[[], Iterable[_Fault]]]
     ) -> None:
-        """Run these; when the server turns one down for its rows, clear the way and run them again."""
-        try:
-            in_steps(self._session, lambda: self._run(statements))
-        except QueryFailed as exc:
-            if exc.sqlstate != sqlstate or not self._clear([*faults()]):
-                raise
-        else:
-            return
+        """Run these; when the server turns one down for its rows, clear the way and run them again.
+
+        `stands` tells, by the server's SQLSTATE, what rows may stand in it.
+        """
+        for _ in stands:
+            try:
+                in_steps(self._session, lambda: self._run(statements))
+            except QueryFailed as exc:
+                faults = stands.get(exc.sqlstate)
+                cleared = self._clear([*faults()]) if faults else 0
+                if not cleared and not (exc.sqlstate == TOO_LONG and self._deleted):
+                    raise
+                if exc.sqlstate == TOO_LONG:
+                    self._write_anew()
+            else:
+                return
         self._run(statements)
+
+    def _write_anew(self) -> None:
+        """Let tables go without the rows that were deleted: an index made in the same transaction has them, too."""
+        from psycopg2 import sql
+
+        # what is itself, and is not seen to be: else nothing is written
+        anew = sql.SQL("ALTER TABLE {0} ALTER COLUMN {1} TYPE {2} USING GREATEST({1}, {1})")
+        while self._deleted:
+            name = self._deleted.pop()
+            carried = self._came[name].carried
+            column, type_ = next(
+                pair for pair in zip(carried.columns, carried.types, strict=True) if pair[1] not in UNORDERED
+            )
+            self._session.execute(anew.format(sql.Identifier(*name), sql.Identifier(column), sql.SQL(type_)))
+
+    def left_out(self, statement: Statement) -> str:
+        """Make an index; returns why not, where a value is too long for one."""
+        try:
+            in_steps(self._session, lambda: self._run([statement]))
+        except QueryFailed as exc:
+            if exc.sqlstate != TOO_LONG:
+                raise
+            if self._deleted:
+                self._write_anew()
+                return self.left_out(statement)
+            return f"{statement.what} was not made: a value is too long for an index of PostgreSQL ({reason_of(exc).rpartition(': ')[2]})"
+        return ""
 
     def leading_nowhere(self, references: Iterable[Reference]) -> list[_Fault]:
         """Return what breaks references; where rows may be left out, with all that leads to it."""
@@ -179,15 +232,17 @@ class _Making:
         wanted = self._digests(fault, came)
         if not wanted:
             return 0
-        rejects = self._named(wanted, came, fault.reason)
+        rows = self._found(wanted, came, fault.reason)
+        rejects = [rejected(came.carried, row.id, row.values, fault.reason) for row in rows]
         if not self._how.skip:
             raise _stands_in_the_way(fault, rejects)
         for reject in rejects:
             self._how.on_reject(reject)
         self._delete(fault, came, len(rejects))
         came.rejected += len(rejects)
-        came.left_out.update(wanted)
+        came.left_out.update(row.place for row in rows)
         self._changed.add(fault.table)
+        self._deleted.add(fault.table)
         return len(rejects)
 
     def _digests(self, fault: _Fault, came: Came) -> Counter[bytes]:
@@ -205,19 +260,32 @@ class _Making:
         ArrivedRows(self._session, came.carried, relation, held).read(take, take_long, fault.condition)
         return found
 
-    def _named(self, wanted: Counter[bytes], came: Came, reason: str) -> list[Reject]:
-        """Find the same rows in the source; of several that are equal the last ones."""
-        found: dict[bytes, deque[tuple[int | str, tuple[Any, ...]]]] = {
+    def _found(self, wanted: Counter[bytes], came: Came, reason: str) -> list[ReadAgain]:
+        """Find the same rows in the source; of several that are equal the last ones.
+
+        Raises:
+            LoadFailed: others look the same, but for columns that only the server can read.
+            CountsDiffer: some are not there.
+        """
+        carried, are_known = came.carried, all(came.tally.forms.compared)
+        found: dict[bytes, deque[ReadAgain]] = {
             digest: deque(maxlen=number) for digest, number in wanted.items()
         }
+        alike: Counter[bytes] = Counter()
+        whole: dict[bytes, set[bytes]] = {digest: set() for digest in wanted}
         with closing(read_again(self._connection, came)) as rows:
-            for row_id, row, digest in rows:
-                if digest in found:
-                    found[digest].append((row_id, row))
-        named = [rejected(came.carried, *one, reason) for several in found.values() for one in several]
+            for row in rows:
+                if row.digest in found:
+                    found[row.digest].append(row)
+                    alike[row.digest] += 1
+                    if not are_known:
+                        whole[row.digest].add(_digest_of_all(row, carried))
+        if any(len(whole[digest]) > 1 and alike[digest] > number for digest, number in wanted.items()):
+            raise _cannot_be_told(carried, came.tally.forms, reason)
+        named = [row for several in found.values() for row in several]
         if len(named) != wanted.total():
             raise CountsDiffer(
-                f"{wanted.total() - len(named):,} rows of {came.carried.into} are not those of {came.carried.name}"
+                f"{wanted.total() - len(named):,} rows of {carried.into} are not those of {carried.name}"
             )
         return named
 
@@ -229,6 +297,24 @@ class _Making:
         ((deleted,),) = self._session.rows(query.format(place, fault.condition))
         if deleted != number:
             raise CountsDiffer(f"{deleted:,} rows of {came.carried.into} were left out instead of {number:,}")
+
+
+def _digest_of_all(row: ReadAgain, carried: Carried) -> bytes:
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for piece in long_line(row.values, carried.hows):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _cannot_be_told(carried: Carried, forms: Forms, reason: str) -> LoadFailed:
+    columns = ", ".join(
+        column for column, compared in zip(carried.columns, forms.compared, strict=True) if not compared
+    )
+    return LoadFailed(
+        f"a row of {carried.name} does not go in: {reason}; which one cannot be told, since rows differ only in {columns},"
+        " which only the server can read",
+        hint="mend that in SQLite, or give the table a primary key there, by which its rows are told apart",
+    )
 
 
 def _leads_nowhere(one: Reference, condition: Composable) -> _Fault:
@@ -259,14 +345,34 @@ def _twice(one: Unique) -> _Fault:
     return _Fault((one.schema, one.table), condition, f"{columns}: {IS_TWICE}")
 
 
+def _too_long(one: Unique) -> _Fault:
+    from psycopg2 import sql
+
+    # what is stored is what an index takes: compressed, where that is shorter
+    sizes = sql.SQL(" + ").join(
+        sql.SQL("coalesce(pg_catalog.pg_column_size({}), 0)").format(sql.SQL(text))
+        for text in one.expressions
+    )
+    condition = sql.SQL("f.ctid IN (SELECT ctid FROM {} WHERE {} > {}{})").format(
+        place_of(one.schema, one.table, TABLE),
+        sizes,
+        sql.Literal(LONGEST_KEY),
+        sql.SQL(" AND ({})").format(sql.SQL(one.condition)) if one.condition else sql.SQL(""),
+    )
+    columns = ", ".join(one.expressions)
+    return _Fault((one.schema, one.table), condition, f"{columns}: is too long for a key of PostgreSQL")
+
+
 def _stands_in_the_way(fault: _Fault, rejects: Sequence[Reject]) -> LoadFailed:
     number = len(rejects)
     first = rejects[0]
     rows = "a row" if number == 1 else f"{number:,} rows"
     do = "does" if number == 1 else "do"
-    shown = ", ".join(str(reject.row_id) for reject in rejects[:NAMED])
+    shown, keys = told_rows([reject.row_id for reject in rejects[:NAMED]])
     more = f" and {number - NAMED:,} more" if number > NAMED else ""
+    named = f"{shown}{more}" if shown else ""
     return LoadFailed(
-        f"{rows} of {first.table} {do} not go in: row {shown}{more}: {fault.reason}",
+        ": ".join(filter(None, (f"{rows} of {first.table} {do} not go in", named, fault.reason))),
+        details=f"{keys}{more}" if keys else "",
         hint="mend that in SQLite, or leave such rows out with --on-error=skip",
     )

@@ -8,15 +8,15 @@ left: the server itself says which it is, in any language.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing, suppress
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ...errors import CountsDiffer, DbTasksError, LoadFailed, QueryFailed
 from ...nouns import many
-from ...rows.arriving import Carried, Loading, Reject, rejected
+from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
 from ...rows.misfit import Misfit
 from ...rows.numbered import NumberedLong, NumberedRows, numbered
 from ...rows.postgres_spelling import split_name
@@ -24,7 +24,7 @@ from ...rows.spellers import line_of, lines_of, lines_of_columns, long_line
 from ...rows.tally import Tally, digests_of, fields_of
 from ...sessions import PsycopgSession
 
-__all__ = ["Came", "count_again", "in_steps", "load_table", "read_again", "reason_of", "stopped"]
+__all__ = ["Came", "ReadAgain", "count_again", "in_steps", "load_table", "read_again", "reason_of", "stopped"]
 
 T = TypeVar("T")
 ROW_FAULTS = ("21", "22", "23", "38", "39", "42", "44", "54", "P0")
@@ -40,8 +40,8 @@ class Came:
     tally: Tally
     """Those that arrived, as SQLite has them."""
     rejected: int = 0
-    left_out: Counter[bytes] = field(default_factory=Counter)
-    """Digests of the lines that were turned down: read again, they are passed over."""
+    left_out: set[int] = field(default_factory=set)
+    """The rows that were turned down, by their places in the order of reading: read again, they are passed over."""
 
 
 def load_table(
@@ -78,11 +78,13 @@ def in_steps(session: PsycopgSession, act: Callable[[], T]) -> T:
     return done
 
 
-def stopped(reject: Reject, *, may_cast: bool = True) -> LoadFailed:
-    """Return the error that names a row."""
+def stopped(reject: Reject, said: str, *, may_cast: bool = True) -> LoadFailed:
+    """Return the error that names a row; `said` is the reason as far as it holds no value of the row's."""
     cast = "choose another type with --cast, " if may_cast else ""
+    row, key = told_rows([reject.row_id])
     return LoadFailed(
-        f"a row of {reject.table} does not go in: row {reject.row_id}: {reject.reason}",
+        ": ".join(filter(None, (f"a row of {reject.table} does not go in", row, said))),
+        details="\n".join(filter(None, (key, reject.reason if reject.reason != said else ""))),
         hint=f"mend it in SQLite, {cast}or leave such rows out with --on-error=skip",
     )
 
@@ -95,24 +97,31 @@ def reason_of(exc: DbTasksError) -> str:
 # -- once more -------------------------------------------------------------------------------
 
 
+class ReadAgain(NamedTuple):
+    """A row that arrived, read once more."""
+
+    place: int
+    """In the order of reading."""
+    id: int | str
+    values: tuple[Any, ...]
+    digest: bytes
+    """Of what is compared of its line."""
+
+
 @dataclass(frozen=True)
 class _Read:
     """A batch read once more: without what was turned down."""
 
-    ids: list[int | str]
-    rows: list[tuple[Any, ...]]
-    digests: list[bytes]
+    rows: list[ReadAgain]
     lines: list[bytes] | None
     """None: one row with values that are too long to be held."""
 
 
-def read_again(
-    connection: sqlite3.Connection, came: Came
-) -> Generator[tuple[int | str, tuple[Any, ...], bytes]]:
-    """Read the rows that arrived once more: the id of each, its values and the digest of its line."""
+def read_again(connection: sqlite3.Connection, came: Came) -> Generator[ReadAgain]:
+    """Read the rows that arrived once more."""
     with closing(_again(connection, came)) as batches:
         for batch in batches:
-            yield from zip(batch.ids, batch.rows, batch.digests, strict=True)
+            yield from batch.rows
 
 
 def count_again(connection: sqlite3.Connection, came: Came) -> None:
@@ -123,38 +132,26 @@ def count_again(connection: sqlite3.Connection, came: Came) -> None:
             if batch.lines is not None:
                 came.tally.take(batch.lines)
             for row in batch.rows if batch.lines is None else ():
-                came.tally.take_long(fields_of(long_line(row, came.carried.hows)))
+                came.tally.take_long(fields_of(long_line(row.values, came.carried.hows)))
 
 
 def _again(connection: sqlite3.Connection, came: Came) -> Generator[_Read]:
-    without = Counter(came.left_out)
     carried, forms = came.carried, came.tally.forms
+    first = 0
     with closing(numbered(connection, carried.source)) as batches:
         for batch in batches:
+            place, first = first, first + batch.count
             if isinstance(batch, NumberedLong):
-                try:
-                    digest = came.tally.digest_of(fields_of(long_line(batch.values, carried.hows)))
-                except Misfit:
+                if place in came.left_out:
                     continue
-                if without[digest] > 0:
-                    without[digest] -= 1
-                else:
-                    yield _Read([batch.ids[0]], [tuple(batch.values)], [digest], None)
+                with suppress(Misfit):
+                    digest = came.tally.digest_of(fields_of(long_line(batch.values, carried.hows)))
+                    yield _Read([ReadAgain(place, batch.ids[0], tuple(batch.values), digest)], None)
                 continue
-            part = _Part(batch, carried, lambda *_: None)
+            part = _Part(batch, place, carried, lambda *_: None).without(came.left_out)
             digests = digests_of(forms.of(part.encoded))
-            kept = []
-            for place, digest in enumerate(digests):
-                if without and without[digest] > 0:
-                    without[digest] -= 1
-                else:
-                    kept.append(place)
-            yield _Read(
-                [part.ids[place] for place in kept],
-                [part.rows[place] for place in kept],
-                [digests[place] for place in kept],
-                [part.encoded[place] for place in kept],
-            )
+            rows = map(ReadAgain, part.places, part.ids, part.rows, digests)
+            yield _Read([*rows], part.encoded)
 
 
 # -- all at once -----------------------------------------------------------------------------
@@ -213,29 +210,53 @@ class _Part:
     def __init__(
         self,
         batch: NumberedRows,
+        first: int,
         carried: Carried,
-        turn_down: Callable[[int | str, tuple[Any, ...], str], object],
+        turn_down: Callable[[int | str, tuple[Any, ...], Misfit], object],
     ) -> None:
-        self.ids, self.rows = list(batch.ids), list(batch.rows)
+        self.places: Sequence[int] = range(first, first + batch.count)
+        """Of each row in the order of reading, from `first` on."""
+        self.ids, self.rows = batch.ids, batch.rows
         try:
-            lines = lines_of(self.rows, carried.hows)
+            self.encoded = [line.encode() for line in lines_of(self.rows, carried.hows)]
         except Misfit:
-            lines = []
-            kept: list[tuple[int | str, tuple[Any, ...]]] = []
-            for row_id, row in zip(self.ids, self.rows, strict=True):
+            self.encoded = []
+            fitting = []
+            for at, row in enumerate(self.rows):
                 try:
-                    lines.append(line_of(row, carried.hows))
-                    kept.append((row_id, row))
+                    self.encoded.append(line_of(row, carried.hows).encode())
+                    fitting.append(at)
                 except Misfit as exc:
-                    turn_down(row_id, row, _why(exc, carried))
-            self.ids, self.rows = [row_id for row_id, _ in kept], [row for _, row in kept]
-        self.encoded = [line.encode() for line in lines]
+                    turn_down(self.ids[at], row, exc)
+            self.places = [self.places[at] for at in fitting]
+            self.ids, self.rows = [self.ids[at] for at in fitting], [self.rows[at] for at in fitting]
+
+    def part(self, start: int, end: int) -> _Part:
+        """Return some of them."""
+        found = copy(self)
+        found.places, found.ids = self.places[start:end], self.ids[start:end]
+        found.rows, found.encoded = self.rows[start:end], self.encoded[start:end]
+        return found
+
+    def without(self, places: Collection[int]) -> _Part:
+        """Return those that stand at none of these places."""
+        kept = [at for at, place in enumerate(self.places) if place not in places]
+        if len(kept) == len(self.places):
+            return self
+        found = copy(self)
+        found.places, found.ids = [self.places[at] for at in kept], [self.ids[at] for at in kept]
+        found.rows, found.encoded = [self.rows[at] for at in kept], [self.encoded[at] for at in kept]
+        return found
 
 
-def _why(exc: Misfit, carried: Carried) -> str:
+def _why(exc: Misfit | QueryFailed, carried: Carried) -> tuple[str, str]:
+    """Return why a row does not go in, and the same as far as it holds no value of the row's."""
+    if isinstance(exc, QueryFailed):
+        return (reason_of(exc),) * 2
     if exc.column is None:
-        return str(exc)
-    return f"{carried.source.data_columns[exc.column].name}: {exc}"
+        return str(exc), "a value does not fit"
+    name = carried.source.data_columns[exc.column].name
+    return f"{name}: {exc}", f"{name} does not fit its type"
 
 
 class _Batches:
@@ -246,18 +267,20 @@ class _Batches:
         self._carried = carried
         self._how = how
         self.came = Came(carried, Tally(carried))
+        self._read = 0
 
     def take(self, batch: NumberedRows | NumberedLong) -> None:
         """Bring in a batch of the source's."""
+        first, self._read = self._read, self._read + batch.count
         if isinstance(batch, NumberedLong):
-            self._take_long(batch)
+            self._take_long(batch, first)
             return
         for start in range(0, batch.count, self._how.batch_size):
-            end = start + self._how.batch_size
-            part = _Part(batch.part(start, end), self._carried, self._turn_down)
-            self._put(part.ids, part.rows, part.encoded)
+            rows = batch.part(start, start + self._how.batch_size)
+            self._put(_Part(rows, first + start, self._carried, self._turn_down))
 
-    def _put(self, ids: list[int | str], rows: list[tuple[Any, ...]], lines: list[bytes]) -> None:
+    def _put(self, part: _Part) -> None:
+        lines = part.encoded
         if not lines:
             return
         try:
@@ -266,20 +289,20 @@ class _Batches:
             if not _is_of_a_row(exc):
                 raise
             if len(lines) == 1:
-                self.came.left_out.update(digests_of(self.came.tally.forms.of(lines)))
-                self._turn_down(ids[0], rows[0], reason_of(exc))
+                self.came.left_out.add(part.places[0])
+                self._turn_down(part.ids[0], part.rows[0], exc)
                 return
             half = len(lines) // 2
-            self._put(ids[:half], rows[:half], lines[:half])
-            self._put(ids[half:], rows[half:], lines[half:])
+            self._put(part.part(0, half))
+            self._put(part.part(half, len(lines)))
         else:
-            self.came.tally.take(lines, [*zip(*rows, strict=True)])
+            self.came.tally.take(lines, [*zip(*part.rows, strict=True)])
 
     def _send(self, lines: list[bytes]) -> None:
         blocks = (block for block in (b"\n".join(lines), b"\n"))
         _copy(self._session, self._carried, blocks, lambda: len(lines))
 
-    def _take_long(self, batch: NumberedLong) -> None:
+    def _take_long(self, batch: NumberedLong, place: int) -> None:
         hows = self._carried.hows
 
         def pieces() -> Generator[bytes]:
@@ -290,19 +313,20 @@ class _Batches:
         try:
             in_steps(self._session, lambda: _copy(self._session, self._carried, pieces(), lambda: 1))
         except Misfit as exc:
-            self._turn_down(batch.ids[0], row, _why(exc, self._carried))
+            self._turn_down(batch.ids[0], row, exc)
         except QueryFailed as exc:
             if not _is_of_a_row(exc):
                 raise
-            self.came.left_out[self.came.tally.digest_of(fields_of(long_line(row, hows)))] += 1
-            self._turn_down(batch.ids[0], row, reason_of(exc))
+            self.came.left_out.add(place)
+            self._turn_down(batch.ids[0], row, exc)
         else:
             self.came.tally.take_long(fields_of(long_line(row, hows)))
 
-    def _turn_down(self, row_id: int | str, row: tuple[Any, ...], reason: str) -> None:
+    def _turn_down(self, row_id: int | str, row: tuple[Any, ...], exc: Misfit | QueryFailed) -> None:
+        reason, said = _why(exc, self._carried)
         reject = rejected(self._carried, row_id, row, reason)
         if not self._how.skip:
-            raise stopped(reject, may_cast=self._how.may_cast)
+            raise stopped(reject, said, may_cast=self._how.may_cast)
         self.came.rejected += 1
         self._how.on_reject(reject)
 

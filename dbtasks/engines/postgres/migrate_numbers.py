@@ -16,7 +16,7 @@ from .statements import quoted
 if TYPE_CHECKING:
     from psycopg2.sql import Composable, Composed
 
-__all__ = ["prove_numbers"]
+__all__ = ["hold_numbers", "prove_numbers"]
 
 OTHERS = """
     SELECT a.attname::text AS name FROM pg_catalog.pg_attribute a
@@ -33,6 +33,25 @@ OTHER_KEYS = """
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.indrelid AND a.attname = %s
                       AND a.attnum = ANY (x.indkey))
 """
+
+
+def hold_numbers(session: PsycopgSession, oids: Sequence[int]) -> None:
+    """Let the sequences of these tables give out their next numbers from a place that a rollback takes away.
+
+    Rows that get numbers as they come would else use them up for good, also where none of them stays. What belongs to
+    somebody else is left as it is.
+    """
+    from psycopg2 import sql
+
+    for use in {str(use): use for use in uses(session, list(oids)) if use.seen and use.ours}.values():
+        sequence = sql.Identifier(use.schema, use.name)
+        # whoever takes numbers waits from now on
+        session.execute(sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}").format(sequence, sql.Literal(use.step)))
+        number = next_number(session, use)
+        if use.lowest <= number <= use.highest:
+            session.execute(
+                sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sequence, sql.Literal(number))
+            )
 
 
 def prove_numbers(session: PsycopgSession, tables: Sequence[Relation]) -> dict[int, tuple[NextValue, ...]]:

@@ -15,8 +15,9 @@ from typing import Any
 
 from ...errors import CountsDiffer
 from ...nouns import many
-from ...rows.arriving import NextValue, TableProof
+from ...rows.arriving import NextValue, TableProof, told_rows
 from ...rows.postgres_schema import Held
+from ...rows.sqlite_schema import quoted
 from ...rows.tally import Tally, digests_of
 from ...sessions import PsycopgSession
 from .facts import Relation
@@ -43,8 +44,9 @@ def prove_table(
     """Compare every row of a loaded table with what SQLite has, in the caller's transaction.
 
     Raises:
-        CountsDiffer: they are not the same; names the first rows that differ.
+        CountsDiffer: they are not the same, or not all of SQLite's rows were read; names the first rows that differ.
     """
+    _prove_read(connection, came)
     reading = ArrivedRows(session, came.carried, relation, held)
     there = reading.tally(strict=came.tally.forms.strict)
     if there.checksum != came.tally.checksum and not there.forms.strict:
@@ -56,11 +58,13 @@ def prove_table(
         raise _differ(connection, came, reading, there)
     if here.edges != there.edges:
         raise CountsDiffer(
-            f"the key of {carried.into} reaches from {_range(there)}, and that of {carried.name} from {_range(here)}"
+            f"the key of {carried.into} does not reach as far as that of {carried.name}, though their rows are the same"
         )
     broken = broken_foreign_keys(session, [relation.oid])
     if broken:
         raise CountsDiffer(broken[0])
+    known = len(there.edges) == len(carried.key_places)
+    edges = [edge for edge in there.edges if known and edge is not None]
     return TableProof(
         table=carried.name,
         into=carried.into,
@@ -68,8 +72,8 @@ def prove_table(
         target_rows=there.rows,
         rejected=came.rejected,
         key=carried.key if carried.key_places else (),
-        key_low=tuple(_shown(edge[0]) for edge in there.edges if edge is not None),
-        key_high=tuple(_shown(edge[1]) for edge in there.edges if edge is not None),
+        key_low=tuple(_shown(edge[0]) for edge in edges),
+        key_high=tuple(_shown(edge[1]) for edge in edges),
         checksum=there.checksum,
         not_compared=tuple(
             column
@@ -81,10 +85,29 @@ def prove_table(
     )
 
 
-def _range(tally: Tally) -> str:
-    return ", ".join(
-        "nothing" if edge is None else f"{_shown(edge[0])} to {_shown(edge[1])}" for edge in tally.edges
-    )
+def _prove_read(connection: sqlite3.Connection, came: Came) -> None:
+    """See that every row was read: by SQLite's own words, since both sides of a checksum stand on what was read.
+
+    Raises:
+        CountsDiffer: SQLite has more of them, or fewer, or a key that reaches farther.
+    """
+    carried, read = came.carried, came.tally.rows + came.rejected
+    table = quoted(carried.name)
+    # the table's own rows: an index may have lost some
+    ((rows,),) = connection.execute(f"SELECT count(*) FROM {table} NOT INDEXED")  # noqa: S608 - quoted
+    if rows != read:
+        raise CountsDiffer(
+            f"{carried.name} has {rows:,} rows, and {read:,} were read",
+            hint="the file may be damaged: ask sqlite3 for PRAGMA integrity_check",
+        )
+    for number, place in came.tally.whole_places if not came.rejected else ():
+        name = quoted(carried.source.data_columns[place].name)
+        (ends,) = connection.execute(f"SELECT min({name}), max({name}) FROM {table}")  # noqa: S608 - quoted
+        # texts that are numbers have another order
+        if set(map(type, ends)) == {int} and ends != came.tally.edges[number]:
+            raise CountsDiffer(
+                f"the key of {carried.name} reaches farther than that of the rows that were read"
+            )
 
 
 def _shown(value: Any) -> str:
@@ -117,16 +140,18 @@ def _differ(connection: sqlite3.Connection, came: Came, reading: ArrivedRows, th
     bucket = next((number for number in unequal if counts[number] >= 0), unequal[0] if unequal else 0)
     _each(connection, came, reading, hold)
     with closing(read_again(connection, came)) as rows:
-        found = (str(row_id) for row_id, _, digest in rows if surplus[digest] > 0)
-        lost = [*islice(found, NAMED)]
+        lost = [*islice((row.id for row in rows if surplus[row.digest] > 0), NAMED)]
+    numbers, keys = told_rows(lost)
     what = (
-        f"not there as it was: row {', '.join(lost)} of {carried.name}"
+        f"not there as it was: {numbers or 'rows'} of {carried.name}"
         if lost
         else f"there, and not in {carried.name}: {many(-surplus.total(), 'row')}"
     )
     return CountsDiffer(
         f"{carried.into} does not hold what {carried.name} has ({there.rows:,} of {many(came.tally.rows, 'row')}): {what}",
-        details=f"checksum {there.checksum} instead of {came.tally.checksum}",
+        details="\n".join(
+            filter(None, (keys, f"checksum {there.checksum} instead of {came.tally.checksum}"))
+        ),
         hint="a type that rounds, or something in the database, has changed them: look at the columns with --dry-run",
     )
 
@@ -137,8 +162,8 @@ def _each(
     """Hand over the digest of each row, +1 with those of the source and -1 with those that arrived."""
     forms = came.tally.forms
     with closing(read_again(connection, came)) as rows:
-        for _, _, digest in rows:
-            take(digest, 1)
+        for row in rows:
+            take(row.digest, 1)
 
     def lines(found: Sequence[bytes]) -> None:
         for digest in digests_of(forms.of(found)):

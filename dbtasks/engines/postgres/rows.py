@@ -20,6 +20,7 @@ from ...events import OnEvent, Phase
 from ...models import Compression, Format, Route, TableCount
 from ...plans import Dumped, DumpPlan, DumpRequest
 from ...rows.postgres import CopySession, PostgresSource, fix_values
+from ...rows.postgres_schema import invalid_indexes
 from ...rows.postgres_types import user_types
 from ...rows.schema import UserType
 from ...sessions import PsycopgSession, Session
@@ -70,6 +71,7 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         prove_rights(session, selection, hint="use the owner's login or a role with BYPASSRLS")
         lacks = (*_no_hypertables(selection), *left_out(session))
         referring = _referring(session, selection)
+        invalid = invalid_indexes(session, [relation.oid for relation in selection.dumped])
     return DumpPlan(
         request=request,
         format=Format.ROWS,
@@ -80,11 +82,18 @@ def plan_rows(engine: PostgresEngine, request: DumpRequest, *, globals_: bool) -
         facts=facts,
         tool_version=tool_version(),
         complete=False,
-        all_tables=not selection.not_included,
+        # of a database that lost its tables it is nobody's `latest`
+        all_tables=not selection.not_included and bool(facts.tables),
         not_included=(*selection.not_included, *lacks),
         tables=tuple(str(table) for table in selection.with_rows),
         tables_without_data=tuple(str(table) for table in selection.without_rows),
-        warnings=(*selection.warnings, *not_by_itself(referring), *_instead(engine, lacks)),
+        warnings=(
+            *selection.warnings,
+            *not_by_itself(referring),
+            *(f"the index {name} of {table} is invalid and not in it" for name, table in invalid),
+            *_instead(engine, lacks),
+            *(() if facts.tables else (f"{engine.target.name} holds no tables",)),
+        ),
     )
 
 
@@ -160,7 +169,9 @@ def _dump(
         on_event(Phase("dump", f"{engine.target.name} by {plan.tool_version}"))
         head = {**document_head(engine.target, facts), "extensions": dict(sorted(facts.extensions.items()))}
         written = write_document(draft, head, source, source.tables, plan.request, on_event)
-        sequences = sequence_values(session) if not plan.request.tables else ()
+        names = {one.name for one in source.schema.sequences}
+        values = sequence_values(session) if not plan.request.tables else ()
+        sequences = tuple(value for value in values if (value.rpartition("=")[0] or value) in names)
     _prove_types(engine, source.schema.types, session)
     return Dumped(
         tables=_counts(selection, written.rows, sizes),

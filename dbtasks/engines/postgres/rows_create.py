@@ -14,10 +14,11 @@ from ...errors import Refused, RightMissing
 from ...events import OnEvent
 from ...models import Archive
 from ...nouns import many
-from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
+from ...plans import LoadPlan, LoadRequest, LoadStrategy, Made, TargetState
 from ...rows.losses import prove_losses
 from ...rows.postgres_create import Creation
 from ...rows.postgres_creating import creating, plan_creation
+from ...rows.schema import PortableSchema
 from ...sessions import Session
 from ..rows_across import Converted, not_carried
 from ..rows_archive import Head
@@ -26,6 +27,7 @@ from ..schema_command import not_run
 from .direct import direct_session
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations
 from .fit import refuse_where_it_may_do_harm, stranger_words
+from .rows_take_away import taking_away
 from .server import look_at_server, prove_role, roles_there
 from .swap import outside
 
@@ -80,6 +82,7 @@ def plan_rows_creation(
             creation = plan_creation(session, head.schema, foreign=not archive.is_ours)
             facts = database_facts(session, migration_table=engine.settings.migration_table)
     prove_losses(creation.losses)
+    made = None if missing else _made(head.schema, creation)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.CREATE if missing else LoadStrategy.ROWS,
@@ -89,6 +92,8 @@ def plan_rows_creation(
         facts=facts,
         creates=tuple(table.name for table in head.schema.tables),
         fills=head.filled,
+        makes=made,
+        takes_away=taking_away(made) if made else (),
         names=converted.names if converted else {},
         steps=_steps(archive, name, creation, missing=missing),
         warnings=(
@@ -98,6 +103,13 @@ def plan_rows_creation(
             *not_run(engine.settings),
         ),
     )
+
+
+def _made(schema: PortableSchema, creation: Creation) -> Made:
+    tables, sequences, types = (
+        tuple(one.name for one in made) for made in (schema.tables, schema.sequences, schema.types)
+    )
+    return Made(tables, sequences, types, creation.schemas)
 
 
 def _steps(archive: Archive, name: str, creation: Creation, *, missing: bool) -> tuple[str, ...]:

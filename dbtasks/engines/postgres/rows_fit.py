@@ -26,6 +26,7 @@ from .rows_command import plan_by_command
 from .rows_create import makes_tables, plan_rows_creation
 from .rows_live import LiveTables, look_for_rows
 from .rows_older import place_older, prove_older, stranger_rows
+from .rows_take_away import plan_taking_away
 from .server import look_at_server, prove_role, roles_there
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
     scripts = request.after_load or ()
     prove_scripts(scripts)
     state = engine.state()
+    if request.takes_away:
+        return plan_taking_away(engine, archive, request, request.takes_away, state)
     head = head_of_rows(archive)
     name = engine.target.database
     converted = convert(archive, head, EngineName.POSTGRESQL)

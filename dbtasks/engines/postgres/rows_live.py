@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ...rows.fits import Fit, compare
+from ...rows.fits import Fit
 from ...rows.postgres import fix_values, release_values
 from ...rows.postgres_schema import describe
 from ...sessions import Session
 from ..rows_archive import Head
+from ..rows_fit import compare_rows
 from .facts import COUNTED, HYPERTABLE, INSIDE, PARTITIONED, TABLE, Relation, relations
 from .live_tables import foreign_keys_into
 from .matviews import matviews_over
@@ -75,7 +76,7 @@ def look_for_rows(session: Session, head: Head) -> LiveTables:
     fix_values(session)
     described = describe(session, [table.oid for table in tables])
     release_values(session)
-    fit = compare(head.schema, head.filled, described.schema, _same_type if head.typed else None)
+    fit = compare_rows(head, described.schema, _same_type)
     filled = tuple(table for table in tables if table.kind in (TABLE, HYPERTABLE, INSIDE))
     whole, above = _trees(session, found, filled)
     oids = [relation.oid for relation in (*filled, *whole)]

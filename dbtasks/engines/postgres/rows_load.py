@@ -48,6 +48,7 @@ from .rows_fit import as_role, prove_rows
 from .rows_live import LiveTables, look_for_rows
 from .rows_numbers import set_sequences
 from .rows_older import fill_older, place_older
+from .rows_take_away import take_away
 from .set_aside import put_back, set_aside
 
 if TYPE_CHECKING:
@@ -148,6 +149,10 @@ def loading_rows(
     try:
         with direct_session(engine) as session, transaction(session) as who:
             as_role(session, plan.request)
+            if plan.request.takes_away:
+                take_away(session, plan.request.takes_away)
+                yield LoadedRows(engine, plan, session, (), (), who, ())
+                return
             if plan.creates:
                 filled = _make(session, head, archive, on_event)
                 yield LoadedRows(engine, plan, session, filled, (), who, ())
@@ -318,7 +323,11 @@ def load_rows(
         on_event(Phase("rebuild", "indexes and foreign keys"))
         put_back(session, taken)
         session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    warnings = set_sequences(session, live.there, head.schema.sequences, [t.oid for t in live.filled])
+    # the identity of a partitioned table hangs on that, not on its partitions
+    loaded = (*live.filled, *live.above)
+    names = {str(table) for table in loaded}
+    recorded = [one for one in head.schema.sequences if not one.table or one.table in names]
+    warnings = set_sequences(session, live.there, recorded, [table.oid for table in loaded])
     wake(session, asleep, "TRIGGER")
     with as_everybody(session):
         refresh(session, live.matviews, on_event)

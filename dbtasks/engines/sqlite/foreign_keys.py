@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from ...errors import Refused
 from ...nouns import many
@@ -69,26 +69,22 @@ def prove_keys(
     live: sqlite3.Connection,
     brought: tuple[Brought, ...],
     before: Dangling,
-    held: Collection[str] | None = None,
+    unknown: frozenset[str] = frozenset(),
 ) -> None:
     """Compare with what was missing before, here or in the backup.
 
-    `held`: the tables whose rows the backup's file has, where these are not all: of another it cannot be said that its
-    rows were missing there.
+    Of the tables `unknown`, folded, the backup holds no rows: that one is missing there tells nothing.
 
     Raises:
         Refused: rows would be left without their counterpart.
     """
     there = dangling(live, [table.source for table in brought], "backup")
-    if held is not None:
-        seen = {files.folded(table) for table in held}
-        there = {key: missing for key, missing in there.items() if key[1] in seen}
     sources = {files.folded(table.target): files.folded(table.source) for table in brought}
     after = dangling(live, [table.target for table in brought])
     wrong = []
     for (table, parent), missing in sorted(after.items()):
         known = dict(before.get((table, parent), {}))
-        if table in sources:
+        if table in sources and parent not in unknown:
             for value, rows in there.get((sources[table], parent), {}).items():
                 known[value] = max(rows, known.get(value, 0))
         number = sum(rows for value, rows in missing.items() if rows > known.get(value, 0))
@@ -101,12 +97,12 @@ def prove_keys(
     ]
     table, parent, broken = names[0]
     other = table if files.folded(parent) in sources else parent
-    there_too = _spelt(live, "backup", other)
+    there_too = None if files.folded(other) in unknown else _spelt(live, "backup", other)
     also = f"bring back that table too: --table={shlex.quote(there_too)}; or" if there_too else ""
     raise Refused(
         f"{broken} of {table} would refer to rows of {parent} that are not there (foreign key {table} → {parent})",
         details="; ".join(f"{t} → {p}: {n}" for t, p, n in names),
-        hint=f"{also or f'the backup holds no {other}; bring it in'} beside, to look and pick: --as=NAME",
+        hint=f"{also or f'the backup holds no rows of {other}; bring it in'} beside, to look and pick: --as=NAME",
     )
 
 

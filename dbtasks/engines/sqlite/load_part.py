@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -60,9 +60,9 @@ def loading_part(
     with ExitStack() as stack:
         sweep_drafts(path.parent)
         staged = stack.enter_context(open_draft(path.parent)).path
-        held: Collection[str] | None = None
+        unknown: frozenset[str] = frozenset()
         if archive.format is Format.ROWS:
-            held = stage_tables(archive, plan.request.tables, staged, on_event)
+            unknown = stage_tables(archive, plan.request.tables, staged, on_event)
         else:
             stage(archive, staged, on_event)
         check.check_file(staged)
@@ -81,11 +81,11 @@ def loading_part(
                 hint="look again: --dry-run",
                 state=f"{path.name} is as it was",
             )
-        _load(live, brought, held)
+        _load(live, brought, unknown)
         yield LoadedPart(engine, live, brought)
 
 
-def _load(live: sqlite3.Connection, brought: tuple[Brought, ...], held: Collection[str] | None) -> None:
+def _load(live: sqlite3.Connection, brought: tuple[Brought, ...], unknown: frozenset[str]) -> None:
     replaced = [table.target for table in brought if table.way is PartWay.REPLACE]
     before = dangling(live, [table.target for table in brought])
     sleeping = [trigger for table in replaced for trigger in triggers_of(live, table)]
@@ -99,7 +99,7 @@ def _load(live: sqlite3.Connection, brought: tuple[Brought, ...], held: Collecti
         for sql in table.after:
             live.execute(sql)
         _raise_sequence(live, table)
-    prove_keys(live, brought, before, held)
+    prove_keys(live, brought, before, unknown)
 
 
 def _bring_in(live: sqlite3.Connection, table: Brought) -> None:

@@ -11,11 +11,19 @@ from ...errors import Refused, UsageError
 from ...models import Archive, EngineName, Route
 from ...nouns import many
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
-from ...rows.fits import Fit, compare
+from ...rows.fits import Fit
 from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
 from ..rows_across import convert, not_carried, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
-from ..rows_fit import not_made, other_revision, prove_tables, refuse_differences, refuse_referring, rows_stay
+from ..rows_fit import (
+    compare_rows,
+    not_made,
+    other_revision,
+    prove_tables,
+    refuse_differences,
+    refuse_referring,
+    rows_stay,
+)
 from ..rows_older import other_version, refuse_without_tables
 from ..schema_command import not_run
 from . import facts, files
@@ -52,7 +60,7 @@ def look_for_rows(connection: sqlite3.Connection, head: Head) -> LiveTables:
     live = describe(connection, filled)
     outside = tuple(name for name in there if name not in filled)
     return LiveTables(
-        fit=compare(head.schema, head.filled, live, _same_type if head.typed else None),
+        fit=compare_rows(head, live, _same_type),
         filled=filled,
         outside=outside,
         referring=tuple(referring_into(connection, filled, outside)),

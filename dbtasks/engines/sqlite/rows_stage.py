@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,28 +60,35 @@ def definitions_laid_open(archive: Archive, names: Sequence[str]) -> Iterator[Pa
 
 
 def stage_tables(archive: Archive, names: Sequence[str], staged: Path, on_event: OnEvent) -> frozenset[str]:
-    """Make a file of a rows backup's tables, with the rows of these and of those they refer to; returns whose rows it has.
+    """Make a file of a rows backup's tables, with the rows of these and of those that they refer to.
+
+    Returns which of the latter, folded, have no rows in the file although they may have had some: a row of these tables
+    that finds no counterpart there may have had one.
 
     Raises:
         As `stage_rows`.
     """
     head = head_of_tables(archive, names)
     schema = _makeable(head.schema)
-    referred = {
-        files.folded(key.references)
-        for table in schema.tables
-        if table.name in names
-        for key in table.foreign_keys
-    }
+    parents = _referred(schema, names)
     made = {table.name for table in schema.tables}
-    # a row that refers to none is told from one that referred to none in the backup by the rows it could refer to
-    filled = [
-        name for name in head.filled if name in made and (name in names or files.folded(name) in referred)
-    ]
+    held = [name for name in head.filled if name in made and (name in names or files.folded(name) in parents)]
     # that the others are made too, empty, is nobody's business
     with _made(staged, schema, ignore) as connection:
-        fill_tables(connection, filled, head, archive, on_event, only=True)
-    return frozenset(filled)
+        fill_tables(connection, held, head, archive, on_event, only=True)
+    return parents - {files.folded(name) for name in (*held, *_never_there(archive, head, parents))}
+
+
+def _referred(schema: PortableSchema, names: Sequence[str]) -> frozenset[str]:
+    wanted = (table for table in schema.tables if table.name in names)
+    return frozenset(files.folded(key.references) for table in wanted for key in table.foreign_keys)
+
+
+def _never_there(archive: Archive, head: Head, parents: Iterable[str]) -> list[str]:
+    """Return those that were no tables when the backup was made: it holds all that were there, and not these."""
+    there = {files.folded(table.name) for table in head.schema.tables}
+    whole = archive.manifest is not None and archive.manifest.all_tables
+    return [name for name in parents if whole and name not in there]
 
 
 def _those(schema: PortableSchema, names: Sequence[str]) -> PortableSchema:

@@ -1,0 +1,135 @@
+"""A restore that made tables in a database without any: it is taken back, and the way back that is told is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import dbtasks
+from dbtasks.errors import LoadFailed, NotFound, Refused
+from tests.fix_postgres import PgDatabase
+from tests.postgres.test_rows_restore import backed_up, planned, restored, settings_of
+
+MADE = """
+CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 7';
+CREATE SCHEMA "odd schema";
+CREATE TYPE "odd schema".mood AS ENUM ('sad', 'glad');
+CREATE DOMAIN price AS numeric CHECK (VALUE > 0);
+CREATE SEQUENCE free;
+CREATE TABLE t (id serial PRIMARY KEY, a int DEFAULT f(), m "odd schema".mood, p price, up int);
+CREATE TABLE part (i int GENERATED ALWAYS AS IDENTITY, d int) PARTITION BY LIST (d);
+CREATE TABLE "odd schema"."Pa.rt" PARTITION OF part FOR VALUES IN (1);
+ALTER TABLE t ADD FOREIGN KEY (up) REFERENCES t;
+INSERT INTO t (m, p) VALUES ('sad', 1); INSERT INTO part (d) VALUES (1);
+"""
+EVERYTHING = (
+    "SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace"
+    " UNION ALL SELECT typname FROM pg_type WHERE oid >= 16384"
+    " UNION ALL SELECT nspname FROM pg_namespace WHERE oid >= 16384 UNION ALL SELECT proname FROM pg_proc WHERE oid >= 16384"
+)
+
+
+def emptied(database: PgDatabase) -> None:
+    """Leave the function alone, as docs/rows.md has it made before such a restore."""
+    database.run(
+        'DROP TABLE t, part; DROP SEQUENCE free; DROP DOMAIN price; DROP SCHEMA "odd schema" CASCADE'
+    )
+
+
+def test_a_restore_that_made_tables_is_taken_back_to_the_last_type_and_that_again(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(MADE)
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    emptied(pg_db)
+    before = pg_db.run(EVERYTHING)
+    done = restored(config, made)
+    assert pg_db.run("SELECT a, p FROM t") == [(7, 1)]
+    assert done.way_back == "db.undo"
+    pg_db.run("INSERT INTO t (m, p) VALUES ('glad', 2)")
+    plan = dbtasks.plan_undo(config)
+    assert [(one.name, one.restored_rows, one.live_rows, one.back_rows) for one in plan.changes] == [
+        ('odd schema."Pa.rt"', 1, 1, None),
+        ("public.t", 1, 2, None),
+    ]
+    assert plan.steps[0].startswith("in one transaction: DROP TABLE ")
+    undone = dbtasks.undo(config, plan)
+    assert pg_db.run(EVERYTHING) == before
+    assert undone.way_back == "db.undo"
+    dbtasks.undo(config, dbtasks.plan_undo(config))
+    assert pg_db.run("SELECT a, p FROM t ORDER BY p") == [(7, 1), (7, 2)]
+
+
+@pytest.mark.parametrize("since", ["a view on it", "dropped", "renamed", "another"])
+def test_what_made_tables_is_not_taken_back_where_something_leans_on_them_or_they_are_others(
+    pg_db: PgDatabase, tmp_path: Path, since: str
+) -> None:
+    pg_db.run(MADE)
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    emptied(pg_db)
+    restored(config, made)
+    statement = {
+        "a view on it": "CREATE VIEW v AS TABLE t",
+        "dropped": "DROP TABLE t",
+        "another": "CREATE TABLE since (i int)",
+        "renamed": "ALTER TABLE t RENAME TO u",
+    }
+    pg_db.run(statement[since])
+    before = pg_db.run(EVERYTHING)
+    with pytest.raises(LoadFailed if since == "a view on it" else Refused) as caught:
+        dbtasks.undo(config, dbtasks.plan_undo(config))
+    assert caught.value.state.startswith(
+        f"{pg_db.name} is as it was" if since == "a view on it" else "nothing was touched"
+    )
+    if since == "another":
+        assert (
+            "has tables that came since the restore that made the others: public.since"
+            in caught.value.message
+        )
+    elif since != "a view on it":
+        assert "has not all the tables any more that the restore made: public.t" in caught.value.message
+        assert 'DROP TABLE "odd schema"."Pa.rt", "public"."part";' in caught.value.hint
+    assert pg_db.run(EVERYTHING) == before
+
+
+@pytest.mark.parametrize("into", [True, False])
+def test_what_takes_away_made_tables_is_told_where_no_undo_does(
+    pg_db: PgDatabase, tmp_path: Path, into: bool
+) -> None:
+    pg_db.run(MADE)
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    with pg_db.server.fresh() as other:
+        there = other if into else pg_db
+        if into:
+            other.run(MADE)
+        emptied(there)
+        before = there.run(EVERYTHING)
+        job = dbtasks.RestoreJob(made.id, into=other.name if into else None, skip_safety_backup=not into)
+        done = dbtasks.restore(config, dbtasks.plan_restore(config, job))
+        words, _, statements = done.way_back.partition(" taken away by: ")
+        assert words == "no backup goes back to a database without tables; what was made there is"
+        if not into:
+            with pytest.raises(NotFound) as caught:
+                dbtasks.plan_undo(config)
+            assert caught.value.hint == f"what it made is taken away by: {statements}"
+        there.run(statements)
+        assert there.run(EVERYTHING) == before
+
+
+def test_a_database_that_lost_its_tables_makes_no_backup_that_is_latest(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(MADE)
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    emptied(pg_db)
+    empty = backed_up(config)
+    assert not empty.manifest.all_tables
+    assert f"{pg_db.name} holds no tables" in empty.manifest.warnings
+    plan = planned(config, "latest")
+    assert plan.archive.manifest is not None
+    assert plan.archive.manifest.id == made.id

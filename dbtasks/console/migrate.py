@@ -88,7 +88,7 @@ def _weaker(plan: MigrationPlan) -> Iterable[str]:
 
 def _orphans(one: Orphans) -> str:
     refer = "refers" if one.rows == 1 else "refer"
-    return f"{one.place}: {many(one.rows, 'row')} {refer} to no row of {one.references}: {_shown(one)}"
+    return f"{one.place}: {many(one.rows, 'row')} {refer} to {one.nothing}: {_shown(one)}"
 
 
 def _clash(one: Clash) -> str:
@@ -106,10 +106,16 @@ def _shown(one: Orphans | Clash) -> str:
 
 
 def _rejects(plan: MigrationPlan) -> list[str]:
-    if not plan.rejects:
+    found = plan.rejects or plan.would_reject
+    if not found:
         return []
-    each = ", ".join(f"{count_text(count)} of {name}" for name, count in plan.rejects.items())
-    return [f"{many(sum(plan.rejects.values()), 'row')} will be left out: {each}"]
+    rows = many(sum(found.values()), "row")
+    each = ", ".join(f"{count_text(count)} of {name}" for name, count in found.items())
+    if plan.rejects:
+        return [f"{rows} will be left out: {each}"]
+    return [
+        f"--on-error=skip would leave out {rows} of {count_text(sum(plan.choices.rows.values()))}: {each}"
+    ]
 
 
 def _misfit(one: ColumnChoice) -> str:
@@ -157,10 +163,22 @@ def _after(report: MigrationReport) -> Sequence[str]:
     ]
     if report.rejects:
         lines.append(f"  left out: {many(report.rejected, 'row')}, with the reasons in {report.rejects}")
+        lines += [f"            {count_text(count)} of {cause}" for cause, count in report.causes.items()]
     lines.append(f"  backup of {report.source.name}: {report.source_backup.id}  {report.source_backup.path}")
     if report.page:
         lines += [f"  report: {report.page}", f"          {report.document}"]
-    return [*lines, f"  for .env: {report.url_line}", f"  way back: {report.way_back}"]
+    return [*lines, f"  for .env: {report.url_line}", *_way_back(report)]
+
+
+def _way_back(report: MigrationReport) -> list[str]:
+    """Give the statement a line of its own, to be pasted as it is."""
+    back, _, rest = report.way_back.partition("; ")
+    statement, _, what = rest.rpartition("; ")
+    if report.made_database:
+        where = "said from another database of that server"
+    else:
+        where = "with what was written there since" + ("" if report.made_tables else "; numbers go on")
+    return [f"  way back: {back}", f"            {what}, {where}:", f"            {statement};"]
 
 
 def _next_numbers(report: MigrationReport) -> list[str]:
@@ -198,7 +216,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             ],
             "cycles": [list(cycle) for cycle in choices.cycles],
             "misfits": plan.misfits,
-            "orphans": [_orphans_object(one) for one in plan.orphans],
+            "orphans": [{**_orphans_object(one), "by": one.by or None} for one in plan.orphans],
             "clashes": [
                 {
                     "table": one.table,
@@ -210,6 +228,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
             ],
             "falls": [_orphans_object(one) for one in plan.falls],
             "rejects": dict(plan.rejects),
+            "would_reject": dict(plan.would_reject),
             "on_error": str(plan.job.on_error),
             "losses": list(plan.losses),
             "left_out": list(plan.left_out),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ArchiveDamaged, Refused, WrongEngine
 from ..models import Archive, EngineName
+from ..nouns import many
 from ..rows.convert import unfit_for_sqlite
 from ..rows.losses import CHANGE_FIRST, KEY_BROKEN, OR_MIGRATE, Loss, prove_losses
 from ..rows.postgres_words import NotWritten
@@ -138,7 +139,11 @@ def _no_numbers(archive: Archive, head: Head, mapped: ToSqlite) -> list[Loss]:
                 for batch in batches:
                     counts = [sum(pair) for pair in zip(counts, unfit_for_sqlite(batch, hows), strict=True)]
             found += [
-                Loss(f"{header.name}.{name}", f"holds NaN {count:,} times, which SQLite makes NULL of", True)
+                Loss(
+                    f"{header.name}.{name}",
+                    f"holds NaN {many(count, 'time')}, which SQLite makes NULL of",
+                    True,
+                )
                 for name, count in zip(header.columns, counts, strict=True)
                 if count
             ]

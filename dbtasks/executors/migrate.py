@@ -18,7 +18,7 @@ from ..errors import DbTasksError, Interrupted, Refused
 from ..events import OnEvent, Phase, RowsSoFar, Warned, ignore, without_route
 from ..interrupts import held_back
 from ..models import Backup
-from ..nouns import many
+from ..nouns import many, some
 from ..rows.arriving import Loading, TableProof
 from ..rows.choices import Choices, ColumnChoice
 from ..rows.left_out import Clash
@@ -37,6 +37,9 @@ from .migration_sides import url_line
 __all__ = ["migrate", "prove_fitting", "refuse_misfits"]
 
 AGAIN = "look again: db.migrate --dry-run"
+NAMED = 5
+EMPTY_TEXT = ": '' "
+"""How the words for a misfit go on behind the row's number, where the value is an empty text."""
 
 
 def prove_fitting(settings: Settings, plan: MigrationPlan) -> None:
@@ -62,14 +65,12 @@ def refuse_misfits(plan: MigrationPlan) -> None:
         "choose a type: --cast=TABLE.COLUMN:TYPE" if plan.makes_tables else "change the column's type there"
     )
     unfit = [one for name in plan.choices.order for one in plan.choices.columns[name] if one.misfits]
-    lost = sum(one.rows for one in plan.orphans)
     told = []
     if unfit:
         first = f"{unfit[0].table}.{unfit[0].column}"
         told.append(f"{many(plan.choices.misfits, 'value')} will not fit: the first column is {first}")
-    if lost:
-        refer = f"{many(lost, 'row')} {'refers' if lost == 1 else 'refer'} to nothing"
-        told.append(f"{refer}: the first column is {plan.orphans[0].place}")
+    for by in dict.fromkeys(one.by for one in plan.orphans):
+        told.append(_refers([one for one in plan.orphans if one.by == by]))
     if twice := sum(one.rows for one in plan.clashes):
         have = f"{many(twice, 'row')} {'has' if twice == 1 else 'have'} a key that is there already"
         told.append(f"{have}: the first is {plan.clashes[0].place}")
@@ -82,10 +83,7 @@ def refuse_misfits(plan: MigrationPlan) -> None:
                     f"{one.table}.{one.column}, {one.misfits:,} into {one.type}: {_rows(one)}"
                     for one in unfit
                 ),
-                *(
-                    f"{one.place}, {one.rows:,} to no row of {one.references}: {_rows(one)}"
-                    for one in plan.orphans
-                ),
+                *(f"{one.place}, {one.rows:,} to {one.nothing}: {_rows(one)}" for one in plan.orphans),
                 *(
                     f"{one.place}, {one.rows:,} with a key that is there already: {_rows(one)}"
                     for one in plan.clashes
@@ -93,8 +91,32 @@ def refuse_misfits(plan: MigrationPlan) -> None:
             ]
         ),
         state=UNTOUCHED,
-        hint=f"mend the rows; {retyped}leave such rows out: --on-error=skip",
+        hint=f"mend the rows; {_as_null(unfit)}{retyped}{_leaving(plan)}: --on-error=skip",
     )
+
+
+def _as_null(unfit: Sequence[ColumnChoice]) -> str:
+    """Say how an empty text becomes no value, which is what it mostly means; no flag does it."""
+    for one in unfit:
+        if not one.not_null and any(EMPTY_TEXT in text for text in one.examples):
+            name = quoted(one.column)
+            return f"where '' is no value: UPDATE {quoted(one.table)} SET {name} = NULL WHERE {name} = ''; "  # noqa: S608 - quoted, and for people
+    return ""
+
+
+def _leaving(plan: MigrationPlan) -> str:
+    """Say what `--on-error=skip` would cost: what refers to a row goes with it, however long the chain is."""
+    if not plan.would_reject:
+        return "leave such rows out"
+    each = some([f"{count:,} of {name}" for name, count in plan.would_reject.items()], NAMED)
+    rows, every = sum(plan.would_reject.values()), sum(plan.choices.rows.values())
+    return f"leave out {rows:,} of {many(every, 'row')}, with what refers to such a row ({each})"
+
+
+def _refers(orphans: Sequence[Orphans]) -> str:
+    rows = sum(one.rows for one in orphans)
+    to = f"a row only {orphans[0].by}" if orphans[0].by else "nothing"
+    return f"{many(rows, 'row')} {'refers' if rows == 1 else 'refer'} to {to}: the first column is {orphans[0].place}"
 
 
 def _rows(one: ColumnChoice | Orphans | Clash) -> str:
@@ -237,7 +259,11 @@ def _as_planned(
         )
     if plan.job.on_error is OnError.STOP:
         found = turned_down(engine, held, choices, met.live, skip=False)
-        refuse_misfits(replace(plan, choices=choices, orphans=found.orphans, clashes=found.clashes))
+        refuse_misfits(
+            replace(
+                plan, choices=choices, orphans=found.orphans, clashes=found.clashes, would_reject=found.would
+            )
+        )
     return choices
 
 
@@ -265,7 +291,7 @@ class _Told:
         report, folder = self._report(), self.settings.backup_dir
         try:
             if rejects is not None:
-                report = replace(report, rejects=rejects.publish())
+                report = replace(report, rejects=rejects.publish(), causes=rejects.causes)
             page, document = write_report(folder, stem, report)
         except DbTasksError as exc:
             text = f"the report could not be written: {exc.message}"

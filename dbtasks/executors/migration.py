@@ -93,6 +93,8 @@ class MigrationPlan:
     """Where rows may be left out: those that go with one to which they refer."""
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Where rows may be left out: how many of each table will be, as far as can be counted; `warnings` names the rest."""
+    would_reject: Mapping[str, int] = field(default_factory=dict)
+    """Where they may not, and some do not go in: how many of each table would be."""
 
     @property
     def makes_database(self) -> bool:
@@ -161,6 +163,8 @@ class MigrationReport:
     way_back: str
     rejects: Path | None = None
     """The rows that were left out, one line of JSON each; None: there are none."""
+    causes: Mapping[str, int] = field(default_factory=dict)
+    """Why they were, in words, and how many each time."""
     losses: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()

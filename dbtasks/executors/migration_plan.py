@@ -100,7 +100,7 @@ def _plan(
         found = turned_down(engine, held, choices, met.live, skip=job.on_error is OnError.SKIP)
         behind = {name: count for name in choices.only_source if (count := held.count(name))}
         warnings = [
-            f"{many(count, 'row')} of {name} do not go: {target.name} has no such table; make it there,"
+            f"{many(count, 'row')} of {name} {'does' if count == 1 else 'do'} not go: {target.name} has no such table; make it there,"
             f" or say that it stays: --exclude-table={name}"
             for name, count in behind.items()
         ]
@@ -131,6 +131,7 @@ def _plan(
             clashes=found.clashes,
             falls=found.falls,
             rejects=found.rows,
+            would_reject=found.would,
         )
 
 
@@ -179,7 +180,7 @@ class Met:
                 f"it cannot be migrated as it is: {stops[0]}",
                 details="\n".join(map(str, stops)),
                 state=UNTOUCHED,
-                hint="mend that, or leave the table out: --exclude-table=NAME",
+                hint="mend that (a name: ALTER TABLE … RENAME in SQLite), or leave the table out: --exclude-table=NAME",
             )
         return choices
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import StoreFull
-from ..rows.arriving import Reject
+from ..rows.arriving import IS_TWICE, LEADS_NOWHERE, Reject
 from ..stores.drafts import open_draft, sweep_drafts
 from ..stores.files import create_new
 from ..stores.local import translated
@@ -23,6 +24,8 @@ class Rejects:
 
     def __init__(self, path: Path, stream: BinaryIO, final: Path) -> None:
         self.count = 0
+        self.causes = Counter[str]()
+        """How many for each cause."""
         self._path = path
         self._stream = stream
         self._final = final
@@ -37,6 +40,7 @@ class Rejects:
         with self._writing():
             self._stream.write(line.encode("utf-8", "backslashreplace") + b"\n")
         self.count += 1
+        self.causes[_cause(reject)] += 1
 
     def settle(self) -> None:
         """See that all of them are on disk: behind the COMMIT nobody could say any more which rows they were.
@@ -70,6 +74,16 @@ class Rejects:
                 return None
             self._path.replace(self._final)
         return self._final
+
+
+def _cause(reject: Reject) -> str:
+    """Return why a row was left out, without what only one row has."""
+    why = reject.reason.partition(": ")[2]
+    if why.startswith(LEADS_NOWHERE):
+        return f"{reject.table}: a reference to a row that is not there, or was left out too"
+    if why == IS_TWICE:
+        return f"{reject.table}: a key that is there already"
+    return f"{reject.table}: a value that does not fit, or that the server turned down"
 
 
 @contextmanager

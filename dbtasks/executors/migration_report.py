@@ -94,6 +94,7 @@ def report_object(report: MigrationReport) -> dict[str, Any]:
         "rows": report.rows,
         "rejected": report.rejected,
         "rejects": str(report.rejects) if report.rejects else None,
+        "causes": dict(report.causes),
         "tables": [_table_object(table) for table in report.tables],
         "losses": list(report.losses),
         "left_out": list(report.left_out),
@@ -271,6 +272,7 @@ def _columns(report: MigrationReport) -> Iterator[str]:
 
 def _lists(report: MigrationReport) -> Iterator[str]:
     parts = {
+        "Rows left out": [f"{count:,} of {cause}" for cause, count in report.causes.items()],
         "Not carried": report.losses,
         "Values not compared": [
             f"{table.name}.{name}: only the server can read its type"

@@ -10,10 +10,24 @@ from .numbered import LongValue
 from .schema import Table
 from .sqlite import spelled
 
-__all__ = ["WHOLE", "Carried", "Loading", "NextValue", "Reject", "TableProof", "rejected", "told_rows"]
+__all__ = [
+    "IS_TWICE",
+    "LEADS_NOWHERE",
+    "WHOLE",
+    "Carried",
+    "Loading",
+    "NextValue",
+    "Reject",
+    "TableProof",
+    "rejected",
+    "told_rows",
+]
 
 WHOLE = frozenset(("smallint", "integer", "bigint"))
 """How values are spelled that are whole numbers on both sides."""
+LEADS_NOWHERE = "leads to no row of"
+IS_TWICE = "is there already, in a row before it"
+"""Reasons that are no value's: they stand behind the columns of a key."""
 
 
 @dataclass(frozen=True)

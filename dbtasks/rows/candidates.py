@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .schema import Column, UserType
 
@@ -43,6 +43,8 @@ class Candidate:
     """What its numbers count since 1970, or `days`: only where they can hardly be anything else."""
     last: bool = False
     """Taken with its misfits where nothing fits."""
+    remark: str = ""
+    """Words for what becomes of its values, where that is more than the type says."""
 
     @property
     def fits_what_fits(self) -> tuple[str, ...]:
@@ -62,7 +64,11 @@ NUMBERS = (
 def _since_1970(type_: str, how: str) -> tuple[Candidate, ...]:
     return (
         Candidate(
-            type_, f"{how}:days", "days of the Julian period, of which milliseconds are kept", unit="days"
+            type_,
+            f"{how}:days",
+            "days of the Julian period",
+            unit="days",
+            remark="of which milliseconds are kept",
         ),
         *(
             Candidate(type_, f"{how}:{unit}", f"{unit} since 1970", unit=unit)
@@ -71,15 +77,14 @@ def _since_1970(type_: str, how: str) -> tuple[Candidate, ...]:
     )
 
 
+IN_UTC = "in UTC where they say no zone"
 ZONED = (
-    Candidate(STAMPTZ, "timestamptz", "timestamps, in UTC where they say no zone"),
-    Candidate(STAMPTZ, "timestamptz:cut", "timestamps, of which digits beyond microseconds are cut"),
+    Candidate(STAMPTZ, "timestamptz", "timestamps", remark=IN_UTC),
+    Candidate(STAMPTZ, "timestamptz:cut", "timestamps", remark=IN_UTC),
 )
 LOCAL = (
     Candidate(STAMP, "timestamp", "timestamps without a zone"),
-    Candidate(
-        STAMP, "timestamp:cut", "timestamps without a zone, of which digits beyond microseconds are cut"
-    ),
+    Candidate(STAMP, "timestamp:cut", "timestamps without a zone"),
 )
 WRITTEN = (LOCAL[0], ZONED[0], LOCAL[1], ZONED[1])
 MOMENTS = (*WRITTEN, *_since_1970(STAMPTZ, "timestamptz"))
@@ -207,7 +212,7 @@ def for_type(type_: str, types: Sequence[UserType] = ()) -> tuple[Candidate, ...
     digits = int(said[1]) if said and bare in PRECISE else MICROSECONDS
     words = f"words:{digits}" if bare == ZONED_TIME else "words"
     ways = GIVEN.get(bare) or (Candidate(type_, words, "what only the server reads"),)
-    return tuple(Candidate(type_, _with_digits(way.how, digits), way.holds, unit=way.unit) for way in ways)
+    return tuple(replace(way, type=type_, how=_with_digits(way.how, digits), last=False) for way in ways)
 
 
 def _with_digits(how: str, digits: int) -> str:

@@ -7,7 +7,7 @@ declared type first, then from the data; of tables that are there they are given
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..nouns import many
@@ -25,7 +25,7 @@ from .schema import Sequence as Numbers
 from .sqlite_conditions import Typed, Unsaid, checks_of, said_there
 from .sqlite_defaults import default_there
 from .sqlite_words import collated, counts_itself, words
-from .survey import EXAMPLES, ColumnSurvey, Survey, Trial
+from .survey import EXAMPLES, FEW, ColumnSurvey, Survey, Trial
 from .weaker import Weaker, is_told, weaker
 
 __all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
@@ -33,6 +33,8 @@ __all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
 SHOWN = 60
 HIGHEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 """The types of an identity column, and how far each counts."""
+NOT_NULL = "the column takes none"
+KEY_TAKES_NONE = "a primary key of PostgreSQL's takes none, though SQLite's does"
 
 
 @dataclass(frozen=True)
@@ -173,18 +175,39 @@ def _why(column: Column, found: ColumnSurvey, trial: Trial, because: str, *, wit
         return f"{declared}, holds no value"
     if trial.misfits:
         kinds = " and ".join(many(number, kind) for kind, number in sorted(found.counts.items()))
-        return f"{declared}, holds {kinds}{_doubt(found, trial)}"
+        read = [f"as {trial.candidate.holds}"] if trial.candidate.unit else []
+        return f"{declared}, holds {', '.join([kinds, *read, *_remarks(found, trial)])}{_doubt(found, trial)}"
     holds = trial.candidate.holds
     if trial.candidate.how == "boolean" and found.counts["text"]:
         holds = "only 0, 1 and the words for true and false"
-    if trial.candidate.unit in SINCE_1970 and found.counts["real"]:
-        holds += ", of which microseconds are kept"
-    said = f"{declared}, holds {holds}{_doubt(found, trial)}"
+    said = f"{declared}, holds {', '.join([holds, *_remarks(found, trial)])}{_doubt(found, trial)}"
     first = found.trials[0]
     if trial is not first and first.examples and is_told(first.candidate, trial.candidate):
         row_id = first.examples[0].partition(": ")[0]
         said += f" (row {first.examples[0] if with_value else row_id})"
     return said
+
+
+def _remarks(found: ColumnSurvey, taken: Trial) -> Iterator[str]:
+    """Yield what becomes of the values that fit, whether or not others do: none of it goes without saying."""
+    if taken.candidate.remark:
+        yield taken.candidate.remark
+    if taken.candidate.unit in SINCE_1970 and found.counts["real"]:
+        yield "of which microseconds are kept"
+    if "cut" in taken.candidate.how:
+        yield f"of which digits beyond microseconds are cut ({_cut(found, taken)})"
+
+
+def _cut(found: ColumnSurvey, taken: Trial) -> str:
+    """Say how many values lose digits: those that only fit where some may be cut."""
+    whole = next(
+        trial
+        for trial in found.trials
+        if trial.candidate.type == taken.candidate.type and "cut" not in trial.candidate.how
+    )
+    if whole.is_over:
+        return f"more than {many(FEW, 'value')}"
+    return many(whole.misfits - taken.misfits, "value")
 
 
 def _doubt(found: ColumnSurvey, taken: Trial) -> str:
@@ -193,11 +216,11 @@ def _doubt(found: ColumnSurvey, taken: Trial) -> str:
     return " that may be dates in digits, and no time since 1970"
 
 
-def _without_value(one: ColumnChoice, found: ColumnSurvey) -> ColumnChoice:
+def _without_value(one: ColumnChoice, found: ColumnSurvey, takes_none: str = NOT_NULL) -> ColumnChoice:
     """Count NULL as a misfit of a column that takes none."""
     if not found.nulls:
         return replace(one, not_null=True)
-    told = [f"{number}: NULL, and the column takes none" for number in found.without_value]
+    told = [f"{number}: NULL, and {takes_none}" for number in found.without_value]
     return replace(
         one,
         misfits=one.misfits + found.nulls,
@@ -278,11 +301,13 @@ class _Making:
             trial = _taken(found, column)
             if trial.candidate.type == type_:
                 one = replace(one, misfits=trial.misfits, examples=tuple(trial.examples))
-            return _without_value(one, found)
+            return _without_value(one, found, KEY_TAKES_NONE)
         because = "by --cast" if (table.name, column.name) in self._casts else ""
         one = _chosen(table, column, found, because)
         in_key = table.primary_key is not None and column.name in table.primary_key.columns
-        return _without_value(one, found) if column.not_null or in_key else one
+        if column.not_null or in_key:
+            return _without_value(one, found, KEY_TAKES_NONE if in_key else NOT_NULL)
+        return one
 
     def _agree(self) -> None:
         """Give a column without values the type of what it refers to, or of what refers to it."""

@@ -91,6 +91,8 @@ class LeftOut:
     """Where rows may be left out: how many of each table are, where any are."""
     uncounted: tuple[str, ...] = ()
     """What only the server compares, in words."""
+    would: Mapping[str, int] = field(default_factory=dict)
+    """Where rows may not be left out: how many of each table would be."""
 
 
 def left_out(
@@ -122,8 +124,12 @@ def left_out(
         clashes = tuple(one for one in found if isinstance(one, Clash))
         words = [one for one in found if isinstance(one, str)]
         words += [one.uncounted for one in out if one.references in filled and choices.rows[one.table.name]]
-        if not skip or not (choices.misfits or orphans or clashes):
-            return LeftOut(orphans, clashes, uncounted=tuple(words))
+        if not (choices.misfits or orphans or clashes):
+            return LeftOut(uncounted=tuple(words))
+        if not skip:
+            # a row that does not fit clashes with none once it is left out: that is another look
+            would = left_out(connection, schema, choices, live, skip=True, filled=filled)
+            return LeftOut(orphans, clashes, would=would.rows, uncounted=tuple(words))
         looking.take_led_out(empty)
         words += looking.lead([*references_of(schema, choices, live)], orphans)
         return LeftOut(orphans, clashes, tuple(looking.falls()), looking.rows(), tuple(words))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..nouns import many
 from .postgres_needs import CATALOG
 from .postgres_spelling import TypeName
 from .profile import Profile
@@ -174,7 +175,9 @@ def not_kept(declared: str, profile: Profile, chosen: Chosen) -> str:
 
 
 def _misfit(attempt: Attempt, profile: Profile) -> str:
-    others = [f"{profile.counts[kind]:,} {kind}" for kind in sorted(profile.kinds - attempt.kinds)]
+    others = [
+        many(profile.counts[kind], kind.removesuffix("s")) for kind in sorted(profile.kinds - attempt.kinds)
+    ]
     if others:
         return f"it holds {' and '.join(others)}"
     if attempt.form in profile.strangers:

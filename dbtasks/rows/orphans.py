@@ -7,10 +7,13 @@ over there. References between values of other types are proved by the server.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .choices import Choices, ColumnChoice
+from .folded import WITHOUT, folds_of
 from .misfit import shortened
 from .schema import PortableSchema, Table
 from .sqlite import TEXT, rowid_of
@@ -34,7 +37,16 @@ class Orphans:
     references: str
     rows: int
     examples: tuple[str, ...] = ()
-    """The first of them, by row id."""
+    """The first of them, by row id; where `by` says something with what stands there and what would have to."""
+    by: str = ""
+    """What SQLite finds a row by that the key over there does not: `without case`, by a collation; empty: it finds none."""
+
+    @property
+    def nothing(self) -> str:
+        """What they refer to, as people are told."""
+        if self.by:
+            return f"a row of {self.references} only {self.by}, as no foreign key of PostgreSQL's does"
+        return f"no row of {self.references}"
 
     @property
     def place(self) -> str:
@@ -144,22 +156,27 @@ class _Looking:
         some = " AND ".join(f"{quoted(b.column)} IS NOT NULL" for _, b in pairs)
         values = left[0] if len(left) == 1 else f"({', '.join(left)})"
         ids, order = self._ids(table)
+        by, alike = _alike(referred, pairs, kinds)
         query = (
-            f"SELECT {ids} FROM {quoted(table.name)} WHERE {' AND '.join(asked)} AND {values}"  # noqa: S608 - quoted
+            f"SELECT {ids}{''.join(f', {one}' for one in alike)} FROM {quoted(table.name)} AS f"  # noqa: S608 - quoted
+            f" WHERE {' AND '.join(asked)} AND {values}"
             f" NOT IN (SELECT {', '.join(right)} FROM {quoted(referred.name)} WHERE {some}){order}"
         )
-        rows, examples = 0, list[str]()
+        rows, examples = Counter[str](), defaultdict[str, list[str]](list)
         before, self._connection.text_factory = self._connection.text_factory, TEXT
         try:
-            for key in self._connection.execute(query):
-                rows += 1
-                if len(examples) < EXAMPLES:
-                    examples.append(", ".join(map(shortened, key)))
+            for found in self._connection.execute(query):
+                key, (mine, theirs) = found[: len(found) - len(alike)], _halves(found[-len(alike) :], alike)
+                how = by if theirs and None not in theirs else ""
+                rows[how] += 1
+                if len(examples[how]) < EXAMPLES:
+                    said = f": {_shown(mine)}, and there it is {_shown(theirs)}" if how else ""
+                    examples[how].append(f"{_shown(key)}{said}")
         finally:
             self._connection.text_factory = before
-        if rows:
-            columns = tuple(mine.column for mine, _ in pairs)
-            yield Orphans(table.name, columns, referred.name, rows, tuple(examples))
+        columns = tuple(mine.column for mine, _ in pairs)
+        for how in sorted(rows):
+            yield Orphans(table.name, columns, referred.name, rows[how], tuple(examples[how]), how)
 
     def _ids(self, table: Table) -> tuple[str, str]:
         rowid = rowid_of(self._connection, table)
@@ -167,6 +184,36 @@ class _Looking:
             return rowid, f" ORDER BY {rowid}"
         key = table.primary_key.columns if table.primary_key else ()
         return ", ".join(map(quoted, key)) or "'without a number'", ""
+
+
+def _shown(values: Sequence[Any]) -> str:
+    return ", ".join(map(shortened, values))
+
+
+def _halves(values: Sequence[Any], asked: Sequence[str]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return what stands in the row, and what SQLite finds by it; nothing where that was not asked."""
+    middle = len(asked) // 2
+    return (values[:middle], values[middle:]) if asked else ((), ())
+
+
+def _alike(
+    referred: Table,
+    pairs: Sequence[tuple[ColumnChoice, ColumnChoice]],
+    kinds: Sequence[_Kind],
+) -> tuple[str, list[str]]:
+    """Return by what collation SQLite compares texts, and what asks for the values of a row, `f`, and for those it finds so."""
+    by = folds_of(referred, [(b.column, "") for _, b in pairs])
+    words = " and ".join(dict.fromkeys(WITHOUT[one] for one in by if one in WITHOUT))
+    if not words or any(kind is not TEXTS for kind in kinds):
+        return "", []
+    mine = [f"CAST(f.{quoted(a.column)} AS TEXT)" for a, _ in pairs]
+    # its own collation counts, because it stands on the left
+    equal = " AND ".join(f"o.{quoted(b.column)} = {text}" for (_, b), text in zip(pairs, mine, strict=True))
+    theirs = [
+        f"(SELECT o.{quoted(b.column)} FROM {quoted(referred.name)} AS o WHERE {equal} LIMIT 1)"  # noqa: S608 - quoted
+        for _, b in pairs
+    ]
+    return words, [*mine, *theirs]
 
 
 def _referred(table: Table, one: ColumnChoice, kind: _Kind) -> str:

@@ -85,7 +85,8 @@ def creating(
     prove_losses(creation.losses, accepted=accept_losses)
     fix_values(session)
     session.execute("SET LOCAL search_path = ''")
-    on_event(Phase("create", many(len(schema.tables), "table")))
+    if schema.tables:
+        on_event(Phase("create", many(len(schema.tables), "table")))
     make(session, creation.before)
     yield creation
     on_event(Phase("create", "keys and indexes"))

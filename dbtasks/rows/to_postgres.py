@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..nouns import many
 from ..schemas import table_name
 from .candidates import for_type
 from .carried import SCHEMA, Carried
@@ -80,7 +81,7 @@ class _Mapping:
                     )
                 )
             elif profile.negative_zeros and chosen.type.startswith("numeric"):
-                told = f"holds -0.0 {profile.negative_zeros:,} times, and numeric has only 0"
+                told = f"holds -0.0 {many(profile.negative_zeros, 'time')}, and numeric has only 0"
                 self._losses.append(Loss(f"{table.name}.{column.name}", told))
             if chosen and (why := not_kept(column.type, profile, chosen)):
                 told = f"is declared {column.type} and becomes {chosen.type}: {why}"
@@ -151,7 +152,9 @@ class _Mapping:
 
 def _mixture(profile: Profile) -> str:
     if profile.unfit:
-        return f"{profile.unfit:,} texts with a zero byte or that are no UTF-8"
+        return f"{many(profile.unfit, 'text')} with a zero byte or no UTF-8"
     return " and ".join(
-        f"{number:,} {kind}" for kind, number in profile.counts.items() if number and kind != "nulls"
+        many(number, kind.removesuffix("s"))
+        for kind, number in profile.counts.items()
+        if number and kind != "nulls"
     )

@@ -186,15 +186,15 @@ def test_declared_types_become_types_where_every_value_comes_back(pg_db: PgDatab
     [
         (
             "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1), ('x')",
-            "t.a holds 1 integers and 1 texts, which no one type does",
+            "t.a holds 1 integer and 1 text, which no one type does",
         ),
         (
             "CREATE TABLE t (a); INSERT INTO t VALUES (1.5), (x'00')",
-            "t.a holds 1 reals and 1 blobs, which no one type does",
+            "t.a holds 1 real and 1 blob, which no one type does",
         ),
         (
             "CREATE TABLE t (a TEXT); INSERT INTO t VALUES (char(97, 0))",
-            "t.a holds 1 texts with a zero byte or that are no UTF-8, which no one type does",
+            "t.a holds 1 text with a zero byte or no UTF-8, which no one type does",
         ),
         (
             "CREATE TABLE t (a TEXT PRIMARY KEY); INSERT INTO t VALUES (NULL)",

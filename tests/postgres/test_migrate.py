@@ -194,6 +194,9 @@ def test_a_backup_folder_that_cannot_be_written_ends_the_dry_run_as_it_ends_the_
 def test_g06_the_reports_are_private_and_hold_no_password(move: Move) -> None:
     ran = move.invoke("--yes")
     assert "  way back: app.db was not changed and is backed up as" in ran.stdout
+    # a line of its own, to be pasted
+    assert f'            DROP DATABASE "{move.name}";' in ran.stdout.splitlines()
+    assert "            removes what was made, said from another database of that server:" in ran.stdout
     assert "DATABASE_URL=sqlite:///app.db" in ran.stdout
     assert f":***@127.0.0.1:{move.server.port}/{move.name}" in ran.stdout
     files = sorted((move.store / "reports").iterdir())

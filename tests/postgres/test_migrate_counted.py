@@ -235,6 +235,40 @@ def test_rows_that_go_with_one_that_is_left_out_are_counted_before(move: Move) -
     assert rejected(report) == {"region": [2], "shop": [2, 4], "sale": [2, 3, 4, 6]}
 
 
+def test_what_skipping_would_cost_is_told_before_somebody_asks_for_it(move: Move) -> None:
+    made(move.path, CHAIN)
+    made(
+        move.path,
+        "CREATE TABLE person (id INTEGER PRIMARY KEY, age INTEGER); INSERT INTO person VALUES (1, '')",
+    )
+    rows = sum(move.plan().choices.rows.values())
+    flags = ("--cast=person.age:int",)
+    shown = move.invoke("--dry-run", *flags, code=10).stdout.splitlines()
+    assert [line for line in shown if line.startswith("Rejects")] == [
+        f"Rejects  --on-error=skip would leave out 8 rows of {rows}: 1 of person, 1 of region, 2 of shop, 4 of sale"
+    ]
+    document = move.document("--dry-run", *flags, code=10)["plan"]
+    assert (document["rejects"], document["would_reject"]["sale"]) == ({}, 4)
+    with pytest.raises(Refused) as caught:
+        move.migrate(casts=("person.age:int",))
+    assert caught.value.hint == (
+        'mend the rows; where \'\' is no value: UPDATE "person" SET "age" = NULL WHERE "age" = \'\';'
+        " or choose a type: --cast=TABLE.COLUMN:TYPE;"
+        f" or leave out 8 of {rows} rows, with what refers to such a row (1 of person, 1 of region, 2 of shop, 4 of sale):"
+        " --on-error=skip"
+    )
+    made(move.path, caught.value.hint.partition("where '' is no value: ")[2].partition(";")[0])
+    report = move.migrate(casts=("person.age:int",), on_error="skip")
+    assert dict(report.causes) == {
+        "region: a value that does not fit, or that the server turned down": 1,
+        "shop: a reference to a row that is not there, or was left out too": 2,
+        "sale: a reference to a row that is not there, or was left out too": 4,
+    }
+    assert report.page is not None and report.document is not None
+    assert "<li>4 of sale: a reference to a row" in report.page.read_text("utf-8")
+    assert json.loads(report.document.read_text("utf-8"))["causes"] == dict(report.causes)
+
+
 def test_rows_fall_over_circles_long_chains_and_keys_of_any_shape(move: Move) -> None:
     made(
         move.path,

@@ -114,6 +114,9 @@ def test_rows_of_a_table_that_the_target_does_not_have_are_losses_unless_they_we
     assert [line.split()[0] for line in shown[:3]] == ["From", "To", "Behind"]
     assert "1 table that it lacks, with 2 rows, would stay behind: visits" in shown[2]
     ran = there.invoke("--yes", code=8)
+    *_, what, statement = ran.stdout.splitlines()
+    assert what.strip() == "empties the tables again, with what was written there since; numbers go on:"
+    assert statement.strip().startswith('TRUNCATE "public"."') and statement.endswith(";")
     assert "2 rows of visits do not go" in ran.stderr
     assert read_log(there.store)[0].message == "2 rows left behind: visits"
     assert f"stays behind: 2 rows of visits, which {there.name} does not have" in ran.stdout

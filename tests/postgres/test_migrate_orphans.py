@@ -27,6 +27,7 @@ def test_rows_that_refer_to_nothing_are_counted_in_the_preflight(move: Move) -> 
             "references": "customer",
             "rows": 2,
             "examples": ["20", "22"],
+            "by": None,
         }
     ]
     with pytest.raises(
@@ -54,10 +55,53 @@ def test_orphans_are_known_by_what_the_target_compares(move: Move) -> None:
     casts = tuple(f"thing.{name}:uuid" for name in ("id", "up", "no"))
     found = {(one.table, one.columns): one for one in move.plan(casts=casts).orphans}
     assert {key: (one.rows, one.examples) for key, one in found.items()} == {
-        ("one", ("k",)): (1, ("'A'",)),
+        ("one", ("k",)): (1, ("'A': 'A', and there it is 'a'",)),
         ("one", ("k", "p")): (1, ("'b'",)),
         ("thing", ("no",)): (1, ("2",)),
     }
+
+
+def test_a_reference_that_only_a_collation_of_sqlite_finds_is_no_orphan_but_told_as_that(move: Move) -> None:
+    made(
+        move.path,
+        """PRAGMA foreign_keys = ON;
+        CREATE TABLE country (code TEXT COLLATE NOCASE PRIMARY KEY);
+        CREATE TABLE place (code TEXT COLLATE RTRIM, part TEXT COLLATE NOCASE, PRIMARY KEY (code, part));
+        CREATE TABLE city (id INTEGER PRIMARY KEY, country TEXT REFERENCES country);
+        CREATE TABLE stop (id INTEGER PRIMARY KEY, a TEXT, b TEXT, FOREIGN KEY (a, b) REFERENCES place);
+        INSERT INTO country VALUES ('DE'); INSERT INTO place VALUES ('x', 'y');
+        INSERT INTO city VALUES (1, 'de'), (2, 'DE'), (3, 'dE'); INSERT INTO stop VALUES (1, 'x', 'y'), (2, 'x  ', 'Y');
+        PRAGMA foreign_keys = OFF; INSERT INTO city VALUES (4, 'fr')""",
+    )
+    shown = move.invoke("--dry-run", code=10).stdout
+    assert [line for line in shown.splitlines() if line.startswith("Misfit")] == [
+        "Misfit   city.country: 1 row refers to no row of country: row 4",
+        "Misfit   city.country: 2 rows refer to a row of country only without case, as no foreign key of PostgreSQL's does:"
+        " row 1: 'de', and there it is 'DE'; row 3: 'dE', and there it is 'DE'",
+        "Misfit   stop (a, b): 1 row refers to a row of place only without blanks at the end and without case, as no foreign key"
+        " of PostgreSQL's does: row 2: 'x  ', 'Y', and there it is 'x', 'y'",
+    ]
+    found = move.document("--dry-run", code=10)["plan"]["orphans"]
+    assert [one["by"] for one in found] == [
+        None,
+        "without case",
+        "without blanks at the end and without case",
+    ]
+    with pytest.raises(Refused) as caught:
+        move.migrate()
+    assert caught.value.message == (
+        "1 row refers to nothing: the first column is city.country; 2 rows refer to a row only without case: the first"
+        " column is city.country; 1 row refers to a row only without blanks at the end and without case: the first column"
+        " is stop (a, b)"
+    )
+    # what the plan counts is what is left out, and what is mended so goes
+    assert move.plan(on_error="skip").rejects == {"city": 3, "stop": 1}
+    made(
+        move.path,
+        "UPDATE city SET country = 'DE' WHERE country = 'de' COLLATE NOCASE; DELETE FROM city WHERE id = 4;"
+        "UPDATE stop SET a = 'x', b = 'y'",
+    )
+    assert not move.migrate().rejected
 
 
 def test_orphans_are_told_by_the_keys_that_tables_have_which_are_there(move: Move) -> None:

@@ -63,8 +63,8 @@ def test_what_cannot_go_is_listed_before_anything_is_touched(pg_db: PgDatabase, 
     with pytest.raises(Refused) as caught:
         planned(there, backup)
     assert caught.value.details.splitlines() == [
-        "t.a holds 1 integers and 1 texts, which no one type does",
-        "t.b holds 1 texts and 1 blobs, which no one type does",
+        "t.a holds 1 integer and 1 text, which no one type does",
+        "t.b holds 1 text and 1 blob, which no one type does",
     ]
     assert "--exclude-table=NAME; or bring the SQLite file itself by db.migrate" in caught.value.hint
     assert pg_db.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
@@ -187,7 +187,7 @@ def test_a_negative_zero_keeps_its_sign_or_is_told(pg_db: PgDatabase, tmp_path: 
     config = settings_of(pg_db, tmp_path)
     plan = planned(config, made)
     assert [text for text in plan.warnings if "-0.0" in text] == [
-        "t.c holds -0.0 1 times, and numeric has only 0"
+        "t.c holds -0.0 1 time, and numeric has only 0"
     ]
     dbtasks.restore(config, plan)
     assert pg_db.run("SELECT b::text, c::text FROM t WHERE b = 0") == [("-0", "0.0")]

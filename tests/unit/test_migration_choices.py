@@ -116,7 +116,10 @@ def test_null_in_a_column_that_takes_none_is_a_misfit(tmp_path: Path) -> None:
     # SQLite lets NULL into the keys of its rowid tables
     path = made(tmp_path / "a.db", "CREATE TABLE t (a TEXT PRIMARY KEY)", None, "a")
     (one,) = chosen(path).columns["t"]
-    assert (one.misfits, one.examples) == (1, ("1: NULL, and the column takes none",))
+    assert (one.misfits, one.examples) == (
+        1,
+        ("1: NULL, and a primary key of PostgreSQL's takes none, though SQLite's does",),
+    )
 
 
 SHOP = """
@@ -378,3 +381,51 @@ def test_the_page_names_every_type_that_a_cast_takes() -> None:
     (said,) = re.findall(r"Types: (.*?)\. `bytea`", PAGE, re.DOTALL)
     names = said.replace("\n", " ").replace("(n)", "(5)").replace("(p,s)", "(5,2)").split(", ")
     assert {Cast.parse(f"t.a:{name}").type.partition("(")[0] for name in names} == set(SPELLINGS.values())
+
+
+ZONELESS = "in UTC where they say no zone"
+
+
+@pytest.mark.parametrize(
+    ("cast", "rows", "why"),
+    [
+        (
+            "timestamp",
+            ["2024-01-01 10:00:00.123456789", "2024-01-01 10:00:00", "bad"],
+            "by --cast, holds 3 texts, of which digits beyond microseconds are cut (1 value)",
+        ),
+        ("timestamp", ["2024-01-01 10:00:00", "bad"], "by --cast, holds 2 texts"),
+        ("timestamptz", ["2024-01-01 10:00:00", "bad"], f"by --cast, holds 2 texts, {ZONELESS}"),
+        (
+            "timestamptz",
+            ["2024-01-01 10:00:00.1234567", "2024-01-01 10:00:00.1234567+02", "bad", 5],
+            f"by --cast, holds 1 integer and 3 texts, {ZONELESS}, of which digits beyond microseconds are cut (2 values)",
+        ),
+        (
+            "",
+            ["2024-01-01 10:00:00.123456789", "2024-01-01 10:00:00+02", "2024-01-03"],
+            f"holds timestamps, {ZONELESS}, of which digits beyond microseconds are cut (1 value)",
+        ),
+        (
+            "",
+            ["2024-01-01 10:00:00.123456789"] * 1_200,
+            "holds timestamps without a zone, of which digits beyond microseconds are cut (more than 1,000 values)",
+        ),
+        (
+            "timestamptz",
+            [1_700_000_000.25, "bad"],
+            "by --cast, holds 1 real and 1 text, as seconds since 1970, of which microseconds are kept",
+        ),
+        (
+            "timestamptz",
+            [2_460_000.5, "bad"],
+            "by --cast, holds 1 real and 1 text, as days of the Julian period, of which milliseconds are kept",
+        ),
+    ],
+)
+def test_what_becomes_of_values_is_said_beside_those_that_do_not_fit(
+    tmp_path: Path, cast: str, rows: list[Any], why: str
+) -> None:
+    path = made(tmp_path / "t.db", "CREATE TABLE t (a DATETIME)", *rows)
+    (one,) = chosen(path, *([f"t.a:{cast}"] if cast else [])).columns["t"]
+    assert one.why.partition("declared DATETIME, ")[2] == why

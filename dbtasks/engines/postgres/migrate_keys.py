@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CountsDiffer, LoadFailed, QueryFailed
-from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
+from ...rows.arriving import IS_TWICE, Carried, Loading, Reject, rejected, told_rows
+from ...rows.arriving import LEADS_NOWHERE as LEADS
 from ...rows.carried import UNORDERED
 from ...rows.long_keys import LONGEST_KEY
 from ...rows.postgres_create import Statement
@@ -313,7 +314,7 @@ def _leads_nowhere(one: Reference, condition: Composable) -> _Fault:
     return _Fault(
         (one.schema, one.table),
         condition,
-        f"{columns}: leads to no row of {table_name(one.other_schema, one.other)}",
+        f"{columns}: {LEADS} {table_name(one.other_schema, one.other)}",
     )
 
 
@@ -333,7 +334,7 @@ def _twice(one: Unique) -> _Fault:
         sql.SQL(" WHERE ") + sql.SQL(" AND ").join(asked) if asked else sql.SQL(""),
     )
     columns = ", ".join(one.expressions)
-    return _Fault((one.schema, one.table), condition, f"{columns}: is there already, in a row before it")
+    return _Fault((one.schema, one.table), condition, f"{columns}: {IS_TWICE}")
 
 
 def _too_long(one: Unique) -> _Fault:

@@ -161,7 +161,7 @@ def test_the_rows_of_chinook_are_compared_across_engines_and_the_few_that_differ
     connection.commit()
     connection.close()
     found = project.invoke("db.diff", "--rows", "--values", file, "--table=Invoice", **environ)
-    assert 'Changed  Invoice  InvoiceId 7: Total 1.98 → "1.99"' in found.stdout
+    assert "Changed  Invoice  InvoiceId 7: Total 1.98 → 1.99" in found.stdout
 
 
 def test_chinook_goes_from_sqlite_to_postgresql_and_comes_back_equal(

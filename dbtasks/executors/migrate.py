@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ __all__ = ["migrate", "prove_fitting", "refuse_misfits"]
 
 AGAIN = "look again: db.migrate --dry-run"
 NAMED = 5
+FOLLOWS = re.compile(r"ON DELETE (?:CASCADE|SET)")
 EMPTY_TEXT = ": '' "
 """How the words for a misfit go on behind the row's number, where the value is an empty text."""
 
@@ -307,7 +309,7 @@ class _Told:
         tables = [quoted_pair(_parts(self.choices.names[name])) for name in self.choices.order]
         if self.plan.makes_tables:
             return f"{back}; DROP TABLE {', '.join(tables)}; removes what was made"
-        return f"{back}; {self._emptying(tables)}; empties the tables again"
+        return f"{back}; {self._emptying(tables)}; empties the tables again{self._changed_along()}"
 
     def _emptying(self, tables: Sequence[str]) -> str:
         filled = {self.choices.names[name] for name in self.choices.order}
@@ -319,6 +321,18 @@ class _Told:
         *before, last = (f"DELETE FROM {table}" for table in reversed(tables))  # noqa: S608 - quoted
         parts = ", ".join(f"d{number} AS ({text})" for number, text in enumerate(before, 1))
         return f"WITH {parts} {last}" if parts else last
+
+    def _changed_along(self) -> str:
+        """Say which other tables a deletion changes by their own keys."""
+        filled = {self.choices.names[name] for name in self.choices.order}
+        live = self.plan.live.tables if self.plan.live else ()
+        names = [
+            one.name
+            for one in live
+            if one.name not in filled
+            and any(key.references in filled and FOLLOWS.search(key.definition) for key in one.foreign_keys)
+        ]
+        return f", and rows of {some(names)} are deleted or changed by their own keys" if names else ""
 
     def _report(self) -> MigrationReport:
         plan, choices = self.plan, self.choices

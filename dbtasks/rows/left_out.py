@@ -184,7 +184,10 @@ class _Looking:
             done: set[frozenset[str]] = set()
             for columns, nulls_are_equal in _keys(table):
                 key = [chosen[column] for column in columns if column in chosen]
-                if len(key) < len(columns) or frozenset(columns) in done or self._is_kept(name, key):
+                if len(key) < len(columns) or frozenset(columns) in done:
+                    continue
+                # SQLite lets any number of NULLs into a unique key
+                if not nulls_are_equal and self._is_kept(name, key):
                     continue
                 done.add(frozenset(columns))
                 unknown = [one.column for one in key if not compared_as(one)]

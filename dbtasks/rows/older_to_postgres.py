@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .alike import NEGATIVE_ZERO
 from .older_kept import keeping
 from .older_values import NUMBER, WHOLE, Members, NotTaken, Number, Unending, bytes_of, json_of, kind_of
 from .postgres_needs import CATALOG
@@ -193,7 +194,9 @@ def _jsonb(value: Any) -> str:
 
 
 def _prove_keys(value: Any) -> None:
-    """See that no member would take the place of another, as it does in jsonb."""
+    """See that jsonb keeps all of it: no member takes the place of another, and no zero loses its sign."""
+    if isinstance(value, Number) and NEGATIVE_ZERO.fullmatch(value):
+        raise NotTaken("holds a zero below zero, of which 0 is kept")
     if isinstance(value, Members):
         if len({key for key, _ in value}) < len(value):
             raise NotTaken("an object with a key twice, of which one member is kept")

@@ -302,7 +302,12 @@ def emptier_in_the_way(database: PgDatabase) -> Iterator[None]:
         cursor.execute("BEGIN")
         worker = threading.Thread(target=cursor.execute, args=("TRUNCATE big",))
         worker.start()
-        until(lambda: database.run("SELECT 1 FROM pg_locks WHERE NOT granted") == [(1,)])
+        try:
+            until(lambda: waiting(database) == 1)
+        except AssertionError:
+            # closing it would wait for the TRUNCATE, which waits for the dump, which is us
+            connection.cancel()
+            raise
         try:
             yield
         finally:
@@ -311,16 +316,18 @@ def emptier_in_the_way(database: PgDatabase) -> Iterator[None]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    for _ in range(200):
+    for _ in range(600):
         if condition():
             return
         time.sleep(0.05)
     raise AssertionError("it never came true")
 
 
-def waiting(database: PgDatabase) -> bool:
-    """Whether the TRUNCATE and pg_dump both wait."""
-    return database.run("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(2,)]
+def waiting(database: PgDatabase) -> int:
+    """Return how many wait in this database: the TRUNCATE, then pg_dump as well."""
+    own = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    ((number,),) = database.run(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND database = {own}")
+    return number
 
 
 @pytest.mark.fault

@@ -134,6 +134,17 @@ def test_a_key_that_only_the_target_has_is_looked_at(move: Move) -> None:
     assert "--cast" not in caught.value.hint
 
 
+def test_a_key_that_takes_one_null_there_is_looked_at(move: Move) -> None:
+    made(
+        move.path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER UNIQUE); INSERT INTO t VALUES (1, NULL), (2, 5), (3, NULL)",
+    )
+    database = move.server.create_database(move.name)
+    database.run("CREATE TABLE t (id bigint PRIMARY KEY, a bigint, UNIQUE NULLS NOT DISTINCT (a))")
+    clashes = move.plan(tables=("t",)).clashes
+    assert [(one.place, one.examples) for one in clashes] == [("t.a", ("3: as row 1",))]
+
+
 def test_a_row_that_does_not_fit_is_in_nobodys_way(move: Move) -> None:
     made(
         move.path,

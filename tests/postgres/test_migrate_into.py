@@ -502,6 +502,19 @@ def test_the_way_back_is_one_statement_that_empties_the_tables(move: Move, is_re
     assert database.run("SELECT count(*) FROM extra") == [(int(is_referred_to),)]
 
 
+def test_the_way_back_names_the_tables_whose_rows_go_along(move: Move) -> None:
+    move.path.unlink()
+    made(move.path, "CREATE TABLE a (id INTEGER PRIMARY KEY); INSERT INTO a VALUES (1)")
+    move.server.create_database(move.name).run(
+        "CREATE TABLE a (id bigint PRIMARY KEY); CREATE TABLE extra (a bigint REFERENCES a ON DELETE CASCADE);"
+        "CREATE TABLE bound (a bigint REFERENCES a)"
+    )
+    way_back = move.migrate().way_back
+    assert way_back.endswith(
+        "empties the tables again, and rows of public.extra are deleted or changed by their own keys"
+    )
+
+
 def test_a_table_without_a_common_column_is_refused_before_anything(move: Move) -> None:
     move.path.unlink()
     made(

@@ -120,6 +120,7 @@ REFUSED = [
     ("double precision", "0.1234567890123456789", "more digits"),
     ("oid", -1, "below zero"),
     ("jsonb", {"a": {"TWICE": 1, "twice": 2}}, "a key twice"),
+    ("jsonb", {"a": [-0.0]}, "a zero below zero"),
     ("jsonb[]", [{"TWICE": 1, "twice": 2}], "a key twice"),
 ]  # fmt: skip
 SHOP = """

@@ -95,6 +95,32 @@ def test_what_made_tables_is_not_taken_back_where_something_leans_on_them_or_the
     assert pg_db.run(EVERYTHING) == before
 
 
+def test_what_was_given_to_the_tables_since_is_named_before_it_goes_with_them(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(MADE)
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    emptied(pg_db)
+    restored(config, made)
+    role = pg_db.server.create_role()
+    pg_db.run(
+        "CREATE FUNCTION wakes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        "CREATE TRIGGER after_all AFTER INSERT ON t EXECUTE FUNCTION wakes(); CREATE POLICY own ON t USING (true);"
+        f"CREATE RULE none AS ON DELETE TO t DO INSTEAD NOTHING; GRANT SELECT ON t TO {role.user}"
+    )
+    warnings = dbtasks.plan_undo(config).warnings
+    along = (
+        "policy own of public.t",
+        "privileges on public.t",
+        "rule none of public.t",
+        "trigger after_all of public.t",
+    )
+    assert [text for text in warnings if "goes with the tables" in text] == [
+        f"goes with the tables, and is in no backup of rows: {what}" for what in along
+    ]
+
+
 @pytest.mark.parametrize("into", [True, False])
 def test_what_takes_away_made_tables_is_told_where_no_undo_does(
     pg_db: PgDatabase, tmp_path: Path, into: bool

@@ -1,4 +1,4 @@
-"""Taking back what a restore of rows made in a database without tables: exactly that, and nothing that leans on it."""
+"""Taking back what a restore of rows made in a database without tables: nothing else, and nothing that leans on it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from . import PostgresEngine
 
 __all__ = ["plan_taking_away", "take_away", "taking_away"]
+
+GOES_ALONG = """
+SELECT format('trigger %%s of %%s', tgname, tgrelid::pg_catalog.regclass)
+FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgparentid = 0 AND tgrelid = ANY (%(oids)s)
+UNION ALL SELECT format('policy %%s of %%s', polname, polrelid::pg_catalog.regclass)
+FROM pg_catalog.pg_policy WHERE polrelid = ANY (%(oids)s)
+UNION ALL SELECT format('rule %%s of %%s', rulename, ev_class::pg_catalog.regclass)
+FROM pg_catalog.pg_rewrite WHERE ev_class = ANY (%(oids)s)
+UNION ALL SELECT format('privileges on %%s', oid::pg_catalog.regclass)
+FROM pg_catalog.pg_class WHERE relacl IS NOT NULL AND oid = ANY (%(oids)s)
+ORDER BY 1
+"""
+"""What is dropped with a table, and is in no backup of rows: a restore of rows makes none of it."""
 
 
 def taking_away(made: Made) -> tuple[str, ...]:
@@ -51,6 +64,8 @@ def plan_taking_away(
         _prove_as_made(name, made, there)
         facts = database_facts(session, migration_table=engine.settings.migration_table)
         rows = count_rows(session, [there[table] for table in made.tables if table in facts.tables])
+        oids = [there[table].oid for table in made.tables]
+        along = [str(name) for (name,) in session.rows(GOES_ALONG, {"oids": oids})]
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.ROWS,
@@ -63,6 +78,7 @@ def plan_taking_away(
             *(f"in one transaction: {statement}" for statement in taking_away(made)),
             f"COMMIT; {archive.path.name} holds no tables, and none were there",
         ),
+        warnings=tuple(f"goes with the tables, and is in no backup of rows: {name}" for name in along),
     )
 
 

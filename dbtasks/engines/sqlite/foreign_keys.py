@@ -97,12 +97,15 @@ def prove_keys(
     ]
     table, parent, broken = names[0]
     other = table if files.folded(parent) in sources else parent
-    there_too = None if files.folded(other) in unknown else _spelt(live, "backup", other)
-    also = f"bring back that table too: --table={shlex.quote(there_too)}; or" if there_too else ""
+    there_too, bare = _spelt(live, "backup", other), files.folded(other) in unknown
+    if there_too and not bare:
+        also = f"bring back that table too: --table={shlex.quote(there_too)}; or"
+    else:
+        also = f"the backup holds no {'rows of ' * bare}{other}; bring it in"
     raise Refused(
         f"{broken} of {table} would refer to rows of {parent} that are not there (foreign key {table} → {parent})",
         details="; ".join(f"{t} → {p}: {n}" for t, p, n in names),
-        hint=f"{also or f'the backup holds no rows of {other}; bring it in'} beside, to look and pick: --as=NAME",
+        hint=f"{also} beside, to look and pick: --as=NAME",
     )
 
 

@@ -335,7 +335,7 @@ def test_a10_ctrl_c_ends_a_directory_dump_and_its_workers(big_db: PgDatabase, tm
     with contextlib.ExitStack() as stack:
 
         def interrupt() -> None:
-            until(lambda: waiting(big_db))
+            until(lambda: waiting(big_db) > 1)
             os.kill(os.getpid(), signal.SIGINT)
 
         def on_event(event: Event) -> None:
@@ -391,7 +391,7 @@ def test_a08_an_orphaned_pg_dump_keeps_its_draft_and_the_next_sweep_takes_it(
         with emptier_in_the_way(big_db):
             parent.stdin.write("\n")
             parent.stdin.flush()
-            until(lambda: waiting(big_db))
+            until(lambda: waiting(big_db) > 1)
             parent.kill()
             parent.wait()
             assert store.sweep() == []

@@ -27,15 +27,13 @@ from ...errors import (
 from ...events import OnEvent, Phase, Warned, ignore
 from ...models import Revision
 from ...plans import TargetState
-from ...row_values import first_error
 from ...rows.postgres import PostgresSource
 from ...rows.schema import PortableSchema
 from ...sessions import PsycopgSession, Session
 from ...stores.proofs import MIGRATION, ProofMark, marking_proof
 from .direct import direct_session
-from .dropping import drop_with_sessions
 from .facts import COUNTED, PARTITIONED, Relation, database_facts, relations, system_identifier
-from .leftovers import MARK, sweep
+from .leftovers import MARK, drop_unfinished, sweep
 from .names import new_name, prove_name
 from .over_the_commit import is_committed
 from .rows_load import transaction
@@ -385,7 +383,7 @@ def _made_beside(engine: PostgresEngine, id_: str, on_event: OnEvent) -> Iterato
                 )
             yield made
         finally:
-            if not made.is_live and not _drop(engine, made.name, on_event):
+            if not made.is_live and not drop_unfinished(engine, made.name, on_event):
                 marking.stays()
 
 
@@ -400,17 +398,3 @@ def _create(session: Session, name: str) -> None:
             raise
         # the server's own locale belongs to another encoding
         session.execute(statement + sql.SQL(" LC_COLLATE 'C' LC_CTYPE 'C'"))
-
-
-def _drop(engine: PostgresEngine, name: str, on_event: OnEvent) -> bool:
-    """Drop what was made for nothing; returns whether it is gone."""
-    try:
-        with outside(engine) as session:
-            drop_with_sessions(session, name)
-    except DbTasksError as exc:
-        # the error that led here is the news
-        why = first_error(exc.details) or exc.message
-        by_hand = f"DROP DATABASE {quoted(name)}"
-        on_event(Warned(f"the unfinished database {name} is still there: {why}; {by_hand} removes it"))
-        return False
-    return True

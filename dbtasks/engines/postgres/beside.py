@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CommandFailed, DbTasksError, LoadFailed, QueryFailed, StoreFull
-from ...events import OnEvent, Phase, Warned, ignore
+from ...events import OnEvent, Phase, ignore
 from ...models import Archive, Format
 from ...plans import LoadPlan, LoadStrategy, Swapped
 from ...psql import render
@@ -21,15 +21,13 @@ from .. import OnKeep
 from .after_load import run_beside
 from .checks import behind_sequences, loaded_counts, loaded_problems
 from .contents import script_of
-from .dropping import drop_with_sessions
 from .feed import transaction
 from .last_words import disk_full, way_left
-from .leftovers import MARK, sweep
+from .leftovers import MARK, drop_unfinished, sweep
 from .names import new_name
 from .rows_command import fill_made, make_by_command
 from .rows_load import fill_new, run_after_rows
 from .several_jobs import restore_into
-from .statements import quoted
 from .swap import bring_in, outside
 from .tarred import unpacked
 from .timescale import RESTORING, restoring
@@ -201,7 +199,7 @@ def loading_beside(
         with suppress(DbTasksError):
             loaded.held.close()
         if not loaded.is_live:
-            _drop(engine, new, on_event)
+            drop_unfinished(engine, new, on_event)
 
 
 def _create(
@@ -362,17 +360,3 @@ def _untouched(engine: PostgresEngine) -> Iterator[None]:
     except DbTasksError as exc:
         exc.state = f"{engine.target.database} was not touched"
         raise
-
-
-# -- when it was for nothing ---------------------------------------------------------
-
-
-def _drop(engine: PostgresEngine, new: str, on_event: OnEvent) -> None:
-    try:
-        with outside(engine) as session:
-            drop_with_sessions(session, new)
-    except DbTasksError as exc:
-        # the error that led here is the news; this one must not hide it. Its message names the session's database
-        why = first_error(exc.details) or exc.message
-        by_hand = f"DROP DATABASE {quoted(new)}"
-        on_event(Warned(f"the unfinished database {new} is still there: {why}; {by_hand} removes it"))

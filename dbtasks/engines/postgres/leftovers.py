@@ -11,16 +11,30 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ...errors import Busy, DbTasksError, QueryFailed, Refused
+from ...events import OnEvent, Warned
+from ...row_values import first_error
 from ...sessions import Session
 from .claim import claimed_by_another
 from .connected import session_words
-from .dropping import IN_USE
+from .dropping import IN_USE, drop_with_sessions
 from .names import is_new_name, new_name
+from .statements import quoted
+from .swap import outside
 
 if TYPE_CHECKING:
     from . import PostgresEngine
 
-__all__ = ["MARK", "drop_left_over", "found", "in_use", "left_in_use", "left_over", "marked", "sweep"]
+__all__ = [
+    "MARK",
+    "drop_left_over",
+    "drop_unfinished",
+    "found",
+    "in_use",
+    "left_in_use",
+    "left_over",
+    "marked",
+    "sweep",
+]
 
 MARK = "dbtasks: a restore in the making, not live; left over if nobody is connected to it"
 UNTOUCHED = "it was not touched"
@@ -118,3 +132,21 @@ def _drop(session: Session, name: str) -> None:
     from psycopg2 import sql
 
     session.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def drop_unfinished(engine: PostgresEngine, name: str, on_event: OnEvent) -> bool:
+    """Drop a database that was made for nothing, and whoever is connected to it.
+
+    Returns whether it is gone. A failure is a warning with the statement that removes it: the error that led here is
+    the news, and this one must not hide it.
+    """
+    try:
+        with outside(engine) as session:
+            drop_with_sessions(session, name)
+    except DbTasksError as exc:
+        # its message names the session's database
+        why = first_error(exc.details) or exc.message
+        by_hand = f"DROP DATABASE {quoted(name)}"
+        on_event(Warned(f"the unfinished database {name} is still there: {why}; {by_hand} removes it"))
+        return False
+    return True

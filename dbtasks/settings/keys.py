@@ -221,7 +221,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "compression",
-        "gzip, zstd or none; a rows backup is always gzip.",
+        "gzip, zstd or none; SQLite files stay plain by default, a rows backup is always gzip.",
         _compression,
         default_text="fast gzip or zstd, by what the tools can",
     ),

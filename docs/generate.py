@@ -49,18 +49,22 @@ ENV_HEAD = """\
 #DATABASE_URL=sqlite:///app.db
 """
 
-RELIABILITY_HEAD = """# What is tried against what goes wrong
+PROMISES = "The promises, and the faults that could break them"
+BEYOND = "What these tests cannot show"
+RELIABILITY_HEAD = f"""# What is tried against what goes wrong
 
 Every fault has an id: A a backup breaks off, B what is in it, C damage to stored files, D a restore breaks off, E what comes back, F SQLite,
 G security, H several runs, retention and time. Tests carry the ids in their names (`pytest -k d02`), and this page is written from those names: from a promise
 of the README to the faults that could break it, and from each fault to what tries it on real databases, files and containers. What cannot be tried says why.
 
-## The promises, and the faults that could break them
+{{contents}}
+
+## {PROMISES}
 
 | promise | faults |
 |---|---|
 """
-BEYOND_HEAD = """## What these tests cannot show
+BEYOND_HEAD = f"""## {BEYOND}
 
 | what | why, and what is done instead |
 |---|---|
@@ -119,7 +123,8 @@ def env_example() -> str:
 
 def tasks_page() -> str:
     """What `invoke --help` says about each task."""
-    parts = [NOTE, "# Tasks\n\nWhat `invoke --help db.<task>` prints.\n"]
+    contents = " · ".join(f"[{name}](#db{name})" for name in dbtasks.ns.tasks)
+    parts = [NOTE, f"# Tasks\n\nWhat `invoke --help db.<task>` prints: {contents}.\n"]
     for name in dbtasks.ns.tasks:
         parts.append(f"\n## db.{name}\n\n```text\n{help_of(f'db.{name}')}\n```\n")
     return "".join(parts)
@@ -130,7 +135,7 @@ def reliability_page() -> str:
     known = tomllib.loads((ROOT / "docs" / "faults.toml").read_text(encoding="utf-8"))
     untried = {id_: why for chosen, why in known["untried"].items() for id_ in ids_of(chosen)}
     tests = fault_tests()
-    parts = [NOTE, RELIABILITY_HEAD]
+    parts = [NOTE, RELIABILITY_HEAD.format(contents=contents_of(known["titles"]))]
     for number, promise in enumerate(promises(), 1):
         ids = ", ".join(linked(chosen, known["titles"]) for chosen in known["promises"][str(number)])
         modules = "".join(f"; `{name}`" for name in known["promised_by_tests"].get(str(number), ()))
@@ -160,9 +165,19 @@ def ids_of(chosen: str) -> list[str]:
 
 def linked(chosen: str, titles: Mapping[str, str]) -> str:
     """Write a letter, an id or a range of ids as a link to its table."""
-    heading = f"{chosen[0]}: {titles[chosen[0]]}".lower()
-    anchor = re.sub(r"[^a-z0-9 -]", "", heading).replace(" ", "-")
-    return f"[{chosen.replace('-', '–')}](#{anchor})"
+    return f"[{chosen.replace('-', '–')}](#{anchor_of(f'{chosen[0]}: {titles[chosen[0]]}')})"
+
+
+def contents_of(titles: Mapping[str, str]) -> str:
+    """Write a link to each chapter of the page of faults."""
+    headings = [f"{letter}: {title}" for letter, title in titles.items()]
+    headings = [PROMISES, *headings, BEYOND]
+    return "On this page: " + " · ".join(f"[{heading}](#{anchor_of(heading)})" for heading in headings)
+
+
+def anchor_of(heading: str) -> str:
+    """Return what a heading is linked by."""
+    return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
 
 
 def fault_tests() -> dict[str, list[str]]:

@@ -79,6 +79,31 @@ def test_every_link_between_the_pages_leads_somewhere():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def chapters(page: Path, level: str = "#+") -> list[str]:
+    """The anchors of a page's headings, as GitHub makes them; what looks like one in a block of code is none."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(rf"^{level} (.*)", prose, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+
+
+def test_every_link_to_a_chapter_leads_to_its_heading():
+    for page in (*DOCS.glob("*.md"), *REPOSITORY.glob("*.md")):
+        links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text("utf-8"))
+        for target, anchor in links:
+            there = page.parent / target if target else page
+            assert anchor in chapters(there), f"{page.name} links to {target}#{anchor}"
+
+
+def test_a_long_page_begins_with_its_contents():
+    for page in DOCS.glob("*.md"):
+        text = page.read_text("utf-8")
+        if text.count("\n") > 95:
+            contents = text.partition("\n## ")[0]
+            assert [anchor for anchor in chapters(page, "##") if f"](#{anchor})" not in contents] == [], (
+                page.name
+            )
+
+
 def faults() -> dict[str, dict[str, object]]:
     return tomllib.loads(text_of("docs/faults.toml"))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +28,13 @@ def test_every_public_name_is_there_and_nothing_else_is_offered() -> None:
         assert name in dir(dbtasks)
     with pytest.raises(AttributeError, match="no_such_name"):
         dbtasks.no_such_name  # noqa: B018
+
+
+def test_the_page_shows_every_public_function_and_no_name_that_is_not_public() -> None:
+    page = (REPOSITORY / "docs" / "python-api.md").read_text("utf-8")
+    named = set(re.findall(r"\bdbtasks\.(\w+)", page))
+    functions = {name for name in dbtasks.__all__ if inspect.isfunction(getattr(dbtasks, name))}
+    assert functions <= named <= set(dbtasks.__all__)
 
 
 def test_a_star_import_gives_all_of_them() -> None:

@@ -221,7 +221,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "compression",
-        "gzip, zstd or none; a rows backup is always gzip.",
+        "gzip, zstd or none; SQLite files stay plain by default, a rows backup is always gzip.",
         _compression,
         default_text="fast gzip or zstd, by what the tools can",
     ),
@@ -262,7 +262,7 @@ KEYS: tuple[Key, ...] = (
     Key("lock_timeout", "Seconds to wait for a lock inside the database.", _seconds, 30.0, "30"),
     Key(
         "protect",
-        "Database names or hosts no restore may target without --confirm=NAME, with commas.",
+        "Database names or hosts no restore, undo or migration may target without --confirm=NAME, with commas.",
         _names,
         (),
     ),

@@ -335,12 +335,12 @@ class _Making:
         return chosen.type.partition("(")[0] if chosen else ""
 
     def _table(self, table: Table) -> Table:
-        self._carried.prove_name("table", table.name)
+        self._carried.prove_table(table)
         self._carried.prove_conflicts(table)
         if "COLLATE" in {word.upper() for word in words(table.definition)}:
             self._losses.append(Loss(f"the table {table.name}", "goes without its collations"))
+        self._carried.prove_columns(table)
         for column in table.columns:
-            self._carried.prove_name(f"column of {table.name}", column.name)
             if column.generated:
                 self._losses.append(Loss(f"{table.name}.{column.name}", "is computed, and not carried"))
         return Table(

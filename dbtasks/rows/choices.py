@@ -28,7 +28,7 @@ from .sqlite_words import collated, counts_itself, words
 from .survey import EXAMPLES, FEW, ColumnSurvey, Survey, Trial
 from .weaker import Weaker, is_told, weaker
 
-__all__ = ["NOT_NULL", "Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
+__all__ = ["KEY_TAKES_NONE", "NOT_NULL", "Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
 
 SHOWN = 60
 HIGHEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}

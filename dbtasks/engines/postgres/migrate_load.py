@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from ...errors import CountsDiffer, DbTasksError, LoadFailed, QueryFailed
 from ...nouns import many
 from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
-from ...rows.choices import NOT_NULL
+from ...rows.choices import KEY_TAKES_NONE, NOT_NULL
 from ...rows.misfit import Misfit
 from ...rows.numbered import NumberedLong, NumberedRows, numbered
 from ...rows.postgres_spelling import split_name
@@ -251,17 +251,17 @@ class _Part:
         return found
 
 
-def _why(exc: Misfit | QueryFailed, carried: Carried) -> tuple[str, str]:
+def _why(exc: Misfit | QueryFailed, carried: Carried, *, makes_key: bool) -> tuple[str, str]:
     """Return why a row does not go in, and the same as far as it holds no value of the row's."""
     if isinstance(exc, QueryFailed):
-        return (_lacking(exc, carried) or reason_of(exc),) * 2
+        return (_lacking(exc, carried, makes_key=makes_key) or reason_of(exc),) * 2
     if exc.column is None:
         return str(exc), "a value does not fit"
     name = carried.source.data_columns[exc.column].name
     return f"{name}: {exc}", f"{name} does not fit its type"
 
 
-def _lacking(exc: QueryFailed, carried: Carried) -> str:
+def _lacking(exc: QueryFailed, carried: Carried, *, makes_key: bool) -> str:
     """Say of a NULL what the plan says, by the column's name in SQLite; empty where it is another reason.
 
     Of a domain that takes none the server names no column.
@@ -269,7 +269,8 @@ def _lacking(exc: QueryFailed, carried: Carried) -> str:
     if exc.sqlstate != NO_VALUE or not exc.column:
         return ""
     own = dict(zip(carried.columns, (column.name for column in carried.source.data_columns), strict=True))
-    return f"{own.get(exc.column, exc.column)}: NULL, and {NOT_NULL}"
+    name = own.get(exc.column, exc.column)
+    return f"{name}: NULL, and {KEY_TAKES_NONE if makes_key and name in carried.key else NOT_NULL}"
 
 
 class _Batches:
@@ -336,7 +337,8 @@ class _Batches:
             self.came.tally.take_long(fields_of(long_line(row, hows)))
 
     def _turn_down(self, row_id: int | str, row: tuple[Any, ...], exc: Misfit | QueryFailed) -> None:
-        reason, said = _why(exc, self._carried)
+        # of a table that is there the key may be another one
+        reason, said = _why(exc, self._carried, makes_key=self._how.may_cast)
         reject = rejected(self._carried, row_id, row, reason)
         if not self._how.skip:
             raise stopped(reject, said, may_cast=self._how.may_cast)

@@ -199,7 +199,9 @@ def _host_access(
         for tool in tools:
             access.runner.version(tool)
         if why_not and "host" not in asked.wanted:
-            on_event(Warned(f"by the host's client tools, {why}"))
+            loads_rows = asked.dumping is not None and asked.dumping.loads_rows
+            what = "any safety backup is made " if loads_rows else ""
+            on_event(Warned(f"{what}by the host's client tools, {why}"))
         yield access
 
 

@@ -227,6 +227,21 @@ def test_the_route_of_rows_is_python_and_the_tools_are_said_to_save_the_present(
     assert (saved.id, saved.manifest.route) == (done["restore"]["safety_backup"], Route.HOST)
 
 
+def test_tools_that_are_not_in_a_container_are_warned_of_as_those_of_the_safety_backup(
+    shop: Shop, project: Project
+) -> None:
+    project.mount()
+    nowhere = "unix:///nowhere/docker.sock"
+    tools = {"DBTASKS_PG_BIN": str(shop.database.server.bin), "DOCKER_HOST": nowhere}
+    flags = ("db.restore", f"--file={shop.made.path}", "--dry-run")
+    ran = project.invoke(*flags, "--json", **{"DATABASE_URL": shop.database.url, **tools})
+    told = json.loads(ran.stdout)
+    (warning,) = (text for text in told["warnings"] if "client tools" in text)
+    why = f"not by a container: Docker is not running here: nothing answers at DOCKER_HOST={nowhere}"
+    assert warning == f"any safety backup is made by the host's client tools, {why}"
+    assert (told["route"], told["plan"]["safety_route"]) == ("python", "host")
+
+
 def test_where_nothing_is_saved_no_way_of_it_is_told(shop: Shop, project: Project) -> None:
     project.mount()
     environ = {"DATABASE_URL": shop.database.url, "DBTASKS_VIA": "python"}

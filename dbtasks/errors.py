@@ -229,9 +229,13 @@ class CommandFailed(OperationFailed):
 class QueryFailed(OperationFailed):
     """The server turned a statement down; details hold its redacted message."""
 
-    def __init__(self, message: str, *, sqlstate: str = "", hint: str = "", details: str = "") -> None:
+    def __init__(
+        self, message: str, *, sqlstate: str = "", column: str = "", hint: str = "", details: str = ""
+    ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.sqlstate = sqlstate
+        self.column = column
+        """The one it is about, where the server names one; the message is in the server's language."""
 
 
 class DumpFailed(OperationFailed):

@@ -37,6 +37,7 @@ __all__ = [
     "PartRequest",
     "PartTable",
     "PartWay",
+    "Saving",
     "Standing",
     "Swapped",
     "TargetState",
@@ -203,6 +204,14 @@ class LoadRequest:
 
 
 @dataclass(frozen=True)
+class Saving:
+    """By which way the present is saved, where the load itself takes another."""
+
+    route: Route
+    why: str
+
+
+@dataclass(frozen=True)
 class Timescale:
     """The TimescaleDB that an archive is loaded into, and no other."""
 
@@ -251,6 +260,8 @@ class LoadPlan:
     """Rows of the other engine, or of an older tool: each table of the backup, and the one that its rows go into."""
     stays: tuple[str, ...] = ()
     """Rows: what is not in the backup and stays as it is in the live database."""
+    saving: Saving | None = None
+    """Rows: by which client tools the present is saved; None: by the same way, or nothing is."""
 
 
 @dataclass(frozen=True)
@@ -357,6 +368,8 @@ class PartPlan:
     """SQL that takes away what is added."""
     selection: object = None
     """What of the archive is loaded, in the engine's own terms."""
+    saving: Saving | None = None
+    """As of a `LoadPlan`."""
 
     @property
     def overwrites(self) -> bool:

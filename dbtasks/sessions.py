@@ -395,7 +395,8 @@ def _query_error(exc: Exception, target: PostgresTarget) -> DbTasksError:
         return Busy(f"{target.database}: a lock was not given in time", details=said)
     if state in ("57P01", "57P02", "57P03") or (not state and _lost(exc)):
         return TargetUnreachable(f"the server ended the connection to {target.database}", details=said)
-    return QueryFailed(f"{target.database}: {first}", sqlstate=state, details=said)
+    column = getattr(getattr(exc, "diag", None), "column_name", None) or ""
+    return QueryFailed(f"{target.database}: {first}", sqlstate=state, column=column, details=said)
 
 
 def _lost(exc: Exception) -> bool:

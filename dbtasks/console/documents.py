@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..guards import Consent
     from ..journal import RunRecord
     from ..models import Archive, Backup, ForeignFile, Target
+    from ..plans import LoadPlan, PartPlan
 
 __all__ = [
     "backup_document",
@@ -179,7 +180,7 @@ def restore_plan_document(plan: RestorePlan) -> dict[str, Any]:
     return {
         "dry_run": True,
         "plan": {
-            **planned_object(plan),
+            **planned_object(plan, load),
             "state": str(load.state),
             "strategy": str(load.strategy),
             "route": str(load.route),
@@ -203,7 +204,7 @@ def restore_plan_document(plan: RestorePlan) -> dict[str, Any]:
     }
 
 
-def planned_object(plan: RestorePlan | TablesPlan) -> dict[str, Any]:
+def planned_object(plan: RestorePlan | TablesPlan, load: LoadPlan | PartPlan) -> dict[str, Any]:
     """What every plan of a restore says, be it of the whole or of some tables."""
     manifest = plan.archive.manifest
     return {
@@ -215,6 +216,7 @@ def planned_object(plan: RestorePlan | TablesPlan) -> dict[str, Any]:
         "environment": plan.environment,
         "elsewhere": list(plan.elsewhere),
         "safety_backup": plan.safety,
+        "safety_route": str(load.saving.route if load.saving else load.route) if plan.safety else None,
         "why_no_safety_backup": plan.why_no_safety or None,
         **consent_object(plan.consent),
         "older": kept_objects(plan.older),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..plans import PartTable, PartWay
 from .cleanup import kept_text, older_lines
 from .documents import kept_objects, planned_object, restored_object
-from .screens import compared_text, consent_lines, source_text
+from .screens import compared_text, consent_lines, safety_line, source_text
 from .text import count_text, duration_text, many, table_lines
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def tables_plan_lines(plan: TablesPlan, now: datetime) -> list[str]:
         *consent_lines(plan.consent),
         f"Route    {part.route}: {part.why}",
         *_table_lines(part.tables),
-        f"Safety   {'a backup of the whole database is taken first' if plan.safety else 'none: ' + plan.why_no_safety}",
+        safety_line(plan, part.saving, "a backup of the whole database"),
     ]
     lines += [f"Step     {i}. {step}" for i, step in enumerate(part.steps, start=1)]
     return [*lines, *older_lines(plan.older)]
@@ -76,7 +76,7 @@ def tables_plan_document(plan: TablesPlan) -> dict[str, Any]:
     return {
         "dry_run": True,
         "plan": {
-            **planned_object(plan),
+            **planned_object(plan, part),
             "state": "present",
             "strategy": "tables",
             "route": str(part.route),

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ..executors.backup import BackupPlan
     from ..executors.browse import Shown
     from ..executors.restore import RestorePlan, RestoreResult, TableChange
+    from ..executors.restore_tables import TablesPlan
     from ..guards import Consent
     from ..journal import RunRecord
     from ..models import Archive, Backup, Manifest
+    from ..plans import Saving
 
 __all__ = [
     "backup_lines",
@@ -31,6 +33,7 @@ __all__ = [
     "log_lines",
     "restore_lines",
     "restore_plan_lines",
+    "safety_line",
     "show_lines",
     "source_text",
 ]
@@ -287,7 +290,7 @@ def restore_plan_lines(plan: RestorePlan, now: datetime) -> list[str]:
         f"Route    {load.route}: {load.why}",
         *_change_lines(plan),
         *drift_lines(plan.drift),
-        f"Safety   {'a backup of the present state is taken first' if plan.safety else 'none: ' + plan.why_no_safety}",
+        safety_line(plan, load.saving, "a backup of the present state"),
         f"Steps    {load.strategy}" + (f": {load.why_in_place}" if load.why_in_place else ""),
     ]
     lines += [f"         {i}. {step}" for i, step in enumerate(load.steps, start=1)]
@@ -298,6 +301,13 @@ def restore_plan_lines(plan: RestorePlan, now: datetime) -> list[str]:
     lines += labelled("Stays", load.stays, most=CHANGES_SHOWN) if load.stays else []
     where = f" where {target.name} is configured" if plan.job.into else ""
     return [*lines, *older_lines(plan.older, where=where)]
+
+
+def safety_line(plan: RestorePlan | TablesPlan, saving: Saving | None, what: str) -> str:
+    """Say what is saved first, and by which way where that is not the load's."""
+    if not plan.safety:
+        return f"Safety   none: {plan.why_no_safety}"
+    return f"Safety   {what} is taken first" + (f", by {saving.route}: {saving.why}" if saving else "")
 
 
 def consent_lines(consent: Consent) -> list[str]:

@@ -33,13 +33,19 @@ def undo_plan_lines(plan: UndoPlan, now: datetime) -> list[str]:
         *consent_lines(plan.consent),
         f"Way      {plan.way}: {plan.why}",
     ]
-    if plan.restoring and last.safety_backup:
-        lines.append(f"Back to  {last.safety_backup}, read whole: {plan.restoring.checked}")
+    if plan.restoring and (saved := _loaded_from(plan)):
+        lines.append(f"Back to  {saved}, read whole: {plan.restoring.checked}")
     lines += _change_lines(plan)
     lines.append(f"Kept     what {plan.target.name} holds now, as {plan.replaced_is_kept}")
     lines += [f"Step     {i}. {step}" for i, step in enumerate(plan.steps, start=1)]
     lines += [f"Session  {session}" for session in plan.sessions]
     return [*lines, *older_lines(plan.older)]
+
+
+def _loaded_from(plan: UndoPlan) -> str | None:
+    """Return the safety backup that is loaded; None where nothing is."""
+    loads = plan.restoring is not None and not plan.restoring.load.request.takes_away
+    return plan.last.safety_backup if loads else None
 
 
 def _source(last: PastRestore) -> str:
@@ -74,10 +80,11 @@ def _row(table: UndoneTable) -> tuple[str, str, str, str, str, str]:
 
 def undo_lines(result: UndoResult) -> list[str]:
     """Lines after an undo."""
-    undone = result.undone
+    undone, gone = result.undone, len(result.taken_away)
+    came = f"{many(result.tables, 'table')}, {many(result.rows, 'row')}"
     lines = [
         f"✓ took back the {undone.kind} {undone.id} of {result.target.name} by {result.way} in "
-        f"{duration_text(result.seconds)}: {many(result.tables, 'table')}, {many(result.rows, 'row')}"
+        f"{duration_text(result.seconds)}: {many(gone, 'table') + ' gone' if gone else came}"
     ]
     if result.sessions_ended:
         lines.append(f"  ended {many(result.sessions_ended, 'other session')}")
@@ -101,7 +108,7 @@ def undo_plan_document(plan: UndoPlan) -> dict[str, Any]:
             "target": target_object(plan.target),
             "environment": plan.environment,
             "kept": plan.exchange.kept if plan.exchange else None,
-            "safety_backup": plan.last.safety_backup if plan.restoring else None,
+            "safety_backup": _loaded_from(plan),
             **consent_object(plan.consent),
             "changes": [
                 {
@@ -132,6 +139,7 @@ def undo_document(result: UndoResult) -> dict[str, Any]:
             "target": target_object(result.target),
             "tables": result.tables,
             "rows": result.rows,
+            "taken_away": list(result.taken_away),
             "safety_backup": result.safety_backup.id if result.safety_backup else None,
             "old": result.old,
             "way_back": result.way_back,

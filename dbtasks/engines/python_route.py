@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING
 from ..errors import CannotReach, ContainerStopped, RouteUnavailable, UsageError
 from ..events import OnEvent, ignore
 from ..models import Format, PostgresTarget, Route
-from ..plans import DumpRequest
+from ..plans import DumpRequest, Saving
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from .postgres.access import Access
 
-__all__ = ["Dumping", "comparing_rows", "python_access", "route_order", "saving_rows"]
+__all__ = [
+    "Dumping",
+    "comparing_rows",
+    "python_access",
+    "route_order",
+    "saving_of",
+    "saving_rows",
+    "way_of_rows",
+]
+
+BY_ITSELF = "rows go by psycopg2 alone"
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Dumping:
     """Something is asked for that only pg_dump does."""
     complete: Callable[[], str] = str
     """Tells the id of a complete backup that there is of this database; empty where there is none."""
+    loads_rows: bool = False
+    """It saves the present for a restore of rows, which go their own way."""
 
     @classmethod
     def of(
@@ -56,7 +68,17 @@ def saving_rows(format_: Format) -> Dumping | None:
 
     None: the restore is one by client tools.
     """
-    return Dumping(None) if format_ is Format.ROWS else None
+    return Dumping(None, loads_rows=True) if format_ is Format.ROWS else None
+
+
+def way_of_rows(route: Route, why: str) -> tuple[Route, str]:
+    """Return by which way rows are loaded and why, where this one was opened: the tools that it may have move none of them."""
+    return (route, why) if route is Route.PYTHON else (Route.PYTHON, BY_ITSELF)
+
+
+def saving_of(route: Route, why: str) -> Saving | None:
+    """Return by which way the present is saved, where this one was opened for a restore of rows; None: as these go."""
+    return None if route is Route.PYTHON else Saving(route, why)
 
 
 def comparing_rows(settings: Settings, via: str | None) -> Dumping | None:

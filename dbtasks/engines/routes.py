@@ -23,7 +23,7 @@ from ..events import OnEvent, RouteTaken, Warned, ignore
 from ..models import Format, PostgresTarget, Route, SqliteTarget, Target
 from ..settings import Settings
 from . import Engine
-from .python_route import Dumping, python_access, route_order
+from .python_route import Dumping, python_access, route_order, way_of_rows
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce
@@ -150,10 +150,15 @@ def _open_access(asked: _Asked, on_event: OnEvent, docker: DockerOnce | None) ->
                     asked.prove_replaceable(exc)
                     no_container = exc
                 continue
-            on_event(RouteTaken(access.route, access.why))
+            on_event(_taken(access, asked.dumping))
             yield access
             return
     raise _no_way(order, no_container, no_host)
+
+
+def _taken(access: Access, dumping: Dumping | None) -> RouteTaken:
+    loads_rows = dumping is not None and dumping.loads_rows
+    return RouteTaken(*(way_of_rows(access.route, access.why) if loads_rows else (access.route, access.why)))
 
 
 def _no_way(
@@ -194,7 +199,9 @@ def _host_access(
         for tool in tools:
             access.runner.version(tool)
         if why_not and "host" not in asked.wanted:
-            on_event(Warned(f"by the host's client tools, {why}"))
+            loads_rows = asked.dumping is not None and asked.dumping.loads_rows
+            what = "any safety backup is made " if loads_rows else ""
+            on_event(Warned(f"{what}by the host's client tools, {why}"))
         yield access
 
 

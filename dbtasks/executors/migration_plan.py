@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -180,9 +180,18 @@ class Met:
                 f"it cannot be migrated as it is: {stops[0]}",
                 details="\n".join(map(str, stops)),
                 state=UNTOUCHED,
-                hint="mend that (a name: ALTER TABLE … RENAME in SQLite), or leave the table out: --exclude-table=NAME",
+                hint=_mending(stops),
             )
         return choices
+
+
+def _mending(stops: Sequence[Loss]) -> str:
+    """Say what helps; where it is names alone, the statements that give others."""
+    renames = [loss.mend for loss in stops if loss.mend]
+    rest = "mend that" if not renames else "mend the rest" if len(renames) < len(stops) else ""
+    other_names = "the application has to use the new names too"
+    said = f"in SQLite, in this order: {' '.join(renames)} ({other_names})" if renames else ""
+    return "; ".join(filter(None, (said, rest, "or leave the table out: --exclude-table=NAME")))
 
 
 def _other_revision(

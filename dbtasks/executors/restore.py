@@ -289,8 +289,9 @@ def restore(
 
 
 def _as_planned(plan: RestorePlan) -> str | None:
-    """Return the route the plan was made by: what was shown and agreed to, and no other."""
-    return None if plan.load.route is Route.FILE else str(plan.load.route)
+    """Return the way the plan was made by: what was shown and agreed to, and no other."""
+    load = plan.load
+    return None if load.route is Route.FILE else str(load.saving.route if load.saving else load.route)
 
 
 def read_chosen(settings: Settings, engine: Engine, archive: Archive, on_event: OnEvent) -> Checked:

@@ -226,7 +226,8 @@ def restore_tables(
     started_at, id_, target = now(), new_id(), plan.target
     safety: Backup | None = None
     state = f"{target.name} was not touched"
-    via = None if plan.part.route is Route.FILE else str(plan.part.route)
+    part = plan.part
+    via = None if part.route is Route.FILE else str(part.saving.route if part.saving else part.route)
     try:
         with (
             writing_run(settings, "restore", target) as run,

@@ -38,7 +38,7 @@ from .last_restore import (
 from .losses import UndoneTable, backup_rows, changed_tables, restored_rows
 from .losses import not_counted as why_not_counted
 from .restore import RestoreJob, RestorePlan, plan_restore, restore
-from .way_back import holds_way_back
+from .way_back import holds_way_back, kept_as
 
 __all__ = ["UndoPlan", "UndoResult", "UndoWay", "plan_undo", "undo"]
 
@@ -52,6 +52,8 @@ class UndoWay(StrEnum):
     """The database it replaced is still there: the two exchange their names."""
     SAFETY = "safety backup"
     """The backup made before it is restored."""
+    TAKE_AWAY = "taking tables away"
+    """It made them where there were none: exactly what it made goes again, and nothing is loaded."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class UndoPlan:
     exchange: ExchangePlan | None
     """By rename."""
     restoring: RestorePlan | None
-    """By the safety backup."""
+    """By the safety backup, or by taking tables away: its load says which."""
     not_counted: str = ""
     """Why there are no changes to show: rows that could not be counted."""
     certain: bool = True
@@ -117,6 +119,8 @@ class UndoResult:
     sessions_ended: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    taken_away: tuple[str, ...] = ()
+    """The tables that are gone again, where that was the way; none came back then."""
 
 
 def plan_undo(settings: Settings, *, dry_run: bool = False, on_event: OnEvent = ignore) -> UndoPlan:
@@ -149,7 +153,9 @@ def _plan(settings: Settings, target: Target, on_event: OnEvent) -> UndoPlan:
         plan = _by_safety_backup(settings, last, why, engine.route, on_event)
         doubts += doubts_about(settings, plan.archive, target, plan.load)
         live, back, not_counted = plan.load.live_rows, backup_rows(plan), why_not_counted(plan)
-        way, kept = UndoWay.SAFETY, _kept_as(plan)
+        way, kept = UndoWay.SAFETY, kept_as(plan)
+        if plan.load.request.takes_away:
+            way, why = UndoWay.TAKE_AWAY, f"{named(last)} made them, and there were none before it"
     else:
         plan, live, back, not_counted = None, exchange.live_rows, exchange.kept_rows, exchange.not_counted
         way, kept = UndoWay.RENAME, f"{target.name}__before_<time>"
@@ -273,15 +279,6 @@ def _by_safety_backup(
         ) from exc
 
 
-def _kept_as(plan: RestorePlan) -> str:
-    if plan.load.state is TargetState.DAMAGED:
-        return "the damaged database that it is, aside"
-    if not plan.safety:
-        return f"nothing ({plan.why_no_safety})"
-    beside = plan.load.strategy is LoadStrategy.SWAP and plan.load.route is not Route.FILE
-    return "a new safety backup" + (f" and {plan.target.name}__before_<time>" if beside else "")
-
-
 # -- the act ------------------------------------------------------------------------------------
 
 
@@ -302,6 +299,7 @@ def undo(
     if plan.restoring is None:
         raise ValueError("a plan of no way")
     _prove_still_last(settings, plan)
+    made = plan.restoring.load.request.takes_away
     done = restore(replace(settings, safety_backup=True), plan.restoring, now=now, on_event=on_event)
     _settle(settings, plan, on_event)
     return UndoResult(
@@ -317,6 +315,7 @@ def undo(
         sessions_ended=done.sessions_ended,
         seconds=done.seconds,
         warnings=done.warnings,
+        taken_away=made.tables if made else (),
     )
 
 

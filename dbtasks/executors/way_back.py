@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from ..models import Backup, Format
+from ..models import Backup, Format, Route
 from ..plans import LoadStrategy, Swapped, TargetState
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from .restore import RestorePlan
 
-__all__ = ["NO_TABLES_SAVED", "holds_way_back", "way_back"]
+__all__ = ["NO_TABLES_SAVED", "holds_way_back", "kept_as", "way_back"]
 
 NO_TABLES_SAVED = "no backup goes back to a database without tables; what was made there is taken away by:"
 
@@ -47,3 +47,13 @@ def way_back(settings: Settings, plan: RestorePlan, safety: Backup | None, swapp
     if plan.load.state is TargetState.EMPTY:
         return f"there is no way back, and nothing to go back to: {plan.target.name} was empty before"
     return f"no way back was kept ({plan.why_no_safety})"
+
+
+def kept_as(plan: RestorePlan) -> str:
+    """Say as what an undo keeps the present state, where a restore carries it out."""
+    if plan.load.state is TargetState.DAMAGED:
+        return "the damaged database that it is, aside"
+    if not plan.safety:
+        return f"nothing ({plan.why_no_safety})"
+    beside = plan.load.strategy is LoadStrategy.SWAP and plan.load.route is not Route.FILE
+    return "a new safety backup" + (f" and {plan.target.name}__before_<time>" if beside else "")

@@ -51,7 +51,8 @@ def _rows_out(manifest: Manifest, path: str) -> tuple[str, ...]:
     return (
         "# jq holds the document in memory; other JSON readers do as well",
         f"{unpack} -c '.tables | map_values({{columns, row_count}})'",
-        f"{unpack} '.metadata.schema'  # what the tables were made of",
+        # one of rows alone has no schema, and an outline in its place
+        f"{unpack} '.metadata | .schema // .outline'  # what the tables were made of; of rows alone their columns and types",
         f"{unpack} -r {rows} > rows.csv  # one table, as psql's \\copy TABLE (COLUMNS) FROM rows.csv CSV reads it",
     )
 

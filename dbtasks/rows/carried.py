@@ -64,24 +64,34 @@ class Carried:
         self._type_of = type_of
         self._losses = losses
         self._condition = condition
+        self._renamed: dict[str, str] = {}
+        """Tables whose names the server would not have, and what they could be called."""
         self._by_case = {table.name.lower(): table for table in schema.tables}
         self._taken = {table.name for table in schema.tables}.union(taken)
         # made in front of the indexes, by names of the server's
         for table in schema.tables:
             self._taken.update(names_of_keys(table, self._taken))
 
-    def prove_name(self, what: str, name: str) -> None:
-        """Tell a name that the server would not have."""
-        size = _size(name)
-        if not size:
-            self._losses.append(Loss(f"a {what}", "has an empty name, which PostgreSQL does not take", True))
-        elif size > LIMIT_BYTES:
-            why = f"has a name of {size} bytes, and PostgreSQL cuts names after {LIMIT_BYTES}"
-            self._losses.append(Loss(f"the {what} {name}", why, True))
-        elif what != "table" and name in SYSTEM:
-            self._losses.append(
-                Loss(f"the {what} {name}", "has a name that PostgreSQL keeps for itself", True)
-            )
+    def prove_table(self, table: Table) -> None:
+        """Tell a table's name that the server would not have, with the statement of SQLite's that gives it another."""
+        if why := _why_no_name(table.name):
+            # in SQLite indexes share the names of tables, and case makes none another one
+            used = {*self._taken, *(one.name for other in self._schema.tables for one in other.indexes)}
+            new = self._renamed[table.name] = _another(table.name, {*used, *self._renamed.values()})
+            mend = f"ALTER TABLE {_quoted(table.name)} RENAME TO {_quoted(new)};"
+            self._losses.append(Loss(_called("table", table.name), why, True, mend))
+
+    def prove_columns(self, table: Table) -> None:
+        """Do the same of a table's columns; the statements go behind the one for the table itself."""
+        used = {column.name for column in table.columns}
+        on = _quoted(self._renamed.get(table.name, table.name))
+        for name in [column.name for column in table.columns]:
+            taken = "has a name that PostgreSQL keeps for itself" if name in SYSTEM else ""
+            if why := _why_no_name(name) or taken:
+                new = _another(name, used)
+                used.add(new)
+                mend = f"ALTER TABLE {on} RENAME COLUMN {_quoted(name)} TO {_quoted(new)};"
+                self._losses.append(Loss(_called(f"column of {table.name}", name), why, True, mend))
 
     def prove_conflicts(self, table: Table) -> None:
         """Tell what a row that breaks a key or has no value does in SQLite, but for being refused."""
@@ -291,6 +301,32 @@ def keys_of(table: Table) -> list[set[str]]:
         if is_unique and items and not where:
             found.append({column for column, _ in items})
     return found
+
+
+def _called(what: str, name: str) -> str:
+    return f"the {what} {name}" if name else f"a {what}"
+
+
+def _why_no_name(name: str) -> str:
+    """Return why the server would not have a name, or not all of it; empty where it takes it."""
+    size = _size(name)
+    if not size:
+        return "has an empty name, which PostgreSQL does not take"
+    return (
+        f"has a name of {size} bytes, and PostgreSQL cuts names after {LIMIT_BYTES}"
+        if size > LIMIT_BYTES
+        else ""
+    )
+
+
+def _another(name: str, used: Collection[str]) -> str:
+    """Return a name near this one that the server takes and nothing else has, in whatever case."""
+    near, number, folded = name or "unnamed", 1, {one.lower() for one in used}
+    wanted = near.encode("utf-8", "replace")[:LIMIT_BYTES].decode("utf-8", "ignore")
+    while wanted.lower() in folded:
+        number += 1
+        wanted = numbered(near, number)
+    return wanted
 
 
 def _size(name: str) -> int:

@@ -28,7 +28,7 @@ from .sqlite_words import collated, counts_itself, words
 from .survey import EXAMPLES, FEW, ColumnSurvey, Survey, Trial
 from .weaker import Weaker, is_told, weaker
 
-__all__ = ["Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
+__all__ = ["KEY_TAKES_NONE", "NOT_NULL", "Cast", "Choices", "ColumnChoice", "choose", "survey_for"]
 
 SHOWN = 60
 HIGHEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
@@ -335,12 +335,12 @@ class _Making:
         return chosen.type.partition("(")[0] if chosen else ""
 
     def _table(self, table: Table) -> Table:
-        self._carried.prove_name("table", table.name)
+        self._carried.prove_table(table)
         self._carried.prove_conflicts(table)
         if "COLLATE" in {word.upper() for word in words(table.definition)}:
             self._losses.append(Loss(f"the table {table.name}", "goes without its collations"))
+        self._carried.prove_columns(table)
         for column in table.columns:
-            self._carried.prove_name(f"column of {table.name}", column.name)
             if column.generated:
                 self._losses.append(Loss(f"{table.name}.{column.name}", "is computed, and not carried"))
         return Table(

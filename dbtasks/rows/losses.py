@@ -44,6 +44,8 @@ class Loss:
     why: str
     holds_up: bool = False
     """Without it no rows can be loaded."""
+    mend: str = ""
+    """The statement that mends it where it comes from, where one does."""
 
     def __str__(self) -> str:
         return f"{self.what} {self.why}"

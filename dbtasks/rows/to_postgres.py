@@ -66,10 +66,10 @@ class _Mapping:
 
     def _types(self, table: Table) -> Iterator[tuple[str, Chosen]]:
         known = self._profiles.get(table.name, {})
-        self._carried.prove_name("table", table.name)
+        self._carried.prove_table(table)
         self._carried.prove_conflicts(table)
+        self._carried.prove_columns(table)
         for column in table.columns:
-            self._carried.prove_name(f"column of {table.name}", column.name)
             profile = known.get(column.name, Profile())
             chosen = type_for(column.type, profile)
             if chosen is None:

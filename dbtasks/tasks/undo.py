@@ -19,9 +19,10 @@ def undo(call: Call, yes: bool = False, confirm: str | None = None) -> Outcome:
     """Take back the last restore.
 
     PostgreSQL's replaced database gets its name back, in a second, while it
-    is still there; otherwise the safety backup is restored. The plan shows
-    what was written since and would be lost. What is replaced is kept, so
-    that an undo can itself be taken back, by db.undo again.
+    is still there; otherwise the safety backup is restored, or tables that
+    a rows backup made where none were are taken away. The plan shows what
+    was written since and would be lost. What is replaced is kept, so that an
+    undo can itself be taken back, by db.undo again.
 
     Examples:
         invoke db.undo

@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 import dbtasks
-from dbtasks.errors import LoginRefused, Refused, RightMissing, UsageError
+from dbtasks.errors import LoadFailed, LoginRefused, Refused, RightMissing, UsageError
 from dbtasks.events import Event, Phase, RowsSoFar
 from dbtasks.journal import read_log
 from dbtasks.plans import TargetState
@@ -522,6 +522,23 @@ def test_a_failure_drops_the_database_that_was_created(move: Move) -> None:
     assert f"state: {move.name} does not exist, as before" in ran.stderr
     assert move.databases() == []
     assert [(run.task, run.exit_code) for run in read_log(move.store)] == [("migrate", 9), ("backup", 0)]
+
+
+def test_each_attempt_leaves_a_backup_that_a_cleanup_of_the_source_takes_by_its_retention(move: Move) -> None:
+    made(move.path, "CREATE TABLE tag (t TEXT); INSERT INTO tag VALUES ('soon')")
+    for _ in range(3):
+        with pytest.raises(LoadFailed):
+            move.migrate(casts=("tag.t:inet",))
+    by_path = {"DATABASE_URL": f"sqlite:///{move.path.name}", "DBTASKS_KEEP": "1"}
+    source = dbtasks.load_settings(move.project.root, environ=by_path)
+    left = dbtasks.list_backups(source).backups
+    assert [(one.manifest.type, one.manifest.note) for one in left] == [
+        ("manual", f"before migrating it into {move.settings().require_target().identity}")
+    ] * 3
+    # the target's own cleanup has nothing to do with them
+    assert dbtasks.plan_cleanup(move.settings(keep="1")).removals.backups == 0
+    assert move.project.invoke("db.cleanup", "--yes", **by_path).returncode == 0
+    assert [one.id for one in dbtasks.list_backups(source).backups] == [left[0].id]
 
 
 def test_rows_that_do_not_fit_are_left_out_where_that_is_asked_for_and_written_down(move: Move) -> None:

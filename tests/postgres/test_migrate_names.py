@@ -70,6 +70,40 @@ def test_tables_and_columns_that_would_be_cut_are_refused_by_their_whole_names(m
     assert move.migrate(exclude_tables=(first, second, "wide")).rows == 5
 
 
+def test_the_refusal_of_names_says_the_statements_that_give_others_and_then_it_goes(move: Move) -> None:
+    long, taken = f"{LONG}_and more", LONG[:40]
+    made(
+        move.path,
+        f"""CREATE TABLE "{long}" (id INTEGER PRIMARY KEY, "{LONG}{LONG}1" TEXT, "{LONG}{LONG}2" TEXT, {LONG} TEXT);
+        CREATE TABLE "{long} ""too"" x" (id INTEGER REFERENCES "{long}", "" TEXT, xmin TEXT, "XMIN_2" TEXT);
+        CREATE TABLE "{LONG.upper()}" (a TEXT); CREATE INDEX "{LONG[:61]}_2" ON "{LONG.upper()}" (a);
+        CREATE VIEW {taken} AS SELECT xmin FROM "{long} ""too"" x";
+        INSERT INTO "{long}" VALUES (1, 'a', 'b', 'c'); INSERT INTO "{long} ""too"" x" VALUES (1, 'd', 'e', 'f');""",
+    )
+    ran = move.invoke("--dry-run", code=6)
+    assert "state: nothing was touched" in ran.stderr
+    with pytest.raises(Refused) as caught:
+        move.plan()
+    assert len(caught.value.details.splitlines()) == 6
+    script, _, rest = caught.value.hint.removeprefix("in SQLite, in this order: ").rpartition("; (")
+    assert (
+        rest == "the application has to use the new names too); or leave the table out: --exclude-table=NAME"
+    )
+    assert script.split("; ALTER")[0] == f'ALTER TABLE "{long}" RENAME TO "{LONG[:61]}_3"'
+    made(move.path, f"{script};")
+    report = move.migrate()
+    assert report.rows == 7
+    assert move.database.run(f'SELECT * FROM "{LONG[:61]}_3"') == [(1, "a", "b", "c")]
+    assert move.database.run(f'SELECT unnamed, xmin_3, "XMIN_2" FROM "{LONG[:61]}_4"') == [("d", "e", "f")]
+
+
+def test_what_no_statement_mends_is_told_beside_those_that_do(move: Move) -> None:
+    move.server.create_database(move.name).run("CREATE TABLE orders (id bigint, must text NOT NULL)")
+    with pytest.raises(Refused) as caught:
+        move.plan()
+    assert caught.value.hint == "mend that; or leave the table out: --exclude-table=NAME"
+
+
 def test_indexes_that_would_be_cut_to_the_same_name_get_others_and_are_told(move: Move) -> None:
     smile = "\N{SLIGHTLY SMILING FACE}" * 20
     names = (f"{LONG}_one", f"{LONG}_two", f"{smile}a", f"{smile}b")

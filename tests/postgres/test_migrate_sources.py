@@ -100,6 +100,9 @@ def test_null_in_a_key_of_whole_numbers_is_a_misfit_and_its_row_can_be_left_out(
         in shown
     )
     report = move.migrate(on_error=dbtasks.OnError.SKIP)
+    assert report.rejects is not None
+    (reject,) = map(json.loads, report.rejects.read_text().splitlines())
+    assert f": row {reject['row']}: {reject['reason'].removeprefix('id: ')}" in shown
     proofs = {table.name: table.proof for table in report.tables}
     assert (proofs["down"].target_rows, proofs["down"].key_low, proofs["down"].key_high) == (
         2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -646,6 +647,24 @@ def test_its_rows_are_taken_out_by_hand_with_the_commands_shown(shop: PgDatabase
     assert done.stdout.endswith(": OK\n")
     assert all(f"gzip -dc {made.path} | jq" in line for line in commands[2:])
     assert '.tables["public.customer"].data[] | @csv' in commands[-1]
+
+
+@pytest.mark.parametrize("data_only", [False, True])
+def test_what_its_tables_were_made_of_is_shown_by_the_command_shown(
+    shop: PgDatabase, tmp_path: Path, data_only: bool
+) -> None:
+    made = backed_up(shop, tmp_path, data_only=data_only)
+    (command,) = (line for line in show(settings_of(shop, tmp_path), made.id).by_hand if ".metadata" in line)
+    assert "jq '.metadata | .schema // .outline'" in command
+    if shutil.which("jq"):
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        told = json.loads(done.stdout)
+    else:
+        metadata = document(made.path)["metadata"]
+        told = metadata.get("schema") or metadata["outline"]
+    customer = next(table for table in told["tables"] if table["name"] == "public.customer")
+    assert {"name": "id", "type": "integer"}.items() <= customer["columns"][0].items()
+    assert ("primary_key" in customer) is not data_only
 
 
 def test_c09_a_rows_file_without_a_manifest_is_adopted(shop: PgDatabase, tmp_path: Path) -> None:

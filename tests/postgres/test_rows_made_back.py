@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import dbtasks
 from dbtasks.errors import LoadFailed, NotFound, Refused
+from dbtasks.executors.undo import UndoWay
+from tests.conftest import Project
 from tests.fix_postgres import PgDatabase
 from tests.postgres.test_rows_restore import backed_up, planned, restored, settings_of
 
@@ -60,6 +63,36 @@ def test_a_restore_that_made_tables_is_taken_back_to_the_last_type_and_that_agai
     assert undone.way_back == "db.undo"
     dbtasks.undo(config, dbtasks.plan_undo(config))
     assert pg_db.run("SELECT a, p FROM t ORDER BY p") == [(7, 1), (7, 2)]
+
+
+def test_an_undo_that_takes_tables_away_says_so_and_speaks_of_no_backup_that_is_loaded(
+    pg_db: PgDatabase, project: Project
+) -> None:
+    pg_db.run(MADE)
+    project.mount()
+    environ = {"DATABASE_URL": pg_db.url, "DBTASKS_VIA": "python"}
+    config = settings_of(pg_db, project.root)
+    made = backed_up(config)
+    emptied(pg_db)
+    done = restored(config, made)
+    plan = dbtasks.plan_undo(config)
+    assert (plan.way, plan.last.id) == (UndoWay.TAKE_AWAY, done.id)
+    shown = project.invoke("db.undo", "--dry-run", **environ)
+    assert f"Way      taking tables away: the restore {done.id} made them, and there were none before it" in (
+        shown.stdout.splitlines()
+    )
+    assert "Back to" not in shown.stdout
+    told = json.loads(project.invoke("db.undo", "--dry-run", "--json", **environ).stdout)["plan"]
+    assert (told["way"], told["safety_backup"]) == ("taking tables away", None)
+    ran = project.invoke("db.undo", "--yes", **environ)
+    assert f"✓ took back the restore {done.id} of {pg_db.name} by taking tables away in " in ran.stdout
+    assert ": 3 tables gone\n" in ran.stdout
+    # the way back of that loads one again
+    again = json.loads(project.invoke("db.undo", "--yes", "--json", **environ).stdout)["undo"]
+    assert (again["way"], again["tables"], again["taken_away"]) == ("safety backup", 2, [])
+    gone = json.loads(project.invoke("db.undo", "--yes", "--json", **environ).stdout)["undo"]
+    assert (gone["way"], gone["tables"]) == ("taking tables away", 0)
+    assert sorted(gone["taken_away"]) == ['odd schema."Pa.rt"', "public.part", "public.t"]
 
 
 @pytest.mark.parametrize("since", ["a view on it", "dropped", "renamed", "another"])

@@ -32,7 +32,7 @@ from dbtasks.executors.undo import UndoWay
 from dbtasks.models import Backup, Format, Route, Type
 from dbtasks.plans import LoadRequest, LoadStrategy
 from dbtasks.settings import Settings
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, Project
 from tests.fix_postgres import PASSWORD, PgDatabase
 from tests.moments import at_progress
 from tests.postgres import rich
@@ -195,6 +195,64 @@ def test_with_client_tools_the_present_is_saved_whole(shop: Shop, tmp_path: Path
     assert shop.database.run("SELECT count(*) FROM item") == [(20,)]
     dbtasks.undo(tools, dbtasks.plan_undo(tools))
     assert shop.database.run("SELECT count(*) FROM item") == [(0,)]
+
+
+@pytest.mark.parametrize("what", ["filled", "made", "one table"])
+def test_the_route_of_rows_is_python_and_the_tools_are_said_to_save_the_present(
+    shop: Shop, project: Project, what: str
+) -> None:
+    project.mount()
+    if what == "made":
+        shop.database.run(
+            "DROP TABLE item, customer; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 7'"
+        )
+    flags = [f"--file={shop.made.path}", *(["--table=item"] if what == "one table" else [])]
+    tools = {"DBTASKS_VIA": "host", "DBTASKS_PG_BIN": str(shop.database.server.bin)}
+    environ = {"DATABASE_URL": shop.database.url, **tools}
+    shown = project.invoke("db.restore", *flags, "--dry-run", **environ)
+    assert "  route    python: rows go by psycopg2 alone" in shown.stderr.splitlines()
+    assert "Route    python: rows go by psycopg2 alone" in shown.stdout.splitlines()
+    safety = next(line for line in shown.stdout.splitlines() if line.startswith("Safety"))
+    assert safety.endswith(" is taken first, by host: asked for")
+    assert "Route    host" not in shown.stdout
+    told = json.loads(project.invoke("db.restore", *flags, "--dry-run", "--json", **environ).stdout)
+    plan = told["plan"]
+    assert (told["route"], plan["route"], plan["safety_route"]) == ("python", "python", "host")
+    assert told["why"] == plan["why"] == "rows go by psycopg2 alone"
+    ran = project.invoke("db.restore", *flags, "--yes", "--json", **environ)
+    done = json.loads(ran.stdout)
+    assert (ran.returncode, done["route"]) == (0, "python"), ran.stderr
+    config = settings_of(shop.database, project.root)
+    (saved,) = (one for one in dbtasks.list_backups(config).backups if one.manifest.type is Type.SAFETY)
+    assert (saved.id, saved.manifest.route) == (done["restore"]["safety_backup"], Route.HOST)
+
+
+def test_tools_that_are_not_in_a_container_are_warned_of_as_those_of_the_safety_backup(
+    shop: Shop, project: Project
+) -> None:
+    project.mount()
+    nowhere = "unix:///nowhere/docker.sock"
+    tools = {"DBTASKS_PG_BIN": str(shop.database.server.bin), "DOCKER_HOST": nowhere}
+    flags = ("db.restore", f"--file={shop.made.path}", "--dry-run")
+    ran = project.invoke(*flags, "--json", **{"DATABASE_URL": shop.database.url, **tools})
+    told = json.loads(ran.stdout)
+    (warning,) = (text for text in told["warnings"] if "client tools" in text)
+    why = f"not by a container: Docker is not running here: nothing answers at DOCKER_HOST={nowhere}"
+    assert warning == f"any safety backup is made by the host's client tools, {why}"
+    assert (told["route"], told["plan"]["safety_route"]) == ("python", "host")
+
+
+def test_where_nothing_is_saved_no_way_of_it_is_told(shop: Shop, project: Project) -> None:
+    project.mount()
+    environ = {"DATABASE_URL": shop.database.url, "DBTASKS_VIA": "python"}
+    flags = ("db.restore", f"--file={shop.made.path}", "--dry-run")
+    told = json.loads(project.invoke(*flags, "--json", **environ).stdout)
+    assert (told["plan"]["route"], told["plan"]["why"]) == ("python", "asked for")
+    assert told["plan"]["safety_route"] == "python"
+    shown = project.invoke(*flags, "--skip-safety-backup", **{**environ, "DBTASKS_VIA": "host"})
+    assert "Safety   none: --skip-safety-backup" in shown.stdout.splitlines()
+    told = json.loads(project.invoke(*flags, "--skip-safety-backup", "--json", **environ).stdout)
+    assert told["plan"]["safety_route"] is None
 
 
 def test_into_another_database_that_has_the_tables(shop: Shop, tmp_path: Path) -> None:

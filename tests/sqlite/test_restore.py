@@ -786,6 +786,25 @@ def test_views_triggers_and_generated_columns_come_back_as_they_were(tmp_path: P
     assert run(path, "SELECT max(id) FROM a") == [(4,)]
 
 
+def test_a_file_of_a_view_alone_is_saved_before_it_is_replaced_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    run(path, "CREATE TABLE t (a)")
+    config = settings(tmp_path)
+    dbtasks.backup(config)
+    run(path, "DROP TABLE t")
+    run(path, "CREATE VIEW v AS SELECT 1 AS one")
+    before = content(path)
+    plan = dbtasks.plan_restore(config)
+    assert (plan.load.state, plan.safety) == (TargetState.PRESENT, True)
+    assert plan.drift.schema is not None
+    assert [(one.type, one.name) for one in plan.drift.schema.only_against] == [("view", "v")]
+    done = dbtasks.restore(config, plan)
+    assert (done.safety_backup is not None, done.way_back) == (True, "db.undo")
+    assert content(path) != before
+    dbtasks.undo(config, dbtasks.plan_undo(config))
+    assert content(path) == before
+
+
 def test_a_damaged_file_that_cannot_be_moved_aside_stays_where_it_is(tmp_path: Path) -> None:
     # the folder it would be moved into needs a longer name than file systems have
     name = "a" * 235 + ".db"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -75,6 +76,30 @@ def test_everything_comes_up_in_a_file_that_is_empty_or_missing(
     assert content(copy) == rows
     assert copy.stat().st_mode & 0o077 == 0 or state is TargetState.EMPTY
     assert leftovers(tmp_path) == []
+
+
+def test_a_file_of_views_alone_is_refused_by_their_names_and_goes_as_the_hint_says(path: Path) -> None:
+    made, schema = backed_up(path), described(path)
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            'CREATE VIEW "se en" AS SELECT 1; CREATE TRIGGER told INSTEAD OF INSERT ON "se en" BEGIN SELECT 1; END'
+        )
+    before = path.read_bytes()
+    with pytest.raises(Refused, match=r"holds no table, but 1 view \(se en\)") as caught:
+        planned(path, made)
+    assert caught.value.state == "nothing was touched"
+    assert "tables already" not in caught.value.message
+    assert path.read_bytes() == before
+    copy = path.with_name("copy.db")
+    dbtasks.restore(settings_of(path), planned(path, made, copy))
+    assert described(copy) == schema
+    (statement,) = re.findall(r"DROP VIEW .*?;", caught.value.hint)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    dbtasks.restore(settings_of(path), planned(path, made))
+    assert described(path) == schema
 
 
 def test_a_failure_at_any_phase_leaves_no_file(path: Path, tmp_path: Path) -> None:

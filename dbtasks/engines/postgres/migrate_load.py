@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from ...errors import CountsDiffer, DbTasksError, LoadFailed, QueryFailed
 from ...nouns import many
 from ...rows.arriving import Carried, Loading, Reject, rejected, told_rows
+from ...rows.choices import KEY_TAKES_NONE, NOT_NULL
 from ...rows.misfit import Misfit
 from ...rows.numbered import NumberedLong, NumberedRows, numbered
 from ...rows.postgres_spelling import split_name
@@ -29,6 +30,7 @@ __all__ = ["Came", "ReadAgain", "count_again", "in_steps", "load_table", "read_a
 T = TypeVar("T")
 ROW_FAULTS = ("21", "22", "23", "38", "39", "42", "44", "54", "P0")
 """Classes of SQLSTATE that one row can be the reason of; the others are the server's own trouble."""
+NO_VALUE = "23502"
 SAVEPOINT = "dbtasks_rows"
 
 
@@ -249,14 +251,26 @@ class _Part:
         return found
 
 
-def _why(exc: Misfit | QueryFailed, carried: Carried) -> tuple[str, str]:
+def _why(exc: Misfit | QueryFailed, carried: Carried, *, makes_key: bool) -> tuple[str, str]:
     """Return why a row does not go in, and the same as far as it holds no value of the row's."""
     if isinstance(exc, QueryFailed):
-        return (reason_of(exc),) * 2
+        return (_lacking(exc, carried, makes_key=makes_key) or reason_of(exc),) * 2
     if exc.column is None:
         return str(exc), "a value does not fit"
     name = carried.source.data_columns[exc.column].name
     return f"{name}: {exc}", f"{name} does not fit its type"
+
+
+def _lacking(exc: QueryFailed, carried: Carried, *, makes_key: bool) -> str:
+    """Say of a NULL what the plan says, by the column's name in SQLite; empty where it is another reason.
+
+    Of a domain that takes none the server names no column.
+    """
+    if exc.sqlstate != NO_VALUE or not exc.column:
+        return ""
+    own = dict(zip(carried.columns, (column.name for column in carried.source.data_columns), strict=True))
+    name = own.get(exc.column, exc.column)
+    return f"{name}: NULL, and {KEY_TAKES_NONE if makes_key and name in carried.key else NOT_NULL}"
 
 
 class _Batches:
@@ -323,7 +337,8 @@ class _Batches:
             self.came.tally.take_long(fields_of(long_line(row, hows)))
 
     def _turn_down(self, row_id: int | str, row: tuple[Any, ...], exc: Misfit | QueryFailed) -> None:
-        reason, said = _why(exc, self._carried)
+        # of a table that is there the key may be another one
+        reason, said = _why(exc, self._carried, makes_key=self._how.may_cast)
         reject = rejected(self._carried, row_id, row, reason)
         if not self._how.skip:
             raise stopped(reject, said, may_cast=self._how.may_cast)

@@ -13,6 +13,7 @@ from ...errors import DbTasksError, Refused, RightMissing, UsageError
 from ...events import OnEvent, Phase
 from ...models import Archive, DatabaseFacts
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
+from ..python_route import saving_of, way_of_rows
 from ..rows_archive import Head, head_of_rows
 from ..rows_fit import other_revision, prove_tables
 from ..rows_older import other_version
@@ -68,12 +69,14 @@ def plan_by_command(
         with direct_session(engine, str(beside)):
             pass
     missing = state is TargetState.MISSING
+    route, why = way_of_rows(engine.route, engine.why)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.CREATE if missing else LoadStrategy.SWAP,
         state=state,
-        route=engine.route,
-        why=engine.why,
+        route=route,
+        why=why,
+        saving=saving_of(engine.route, engine.why),
         facts=facts,
         fills=head.filled,
         schema_command=shown_command(engine.settings),

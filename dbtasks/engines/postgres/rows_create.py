@@ -20,6 +20,7 @@ from ...rows.postgres_create import Creation
 from ...rows.postgres_creating import KEY_VIOLATED, creating, plan_creation
 from ...rows.schema import PortableSchema
 from ...sessions import Session
+from ..python_route import saving_of, way_of_rows
 from ..rows_across import Converted, not_carried
 from ..rows_archive import Head
 from ..rows_fit import leaning, leaning_words, not_made
@@ -84,12 +85,14 @@ def plan_rows_creation(
             facts = database_facts(session, migration_table=engine.settings.migration_table)
     prove_losses(creation.losses, hint=_hint(head))
     made = None if missing else _made(head.schema, creation)
+    route, why = way_of_rows(engine.route, engine.why)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.CREATE if missing else LoadStrategy.ROWS,
         state=state,
-        route=engine.route,
-        why=engine.why,
+        route=route,
+        why=why,
+        saving=saving_of(engine.route, engine.why),
         facts=facts,
         creates=tuple(table.name for table in head.schema.tables),
         fills=head.filled,

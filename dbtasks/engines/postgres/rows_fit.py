@@ -13,6 +13,7 @@ from ...models import Archive, EngineName
 from ...nouns import some
 from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
+from ..python_route import saving_of, way_of_rows
 from ..rows_across import convert, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
 from ..rows_fit import other_revision, prove_tables, refuse_differences, refuse_referring, rows_stay
@@ -82,12 +83,14 @@ def plan_rows_load(engine: PostgresEngine, archive: Archive, request: LoadReques
         facts = database_facts(session, migration_table=engine.settings.migration_table)
         rows = count_rows(session, live.filled)
         hooks = awake(session, creating=False, rebuilding=True)
+    route, why = way_of_rows(engine.route, engine.why)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.ROWS,
         state=state,
-        route=engine.route,
-        why=engine.why,
+        route=route,
+        why=why,
+        saving=saving_of(engine.route, engine.why),
         facts=facts,
         live_rows={str(table): number for table, number in rows.items()},
         fills=tuple(str(table) for table in live.filled),

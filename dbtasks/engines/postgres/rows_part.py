@@ -30,6 +30,7 @@ from ...rows.postgres import release_values
 from ...rows.postgres_creating import creating, plan_creation
 from ...rows.schema import PortableSchema
 from ...sessions import PsycopgSession, Session
+from ..python_route import saving_of, way_of_rows
 from ..rows_archive import Head, head_of_tables
 from .asleep import put_to_sleep, strange_clones, triggers_of, wake
 from .checks import loaded_problems
@@ -72,11 +73,13 @@ def plan_rows_part(engine: PostgresEngine, archive: Archive, request: PartReques
         live_rows, uncounted = count_live(session, [live.relations[name] for name in choice.emptied])
         hooks = awake(session, creating=bool(choice.made.tables), rebuilding=bool(choice.roots))
         facts = database_facts(session, migration_table=engine.settings.migration_table)
+    route, why = way_of_rows(engine.route, engine.why)
     return PartPlan(
         request=request,
         tables=_tables(choice, head, live_rows),
-        route=engine.route,
-        why=engine.why,
+        route=route,
+        why=why,
+        saving=saving_of(engine.route, engine.why),
         facts=facts,
         steps=_steps(engine, choice),
         warnings=(

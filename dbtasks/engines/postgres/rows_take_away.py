@@ -13,6 +13,7 @@ from ...plans import LoadPlan, LoadRequest, LoadStrategy, Made, TargetState
 from ...rows.postgres_spelling import split_name
 from ...schemas import quoted
 from ...sessions import Session
+from ..python_route import saving_of, way_of_rows
 from .direct import direct_session
 from .facts import COUNTED, PARTITIONED, Relation, count_rows, database_facts, relations
 from .part_words import drops_of
@@ -66,12 +67,14 @@ def plan_taking_away(
         rows = count_rows(session, [there[table] for table in made.tables if table in facts.tables])
         oids = [there[table].oid for table in made.tables]
         along = [str(name) for (name,) in session.rows(GOES_ALONG, {"oids": oids})]
+    route, why = way_of_rows(engine.route, engine.why)
     return LoadPlan(
         request=request,
         strategy=LoadStrategy.ROWS,
         state=state,
-        route=engine.route,
-        why=engine.why,
+        route=route,
+        why=why,
+        saving=saving_of(engine.route, engine.why),
         facts=facts,
         live_rows={str(table): number for table, number in rows.items()},
         steps=(

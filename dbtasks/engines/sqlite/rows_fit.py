@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from ...plans import LoadPlan, LoadRequest, LoadStrategy, TargetState
 from ...rows.fits import Fit
 from ...rows.schema import PortableSchema, Table
 from ...rows.sqlite import rowid_of
-from ...rows.sqlite_schema import describe, plain_tables, virtual_tables
+from ...rows.sqlite_schema import beside_tables, describe, plain_tables, virtual_tables
 from ..rows_across import convert, not_carried, refuse_rows_across
 from ..rows_archive import Head, head_of_rows
 from ..rows_fit import (
@@ -127,6 +128,8 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
     head = head_of_rows(archive)
     converted = convert(archive, head, EngineName.SQLITE)
     head = converted.head if converted else head
+    if state is TargetState.PRESENT:
+        _refuse_views_alone(engine, archive, head)
     if converted and not makes_tables(head, state):
         refuse_rows_across(archive, name)
     if engine.settings.schema_command and not converted and state is not TargetState.PRESENT:
@@ -194,6 +197,26 @@ def plan_rows_load(engine: SqliteEngine, archive: Archive, request: LoadRequest)
             *other_revision(archive, found.revision),
             *other_version(archive, head, found.revision),
         ),
+    )
+
+
+def _refuse_views_alone(engine: SqliteEngine, archive: Archive, head: Head) -> None:
+    """Refuse a file of views without any table: it would get its tables by being made anew, and lose these.
+
+    Raises:
+        Refused: it is one, and the backup would make tables; names the views.
+    """
+    with files.reading(engine.path, engine.settings.lock_timeout) as connection:
+        if facts.table_names(connection) or not makes_tables(head, TargetState.EMPTY):
+            return
+        views = [name for kind, name in beside_tables(connection) if kind == "view"]
+    name = engine.target.name
+    raise Refused(
+        f"{name} holds no table, but {many(len(views), 'view')} ({some(views)}): a file gets its tables from a rows backup"
+        " by being made anew, and would be without",
+        state="nothing was touched",
+        hint=f"restore into a new file: --into=NAME; or keep the definition (sqlite3 {shlex.quote(str(engine.path))} .schema), drop it"
+        f" ({' '.join(f'DROP VIEW {files.identifier(view)};' for view in views)}), restore {archive.path.name} and make it again",
     )
 
 

@@ -223,6 +223,7 @@ def migrate_plan_document(plan: MigrationPlan) -> dict[str, Any]:
                     "columns": list(one.columns),
                     "rows": one.rows,
                     "examples": list(one.examples),
+                    "index": one.index or None,
                 }
                 for one in plan.clashes
             ],

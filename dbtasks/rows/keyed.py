@@ -7,9 +7,12 @@ Read in flat memory, and of each row only a digest of its key is handed on.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import repeat
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from .alike import number_of
@@ -21,6 +24,8 @@ from .spellers import NULL, long_misfit, speller
 from .sqlite_schema import quoted
 
 __all__ = [
+    "Row",
+    "Where",
     "are_kept_apart",
     "are_written_alike",
     "compared_as",
@@ -50,6 +55,23 @@ WRITTEN = {
 }
 """What is so of all texts of a column, `$`, that are written in one way."""
 Fields = list[str | None]
+Row = Mapping[str, str | None]
+"""What is compared of a row's values, by their columns' names there: `NULL` where there is none, None where it cannot be spelled or held."""
+SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
+FOLDS: Mapping[str, Callable[[str], str]] = {
+    "NOCASE": lambda field: field.translate(SMALL),
+    "RTRIM": lambda field: field.rstrip(" "),
+}
+"""What is left of a text where a key compares by a collation, as `folded.FOLDED` has it over there."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which rows a key is over, as the condition of an index says it."""
+
+    columns: tuple[ColumnChoice, ...]
+    """What it looks at."""
+    holds: Callable[[Row], bool]
 
 
 def compared_as(one: ColumnChoice) -> str:
@@ -105,17 +127,25 @@ def keys_of_rows(
     columns: Sequence[ColumnChoice],
     *,
     nulls_are_equal: bool = False,
+    folds: Sequence[str] = (),
+    where: Where | None = None,
 ) -> Generator[tuple[int, bytes]]:
     """Yield the number of every row that has a value in each of these columns, and a digest of them as they are compared.
 
-    A row with a value that does not fit has none, and neither has one with a value too long to be held, which no index holds.
+    `folds` names the collation by which each compares, of `FOLDS`, if it does by one; `where` leaves rows out. A row with a value that does not fit has none, and neither has one with a value too long to be held, which no index holds.
     The number of a row is its rowid; of a table WITHOUT ROWID its place.
     """
     absent = NULL if nulls_are_equal else None
-    for numbers, values in _read(connection, table, {one.column for one in columns}):
-        fields = [_fields(values[one.column], one, absent) for one in columns]
-        for number, key in zip(numbers, zip(*fields, strict=True), strict=True):
-            if None not in key:
+    by = folds or [""] * len(columns)
+    asked = (*columns, *(where.columns if where else ()))
+    for numbers, values in _read(connection, table, {one.column for one in asked}):
+        fields = [
+            _folded(_fields(values[one.column], one, absent), fold)
+            for one, fold in zip(columns, by, strict=True)
+        ]
+        taken = _taken(values, where) if where else repeat(True, len(numbers))
+        for number, key, is_taken in zip(numbers, zip(*fields, strict=True), taken, strict=True):
+            if is_taken and None not in key:
                 line = "\t".join(str(field) for field in key)
                 yield number, blake2b(line.encode(), digest_size=DIGEST_BYTES).digest()
 
@@ -171,6 +201,22 @@ def _fields(values: Sequence[Any], one: ColumnChoice, absent: str | None) -> Fie
     present = [value for value in values if value is not None]
     fields = iter(_compared(_spelled(present, one.how), one))
     return [absent if value is None else next(fields) for value in values]
+
+
+def _folded(fields: Fields, by: str) -> Fields:
+    fold = FOLDS.get(by)
+    return [field if field in (None, NULL) else fold(field) for field in fields] if fold else fields
+
+
+def _taken(values: Mapping[str, Sequence[Any]], where: Where) -> Iterator[bool]:
+    """Say of each row whether the condition takes it."""
+    names = [one.into for one in where.columns]
+    fields = [_fields(values[one.column], one, NULL) for one in where.columns]
+    if not fields:
+        # it looks at nothing that differs
+        is_taken = where.holds({})
+        return (is_taken for _ in next(iter(values.values())))
+    return (where.holds(dict(zip(names, row, strict=True))) for row in zip(*fields, strict=True))
 
 
 def _spelled(values: Sequence[Any], how: str) -> Fields:

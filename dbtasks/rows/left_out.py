@@ -11,10 +11,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .carried import keys_of
 from .choices import Choices, ColumnChoice
+from .folded import folded_keys
 from .keyed import (
     are_kept_apart,
     are_written_alike,
@@ -26,8 +27,8 @@ from .keyed import (
 from .leading_out import LeadingOut, leading_out, orphans_led_out
 from .orphans import Orphans, Referring, orphans_of, place_of, references_of
 from .schema import PortableSchema, Table
-from .sqlite_words import index_parts, plain_items
 from .survey import EXAMPLES
+from .uniques_there import COMPARED_THERE, UniqueThere, uniques_there
 
 __all__ = ["Clash", "LeftOut", "left_out"]
 
@@ -72,11 +73,14 @@ class Clash:
     rows: int
     examples: tuple[str, ...] = ()
     """The first of them: `row id: as row id`."""
+    index: str = ""
+    """The unique index over there, where it says more than its columns do."""
 
     @property
     def place(self) -> str:
         """Where they are, as people are told."""
-        return place_of(self.table, self.columns)
+        place = place_of(self.table, self.columns)
+        return f"{place}, in the unique index {self.index}" if self.index else place
 
 
 @dataclass(frozen=True)
@@ -177,51 +181,82 @@ class _Looking:
 
     def clashes(self, live: PortableSchema | None) -> Iterator[Clash | str]:
         """Yield what unique keys turn down, or words for a key that cannot be looked at; the rows are written down as gone."""
-        there = {table.name: table for table in (live.tables if live else self._choices.schema.tables)}
+        over_there = live or self._choices.schema
+        there = {table.name: table for table in over_there.tables}
         for name in self._choices.order:
             chosen = {one.into: one for one in self._choices.columns[name]}
             table = there[self._choices.names[name]]
-            done: set[frozenset[str]] = set()
-            for columns, nulls_are_equal in _keys(table):
-                key = [chosen[column] for column in columns if column in chosen]
-                if len(key) < len(columns) or frozenset(columns) in done:
-                    continue
-                # SQLite lets any number of NULLs into a unique key
-                if not nulls_are_equal and self._is_kept(name, key):
-                    continue
-                done.add(frozenset(columns))
-                unknown = [one.column for one in key if not compared_as(one)]
-                if unknown:
-                    yield f"{place_of(name, unknown)}: rows that are twice in a unique key: only the server compares them"
-                else:
-                    yield from self._clash(name, key, nulls_are_equal=nulls_are_equal)
-            for index, columns in _unlike_keys(table):
-                key = [chosen[column] for column in columns if column in chosen]
-                # over more than columns we make only what keeps a collation, and SQLite has seen to that
-                is_ours = not columns and live is None
-                if self._choices.rows[name] and not is_ours and not self._is_like(name, index, key):
-                    yield f"{name}: rows that the unique index {index} turns down: it is over some rows, or over more than columns"
+            done: set[tuple[frozenset[tuple[str, str]], bool]] = set()
+            for one in uniques_there(table, chosen, over_there.types):
+                key = frozenset((of.column, fold) for of, fold in zip(one.columns, one.folds, strict=True))
+                is_done = not (one.why or one.where) and (key, one.nulls_are_equal) in done
+                if not is_done and self._choices.rows[name] and not self._stays(name, one, made=live is None):
+                    done.add((key, one.nulls_are_equal))
+                    yield from self._turned_down(name, one)
+            for part in _parts_of(table, over_there):
+                # which rows go there the server knows
+                for one in uniques_there(part, chosen, over_there.types):
+                    alone = replace(one, why=one.why or f"it is the partition's {part.name} alone")
+                    if self._choices.rows[name] and not self._stays(name, alone, made=False):
+                        yield from self._turned_down(name, alone)
+
+    def _turned_down(self, name: str, one: UniqueThere) -> Iterator[Clash | str]:
+        if not one.why and not one.unknown:
+            yield from self._clash(name, one)
+        elif one.unknown and not one.index:
+            yield f"{place_of(name, one.unknown)}: rows that are twice in a unique key: only the server compares them"
+        else:
+            over = ", ".join(of.column for of in one.columns)
+            what = f"the unique index {one.index}" if one.index else f"a unique key over {over}"
+            why = one.why or COMPARED_THERE
+            yield f"{name}: rows that {what} turns down: {why}; the load finds them"
+
+    def _stays(self, name: str, one: UniqueThere, *, made: bool) -> bool:
+        """Whether SQLite holds apart whatever this does: its rows then keep to it, or to as much of it as is said to count."""
+        # SQLite lets any number of NULLs into a unique key
+        if one.nulls_are_equal or not one.columns or one.why == COMPARED_THERE:
+            return False
+        if not one.is_folded and self._is_kept(name, one.columns):
+            return True
+        kept = self._kept(name, one.columns)
+        if made:
+            # it says what SQLite's own does
+            return (one.is_folded or one.where is not None or bool(one.why)) and kept.issuperset(
+                of.column for of in one.columns
+            )
+        by = {of.column: fold for of, fold in zip(one.columns, one.folds, strict=True)}
+        return any(
+            key.is_plain
+            and kept.issuperset(key.columns)
+            and all(by.get(column) in ("", how) for column, how in zip(key.columns, key.by, strict=True))
+            for key in folded_keys(self._tables[name])
+        )
 
     def _is_kept(self, name: str, key: Sequence[ColumnChoice]) -> bool:
         """Whether SQLite holds each of these apart, and they stay so."""
-        table = self._tables[name]
-        known = [columns for columns in keys_of(table) if columns <= {one.column for one in key}]
-        kept = {
-            one.column
-            for one in (key if known else ())
-            if are_kept_apart(one) or are_written_alike(self._connection, table, one)
-        }
+        known = [columns for columns in keys_of(self._tables[name]) if columns <= {one.column for one in key}]
+        kept = self._kept(name, key if known else ())
         return any(columns <= kept for columns in known)
 
-    def _is_like(self, name: str, index: str, key: Sequence[ColumnChoice]) -> bool:
-        """Whether SQLite has an index like this one, and its columns stay as far apart."""
-        kept = {one.column for one in key if are_kept_apart(one)}
-        known = dict(_unlike_keys(self._tables[name]))
-        return any({*columns} <= kept if columns else one == index for one, columns in known.items())
+    def _kept(self, name: str, key: Sequence[ColumnChoice]) -> set[str]:
+        """Return the columns of which no two values that SQLite tells apart become one."""
+        table = self._tables[name]
+        return {
+            one.column
+            for one in key
+            if are_kept_apart(one) or are_written_alike(self._connection, table, one)
+        }
 
-    def _clash(self, name: str, key: Sequence[ColumnChoice], *, nulls_are_equal: bool) -> Iterator[Clash]:
+    def _clash(self, name: str, one: UniqueThere) -> Iterator[Clash]:
         table, number = self._tables[name], self._number[name]
-        rows = keys_of_rows(self._connection, table, key, nulls_are_equal=nulls_are_equal)
+        rows = keys_of_rows(
+            self._connection,
+            table,
+            one.columns,
+            nulls_are_equal=one.nulls_are_equal,
+            folds=one.folds,
+            where=one.where,
+        )
         self._fill("keys", rows)
         self._scratch.execute("DROP TABLE IF EXISTS second")
         self._scratch.execute("CREATE TABLE second (number INTEGER, first INTEGER)")
@@ -235,7 +270,8 @@ class _Looking:
         ).fetchall()
         shown = shown_rows(self._connection, table, {row for pair in pairs for row in pair})
         examples = tuple(f"{shown[second]}: as row {shown[first]}" for second, first in pairs)
-        yield Clash(name, tuple(one.column for one in key), int(count), examples)
+        index = one.index if one.is_folded or one.where else ""
+        yield Clash(name, tuple(of.column for of in one.columns), int(count), examples, index)
 
     # -- what goes with them -------------------------------------------------------------------
 
@@ -294,24 +330,10 @@ class _Looking:
             self._scratch.executemany(statement, rows)
 
 
-def _keys(table: Table) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """Yield the columns of which no two rows have the same values, and whether two of them without a value are the same."""
-    for key in (*([table.primary_key] if table.primary_key else ()), *table.unique):
-        yield key.columns, "NULLS NOT DISTINCT" in key.definition
-    for one in table.indexes:
-        is_unique, over, where = index_parts(one.definition)
-        items = plain_items(over, table)
-        if is_unique and items and not where:
-            yield tuple(column for column, _ in items), False
-
-
-def _unlike_keys(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the names of the unique indexes that are none of these, with their columns where they have only such."""
-    for one in table.indexes:
-        is_unique, over, where = index_parts(one.definition)
-        items = plain_items(over, table)
-        if is_unique and (where or not items):
-            yield one.name, tuple(column for column, _ in items or ())
+def _parts_of(table: Table, schema: PortableSchema) -> list[Table]:
+    """Return the partitions of a table, and theirs."""
+    own = [one for one in schema.tables if one.partition_of == table.name]
+    return [*own, *(part for one in own for part in _parts_of(one, schema))]
 
 
 def _leading(

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psycopg2.errors
 import pytest
 
 import dbtasks
+from dbtasks.engines.postgres import rows_numbers
 from tests.fix_postgres import PgDatabase
 from tests.older_files import older, table
 from tests.postgres.rows_file import document
-from tests.postgres.test_rows_restore import backed_up, planned, restored, settings_of
+from tests.postgres.test_rows_restore import backed_up, owned, planned, restored, settings_of
+
+__all__ = ["owned"]
 
 PARTED = """
 CREATE TABLE m (id bigint GENERATED ALWAYS AS IDENTITY, d int, PRIMARY KEY (id, d)) PARTITION BY LIST (d);
@@ -83,3 +87,119 @@ def test_e14_the_numbers_of_a_table_that_stays_are_never_set_back(
     assert plan.load.stays.count("table public.big") == 1
     dbtasks.restore(config, plan)
     assert pg_db.run("SELECT nextval('big_id_seq'), nextval('free')") == [(101, 2)]
+
+
+SHARED = """
+CREATE SEQUENCE ticket INCREMENT BY {step} MINVALUE -1000 MAXVALUE 1000 START WITH {first};
+CREATE TABLE t (a int, n int DEFAULT nextval('ticket')); CREATE TABLE stays (n int DEFAULT nextval('ticket'));
+INSERT INTO t VALUES (1), (2), (3);
+"""
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("file", ["rows", "older"])
+def test_e14_a_sequence_that_a_table_that_stays_takes_numbers_of_is_never_set_back(
+    pg_db: PgDatabase, tmp_path: Path, step: int, file: str
+) -> None:
+    pg_db.run(SHARED.format(step=step, first=step))
+    config = settings_of(pg_db, tmp_path, exclude_tables="stays")
+    if file == "older":
+        name = str(older(tmp_path, {"t": table(["a", "n"], [1, step], [2, 2 * step], [3, 3 * step])}))
+    else:
+        name = backed_up(config).id
+    pg_db.run("INSERT INTO stays SELECT FROM generate_series(1, 50); DELETE FROM stays")
+    restored(config, name, unverified=file == "older")
+    # 53 was given to a row that was deleted
+    assert pg_db.run("INSERT INTO stays DEFAULT VALUES RETURNING n") == [(54 * step,)]
+
+
+def test_a_sequence_that_a_view_takes_numbers_of_is_never_set_back(pg_db: PgDatabase, tmp_path: Path) -> None:
+    pg_db.run(
+        SHARED.format(step=1, first=1) + "DROP TABLE stays; CREATE TABLE other (n int);"
+        "CREATE VIEW of_other AS SELECT * FROM other; ALTER VIEW of_other ALTER n SET DEFAULT nextval('ticket')"
+    )
+    config = settings_of(pg_db, tmp_path, exclude_tables="other")
+    made = backed_up(config)
+    pg_db.run("SELECT setval('ticket', 60)")
+    restored(config, made.id)
+    assert pg_db.run("INSERT INTO of_other DEFAULT VALUES RETURNING n") == [(61,)]
+
+
+def test_a_sequence_goes_behind_the_rows_of_every_table_that_takes_numbers_of_it(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(SHARED.format(step=1, first=1))
+    config = settings_of(pg_db, tmp_path, exclude_tables="stays")
+    made = backed_up(config)
+    # by hand: the sequence itself never came so far
+    pg_db.run("INSERT INTO stays VALUES (70); SELECT setval('ticket', 2)")
+    restored(config, made.id)
+    assert pg_db.run("SELECT nextval('ticket')") == [(71,)]
+
+
+def test_the_backups_number_counts_where_it_is_farther_or_all_tables_come_back(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(SHARED.format(step=1, first=1) + "SELECT setval('ticket', 90)")
+    config = settings_of(pg_db, tmp_path, exclude_tables="stays")
+    made = backed_up(config)
+    pg_db.run("SELECT setval('ticket', 10)")
+    restored(config, made.id)
+    assert pg_db.run("SELECT nextval('ticket')") == [(91,)]
+    whole = backed_up(settings_of(pg_db, tmp_path))
+    pg_db.run("SELECT setval('ticket', 200)")
+    restored(config, whole.id)
+    assert pg_db.run("SELECT nextval('ticket')") == [(92,)]
+
+
+@pytest.mark.parametrize("kind", ["serial", "bigint GENERATED ALWAYS AS IDENTITY"])
+def test_e14_a_sequence_of_a_table_of_which_one_partition_stays_is_never_set_back(
+    pg_db: PgDatabase, tmp_path: Path, kind: str
+) -> None:
+    pg_db.run(
+        f"CREATE TABLE m (id {kind}, d int) PARTITION BY LIST (d); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1);"
+        "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2); INSERT INTO m (d) VALUES (1), (1)"
+    )
+    config = settings_of(pg_db, tmp_path, exclude_tables="m2")
+    made = backed_up(config)
+    pg_db.run("INSERT INTO m (d) SELECT 2 FROM generate_series(1, 8); DELETE FROM m2")
+    restored(config, made.id)
+    assert pg_db.run("INSERT INTO m (d) VALUES (2) RETURNING id") == [(11,)]
+
+
+def test_a_sequence_of_somebody_else_is_told_only_where_it_has_to_move_on(
+    owned: PgDatabase, pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    sequence, tables = SHARED.format(step=1, first=1).strip().split(";", 1)
+    pg_db.run(f"{sequence}; GRANT ALL ON SEQUENCE ticket TO PUBLIC")
+    owned.run(tables)
+    config = settings_of(owned, tmp_path, exclude_tables="stays")
+    made = backed_up(config)
+    pg_db.run("SELECT setval('ticket', 60)")
+    assert [text for text in restored(config, made).warnings if "ticket" in text] == []
+    owned.run("INSERT INTO stays VALUES (80)")
+    assert [text for text in restored(config, made).warnings if "ticket" in text] == [
+        'the sequence public.ticket belongs to postgres and was not moved: ALTER SEQUENCE "public"."ticket" RESTART WITH 81;'
+    ]
+
+
+def test_nobody_takes_a_number_between_the_look_at_a_sequence_and_the_commit(
+    pg_db: PgDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pg_db.run(SHARED.format(step=1, first=1))
+    config = settings_of(pg_db, tmp_path, exclude_tables="stays")
+    made = backed_up(config)
+    pg_db.run("INSERT INTO stays VALUES (70)")
+    known, tried = rows_numbers._move, []
+
+    def move(*given: Any) -> None:
+        # as late as can be: it is about to be moved
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            pg_db.run("SET lock_timeout = 200; INSERT INTO stays DEFAULT VALUES")
+        tried.append(given)
+        known(*given)
+
+    monkeypatch.setattr(rows_numbers, "_move", move)
+    restored(config, made.id)
+    assert len(tried) == 1
+    assert pg_db.run("INSERT INTO stays DEFAULT VALUES RETURNING n") == [(71,)]

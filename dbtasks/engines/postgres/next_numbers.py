@@ -10,7 +10,7 @@ from ...sessions import Session
 from .facts import table_name
 from .statements import Name, quoted
 
-__all__ = ["Use", "beyond", "edge", "next_number", "raise_sequences", "told_by", "uses"]
+__all__ = ["Use", "beyond", "edge", "hold", "next_number", "raise_sequences", "told_by", "uses"]
 
 USED = """
     SELECT DISTINCT sn.nspname::text AS s1, s.relname::text AS s2, tn.nspname::text AS t1, t.relname::text AS t2,
@@ -108,13 +108,22 @@ def _raise(session: Session, use: Use, told: int | None, used: int | None) -> li
             f"the sequence {use} belongs to {use.owner}, was not moved and gives out numbers that {where} has:"
             f" ALTER SEQUENCE {quoted(use.schema)}.{quoted(use.name)} RESTART WITH {wanted};"
         ]
-    # changes nothing, but whoever takes numbers waits from now on: it may have gone on since it was looked at
-    session.execute(sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}").format(sequence, sql.Literal(use.step)))
+    # it may have gone on since it was looked at
+    hold(session, (use.schema, use.name), use.step)
     now = next_number(session, use)
     wanted = _wanted(use, now, told, used)
     if wanted != now:
         session.execute(sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sequence, sql.Literal(wanted)))
     return []
+
+
+def hold(session: Session, name: Name, step: int) -> None:
+    """Let whoever takes numbers of a sequence of ours wait until the transaction ends; nothing is changed, and `step` is its own."""
+    from psycopg2 import sql
+
+    session.execute(
+        sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}").format(sql.Identifier(*name), sql.Literal(step))
+    )
 
 
 def next_number(session: Session, use: Use) -> int:

@@ -333,7 +333,8 @@ def load_rows(
     loaded = (*live.filled, *live.above)
     names = {str(table) for table in loaded}
     recorded = [one for one in head.schema.sequences if not one.table or one.table in names]
-    warnings = set_sequences(session, live.there, recorded, [table.oid for table in loaded])
+    partly = [table.oid for table in live.above if table not in live.whole]
+    warnings = set_sequences(session, live.there, recorded, [table.oid for table in loaded], partly=partly)
     wake(session, asleep, "TRIGGER")
     with as_everybody(session):
         refresh(session, live.matviews, on_event)

@@ -78,6 +78,8 @@ PREPARE = """
     WHERE name IN ('statement_timeout', 'transaction_timeout',
                    'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """
+# Sessions wait for hours while another one loads: what forgets quiet connections on the way must hear of them.
+KEPT_ALIVE = {"keepalives": 1, "keepalives_idle": 60}
 SOCKET_FOLDERS = (Path("/var/run/postgresql"), Path("/tmp"))  # noqa: S108 - libpq's own two defaults
 RETRY_SECONDS = 0.25
 GIVEN_BYTES = 1 << 17
@@ -299,6 +301,7 @@ def _keywords(target: PostgresTarget, database: str, options: ConnectOptions) ->
         **own,
         "application_name": options.application_name,
         "connect_timeout": max(2, math.ceil(options.connect_timeout)),
+        **KEPT_ALIVE,
         **target.options,
         "host": target.host,
         "port": target.port,

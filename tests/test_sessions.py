@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -165,6 +166,17 @@ def test_a03_a_session_that_the_server_ends_is_an_unreachable_server(pg_db: PgDa
             for _ in range(100):
                 session.rows("SELECT 1")
                 time.sleep(0.02)
+
+
+def test_h08_a_session_that_waits_while_another_one_loads_shows_that_it_is_alive(pg_db: PgDatabase) -> None:
+    """What stands between, a firewall or a NAT, forgets a connection nobody speaks on after some minutes."""
+    with (
+        connect(pg_db.target) as session,
+        socket.socket(fileno=os.dup(session._connection.fileno())) as link,
+    ):
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        seconds = socket.TCP_KEEPIDLE if sys.platform == "linux" else socket.TCP_KEEPALIVE
+        assert link.getsockopt(socket.IPPROTO_TCP, seconds) == 60
 
 
 def test_a10_ctrl_c_ends_a_long_query_and_the_server_stops_working_on_it(pg_db: PgDatabase) -> None:

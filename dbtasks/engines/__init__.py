@@ -251,6 +251,8 @@ class Engine(Protocol):
     def claimed(self) -> AbstractContextManager[None]:
         """Keep other machines' restores of this database away as long as the block, where the server can.
 
+        Inside it a `commit` or `exchange` takes no effect where that was lost meanwhile: Busy, or OperationFailed.
+
         Raises:
             Busy: another one is under way; says whose.
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from ..engines.rows_archive import engine_of_rows
+from ..engines.sqlite.files import has_header
 from ..errors import Refused, UsageError, WrongEngine
 from ..models import Archive, EngineName, Format, Manifest, PostgresTarget, SqliteTarget, Target
 from ..plans import LoadPlan, TargetState
@@ -146,8 +147,8 @@ def is_database(path: Path) -> bool:
     """
     if not path.is_file():
         return False
-    with translated(f"cannot read {path}"), path.open("rb") as stream:
-        return stream.read(16) in (b"", b"SQLite format 3\0")
+    with translated(f"cannot read {path}"):
+        return has_header(path)
 
 
 def doubts_about(settings: Settings, archive: Archive, target: Target, load: LoadPlan) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.errors import Busy, DbTasksError, NotFound, StoreFull
+from dbtasks.errors import Busy, DbTasksError, NotFound, OperationFailed, StoreFull
 from dbtasks.events import Event, Phase, Progress, Warned
 from dbtasks.models import Format
 from dbtasks.plans import DumpRequest, LoadRequest
@@ -265,6 +265,31 @@ def test_h08_a_restore_by_a_container_keeps_other_machines_away(shop: Box, tmp_p
     dbtasks.restore(here, dbtasks.plan_restore(here), on_event=at_phase("swap", come_in_between))
     assert "another restore of shop is under way on this server: dbtasks restore " in refused[0]
     assert shop.sql("SELECT count(*) FROM item") == "10"
+
+
+def test_h08_a_restore_by_a_container_that_lost_the_servers_lock_touches_nothing(
+    shop: Box, tmp_path: Path
+) -> None:
+    config = settings(tmp_path, shop)
+    dbtasks.backup(config)
+    shop.sql("DELETE FROM item WHERE id > 6")
+    names = shop.sql("SELECT datname FROM pg_database ORDER BY 1", "postgres")
+
+    def end_claim() -> None:
+        ended = shop.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'dbtasks restore %'",
+            "postgres",
+        )
+        assert ended == "t"
+
+    for in_place in (False, True):
+        job = dbtasks.RestoreJob(request=LoadRequest(in_place=in_place))
+        with pytest.raises(OperationFailed, match="another restore of shop may have been at work") as caught:
+            dbtasks.restore(config, dbtasks.plan_restore(config, job), on_event=at_phase("load", end_claim))
+        assert (type(caught.value), caught.value.exit_code) == (OperationFailed, 9)
+        assert "shop is as it was" in caught.value.state
+        assert shop.sql("SELECT count(*) FROM item") == "6"
+        assert shop.sql("SELECT datname FROM pg_database ORDER BY 1", "postgres") == names
 
 
 def test_g17_a_psqlrc_inside_the_container_changes_nothing(shop: Box, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ...errors import CannotReach, DatabaseMissing, LoginRefused, QueryFailed, RightMissing, TargetUnreachable
 from ...events import OnEvent, ignore
@@ -46,6 +47,9 @@ from ..rows_holdings import OTHER_WORDS, document_holdings
 from . import facts
 from .access import Access, HostAccess
 
+if TYPE_CHECKING:
+    from .claim import Claim
+
 __all__ = ["PostgresEngine"]
 
 DAMAGE = ("invalid database", "not a valid data directory", "could not open file", "could not read")
@@ -71,6 +75,8 @@ class PostgresEngine:
         self.target = target
         self.settings = settings
         self.access: Access = access or HostAccess(target, settings, why=why, on_event=on_event)
+        self.claim: Claim | None = None
+        """What `claimed` holds, while it does."""
 
     @property
     def route(self) -> Route:
@@ -314,6 +320,15 @@ class PostgresEngine:
         from . import claim
 
         return claim.claimed(self)
+
+    def prove_claimed(self, session: Session) -> None:
+        """See that what `claimed` took is still held, right before what cannot be taken back; nothing where it was not asked.
+
+        Raises:
+            Busy, OperationFailed: it is not; nothing may be done then.
+        """
+        if self.claim is not None:
+            self.claim.prove(session)
 
     def left_over(self, ids: Collection[str] = ()) -> tuple[str, ...]:
         """Name the unfinished databases of killed restores."""

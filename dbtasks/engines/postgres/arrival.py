@@ -248,8 +248,10 @@ class Arrival:
 
         Raises:
             LoadFailed: the server did not commit. CommitInDoubt: nobody knows.
+            Busy, OperationFailed: others were not kept away; nothing was committed.
         """
         name = self._engine.target.database
+        self._engine.prove_claimed(self.session)
         try:
             self.session.execute("COMMIT")
         except TargetUnreachable as exc:

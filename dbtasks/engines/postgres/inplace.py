@@ -199,6 +199,7 @@ class LoadedInPlace:
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Commit: at once and whole; no former database is kept."""
         del on_keep
+        self._engine.prove_claimed(self._feed.session)
         self._feed.commit()
         return Swapped(None, 0, tuple(self._warnings))
 

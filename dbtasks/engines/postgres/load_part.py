@@ -64,7 +64,10 @@ WAYS_LEFT = "bring back the table it refers to as well: --table=…; or beside, 
 class LoadedPart:
     """Tables brought in inside the open transaction; see `engines.LoadedPart`."""
 
-    def __init__(self, feed: Feed, plan: PartPlan, live: Live, warnings: tuple[str, ...]) -> None:
+    def __init__(
+        self, engine: PostgresEngine, feed: Feed, plan: PartPlan, live: Live, warnings: tuple[str, ...]
+    ) -> None:
+        self._engine = engine
         self._feed = feed
         self._plan = plan
         self._live = live
@@ -85,6 +88,7 @@ class LoadedPart:
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         """Commit: at once and whole; no former state is kept."""
         del on_keep
+        self._engine.prove_claimed(self._feed.session)
         self._feed.commit()
         return Swapped(None, warnings=self._warnings)
 
@@ -103,7 +107,7 @@ def loading_part(
             hooks = awake(feed.session)
             _prepare(feed.session, plan, chosen)
             on_event(Phase("load", f"{', '.join(table.name for table in plan.tables)} into {database}"))
-            yield LoadedPart(feed, plan, *_load(engine, feed, plan, chosen, archive, on_event))
+            yield LoadedPart(engine, feed, plan, *_load(engine, feed, plan, chosen, archive, on_event))
     except (CannotReach, QueryFailed) as exc:
         exc.state = exc.state or f"{database} is as it was"
         raise

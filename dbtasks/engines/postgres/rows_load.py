@@ -116,6 +116,7 @@ class LoadedRows:
         """Commit: at once and whole. Statistics are read afterwards: a failure of that is a warning."""
         del on_keep
         name = self._engine.target.database
+        self._engine.prove_claimed(self._session)
         try:
             self._session.execute("COMMIT")
         except TargetUnreachable as exc:

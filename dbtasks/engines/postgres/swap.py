@@ -113,7 +113,11 @@ def _take_place(
     on_keep: OnKeep | None,
 ) -> Swapped:
     target = engine.target.database
-    with _until_done(engine) as session, _ending(engine, [target, new]) as ended:
+    with ExitStack() as stack:
+        session = stack.enter_context(_until_done(engine))
+        # before anybody's session is ended, and once more when the names are about to be others
+        engine.prove_claimed(session)
+        ended = stack.enter_context(_ending(engine, [target, new]))
         live = session.rows(OID, (target,))
         before = _free_name(session, target) if live else None
         ((oid,),) = session.rows(OID, (new,))
@@ -181,6 +185,7 @@ def _exchange(
         session.execute(rename.format(target, sql.Identifier(before)))
     session.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(new), sql.Literal(comment)))
     session.execute(rename.format(sql.Identifier(new), target))
+    engine.prove_claimed(session)
     session.execute("COMMIT")
 
 

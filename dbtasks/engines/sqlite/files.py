@@ -30,6 +30,7 @@ __all__ = [
     "SIDECARS",
     "connect",
     "folded",
+    "has_header",
     "identifier",
     "opened",
     "openers",
@@ -68,6 +69,26 @@ def connect(
         isolation_level=None,
         check_same_thread=not across_threads,
     )
+
+
+def has_header(path: Path) -> bool:
+    """Whether a file begins as a database does, damaged or not, or is empty, which SQLite takes for one.
+
+    SQLite looks first. POSIX takes every lock of this process off a file when one descriptor of it is closed, and only
+    SQLite knows what its other connections here have locked; on what is no database they hold nothing.
+
+    Raises:
+        OSError: it may not be read.
+    """
+    try:
+        with opened(path, "ro", immutable=True) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as exc:
+        if not exc.sqlite_errorname.startswith(("SQLITE_NOTADB", "SQLITE_CANTOPEN")):
+            return True
+        with path.open("rb") as stream:
+            return stream.read(len(HEADER)) in (b"", HEADER)
+    return True
 
 
 def read_only_uri(path: Path) -> str:

@@ -20,8 +20,6 @@ from . import facts, files
 
 __all__ = ["LeavingRows", "Selection", "leaving_rows"]
 
-CHANGE_COUNTER = slice(24, 28)
-"""Where SQLite's file format counts the transactions that changed the file."""
 WAL_HEADER_BYTES = 32
 
 
@@ -97,12 +95,13 @@ def leaving_rows(
 
 
 def _mark(path: Path) -> str:
-    """Return what changes with every write: the file's own counter, and where its write-ahead log stands."""
+    """Return what changes with every write: when the file was written, and where its write-ahead log stands.
+
+    The file's own counter would say it too, but not without a descriptor, and closing that would take SQLite's locks off.
+    """
     digest = hashlib.sha256()
     seen = path.stat()
     digest.update(f"{seen.st_ino} {seen.st_size} {seen.st_mtime_ns}".encode())
-    with path.open("rb") as stream:
-        digest.update(stream.read(100)[CHANGE_COUNTER])
     log = files.sidecar(path, "-wal")
     if files.size_of(log):
         seen = log.stat()

@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 
 from .carried import keys_of
 from .choices import Choices, ColumnChoice
@@ -39,10 +41,17 @@ SCRATCH = """
     CREATE TABLE leads (reference INTEGER, tab INTEGER, number INTEGER, other INTEGER, towards INTEGER);
 """
 SECOND = """
-    INSERT INTO second SELECT number, first FROM (
+    INSERT INTO second SELECT number, first, 0 FROM (
         SELECT number, first_value(number) OVER (PARTITION BY key ORDER BY number) AS first
         FROM keys WHERE number NOT IN (SELECT number FROM gone WHERE tab = ?)
     ) WHERE number <> first
+"""
+# of all keys together those that several rows have, row by row
+SHARED = """
+    INSERT INTO shared SELECT number, place, key FROM coming c
+    WHERE number NOT IN (SELECT number FROM gone WHERE tab = ?)
+    AND EXISTS (SELECT 1 FROM coming o WHERE o.place = c.place AND o.key = c.key AND o.number <> c.number)
+    ORDER BY number, place
 """
 # of several rows with one key that one stays which is not left out itself
 LEADS = """
@@ -187,29 +196,28 @@ class _Looking:
             chosen = {one.into: one for one in self._choices.columns[name]}
             table = there[self._choices.names[name]]
             done: set[tuple[frozenset[tuple[str, str]], bool]] = set()
+            counted: list[UniqueThere] = []
             for one in uniques_there(table, chosen, over_there.types):
                 key = frozenset((of.column, fold) for of, fold in zip(one.columns, one.folds, strict=True))
                 is_done = not (one.why or one.where) and (key, one.nulls_are_equal) in done
-                if not is_done and self._choices.rows[name] and not self._stays(name, one, made=live is None):
-                    done.add((key, one.nulls_are_equal))
-                    yield from self._turned_down(name, one)
+                if is_done or not self._choices.rows[name] or self._stays(name, one, made=live is None):
+                    continue
+                done.add((key, one.nulls_are_equal))
+                if one.why or one.unknown:
+                    yield _uncounted(name, one)
+                else:
+                    counted.append(one)
+            # keys that are there turn a row down as it comes, those that are made one after the other
+            if live and len(counted) > 1:
+                yield from self._clashes_as_they_come(name, counted)
+            else:
+                yield from (clash for one in counted for clash in self._clash(name, one))
             for part in _parts_of(table, over_there):
                 # which rows go there the server knows
                 for one in uniques_there(part, chosen, over_there.types):
                     alone = replace(one, why=one.why or f"it is the partition's {part.name} alone")
                     if self._choices.rows[name] and not self._stays(name, alone, made=False):
-                        yield from self._turned_down(name, alone)
-
-    def _turned_down(self, name: str, one: UniqueThere) -> Iterator[Clash | str]:
-        if not one.why and not one.unknown:
-            yield from self._clash(name, one)
-        elif one.unknown and not one.index:
-            yield f"{place_of(name, one.unknown)}: rows that are twice in a unique key: only the server compares them"
-        else:
-            over = ", ".join(of.column for of in one.columns)
-            what = f"the unique index {one.index}" if one.index else f"a unique key over {over}"
-            why = one.why or COMPARED_THERE
-            yield f"{name}: rows that {what} turns down: {why}; the load finds them"
+                        yield _uncounted(name, alone)
 
     def _stays(self, name: str, one: UniqueThere, *, made: bool) -> bool:
         """Whether SQLite holds apart whatever this does: its rows then keep to it, or to as much of it as is said to count."""
@@ -248,27 +256,59 @@ class _Looking:
         }
 
     def _clash(self, name: str, one: UniqueThere) -> Iterator[Clash]:
-        table, number = self._tables[name], self._number[name]
-        rows = keys_of_rows(
+        self._fill("keys", self._keys(name, one))
+        self._anew("second", "number INTEGER, first INTEGER, place INTEGER")
+        self._scratch.execute(SECOND, (self._number[name],))
+        yield from self._told(name, one, 0)
+
+    def _clashes_as_they_come(self, name: str, uniques: Sequence[UniqueThere]) -> Iterator[Clash]:
+        """Yield what is turned down where a row has to be let in by all of these, and one that is not is in nobody's way."""
+        self._anew("second", "number INTEGER, first INTEGER, place INTEGER")
+        self._anew("coming", "number INTEGER, place INTEGER, key BLOB")
+        for place, one in enumerate(uniques):
+            found = ((number, place, key) for number, key in self._keys(name, one))
+            self._take("INSERT INTO coming VALUES (?, ?, ?)", found)
+        self._scratch.execute("CREATE INDEX coming_keys ON coming (place, key)")
+        self._anew("shared", "number INTEGER, place INTEGER, key BLOB")
+        self._scratch.execute(SHARED, (self._number[name],))
+        self._anew("held", "place INTEGER, key BLOB, number INTEGER, PRIMARY KEY (place, key)")
+        rows = self._scratch.execute("SELECT number, place, key FROM shared ORDER BY rowid")
+        for number, keys in groupby(rows, itemgetter(0)):
+            self._let_in(number, [(place, key) for _, place, key in keys])
+        for place, one in enumerate(uniques):
+            yield from self._told(name, one, place)
+
+    def _let_in(self, number: int, keys: Sequence[tuple[int, bytes]]) -> None:
+        for place, key in keys:
+            query = "SELECT number FROM held WHERE place = ? AND key = ?"
+            if first := self._scratch.execute(query, (place, key)).fetchone():
+                self._scratch.execute("INSERT INTO second VALUES (?, ?, ?)", (number, *first, place))
+                return
+        self._scratch.executemany(
+            "INSERT INTO held VALUES (?, ?, ?)", [(place, key, number) for place, key in keys]
+        )
+
+    def _keys(self, name: str, one: UniqueThere) -> Generator[tuple[int, bytes]]:
+        return keys_of_rows(
             self._connection,
-            table,
+            self._tables[name],
             one.columns,
             nulls_are_equal=one.nulls_are_equal,
             folds=one.folds,
             where=one.where,
         )
-        self._fill("keys", rows)
-        self._scratch.execute("DROP TABLE IF EXISTS second")
-        self._scratch.execute("CREATE TABLE second (number INTEGER, first INTEGER)")
-        self._scratch.execute(SECOND, (number,))
-        ((count,),) = self._scratch.execute("SELECT count(*) FROM second")
+
+    def _told(self, name: str, one: UniqueThere, place: int) -> Iterator[Clash]:
+        """Yield the rows that were found for a key, and write them down as gone."""
+        asked = "FROM second WHERE place = ?"
+        ((count,),) = self._scratch.execute(f"SELECT count(*) {asked}", (place,))
         if not count:
             return
-        self._scratch.execute("INSERT OR IGNORE INTO gone SELECT ?, number FROM second", (number,))
-        pairs = self._scratch.execute(
-            "SELECT number, first FROM second ORDER BY number LIMIT ?", (EXAMPLES,)
-        ).fetchall()
-        shown = shown_rows(self._connection, table, {row for pair in pairs for row in pair})
+        gone = f"INSERT OR IGNORE INTO gone SELECT ?, number {asked}"
+        self._scratch.execute(gone, (self._number[name], place))
+        query = f"SELECT number, first {asked} ORDER BY number LIMIT ?"
+        pairs = self._scratch.execute(query, (place, EXAMPLES)).fetchall()
+        shown = shown_rows(self._connection, self._tables[name], {row for pair in pairs for row in pair})
         examples = tuple(f"{shown[second]}: as row {shown[first]}" for second, first in pairs)
         index = one.index if one.is_folded or one.where else ""
         yield Clash(name, tuple(of.column for of in one.columns), int(count), examples, index)
@@ -320,14 +360,28 @@ class _Looking:
         return {self._choices.order[tab]: int(count) for tab, count in counted}
 
     def _fill(self, table: str, rows: Generator[tuple[int, bytes]]) -> None:
-        self._scratch.execute(f"DROP TABLE IF EXISTS {table}")
-        self._scratch.execute(f"CREATE TABLE {table} (number INTEGER, key BLOB)")
+        self._anew(table, "number INTEGER, key BLOB")
         self._take(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - a name of ours
 
-    def _take(self, statement: str, rows: Generator[tuple[int, int] | tuple[int, bytes]]) -> None:
+    def _anew(self, table: str, columns: str) -> None:
+        self._scratch.execute(f"DROP TABLE IF EXISTS {table}")
+        self._scratch.execute(f"CREATE TABLE {table} ({columns})")
+
+    def _take(
+        self, statement: str, rows: Generator[tuple[int, int] | tuple[int, bytes] | tuple[int, int, bytes]]
+    ) -> None:
         # what is read has to be over when this is, however it ends
         with closing(rows):
             self._scratch.executemany(statement, rows)
+
+
+def _uncounted(name: str, one: UniqueThere) -> str:
+    """Return words for a key that cannot be looked at."""
+    if one.unknown and not one.index:
+        return f"{place_of(name, one.unknown)}: rows that are twice in a unique key: only the server compares them"
+    over = ", ".join(of.column for of in one.columns)
+    what = f"the unique index {one.index}" if one.index else f"a unique key over {over}"
+    return f"{name}: rows that {what} turns down: {one.why or COMPARED_THERE}; the load finds them"
 
 
 def _parts_of(table: Table, schema: PortableSchema) -> list[Table]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -258,3 +261,42 @@ def test_a_unique_index_of_one_partition_alone_is_named(move: Move) -> None:
     assert plan.warnings == (
         "not counted before: t: rows that the unique index t2_v turns down: it is the partition's public.t2 alone; the load finds them",
     )
+
+
+def test_of_several_keys_that_are_there_each_row_is_held_against_those_that_came_in(move: Move) -> None:
+    there(
+        move,
+        "CREATE TABLE t (id bigint PRIMARY KEY, a int UNIQUE, b int UNIQUE, c int);"
+        "CREATE UNIQUE INDEX live ON t (c) WHERE a IS NOT NULL",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, c INTEGER);"
+        # 3 would be in the way of nobody but 2, which 1 is in the way of
+        "INSERT INTO t VALUES (1, 1, 1, 1), (2, 2, 1, 2), (3, 2, 2, 2), (4, 3, 2, 9), (5, 4, 4, 2), (6, NULL, 5, 2), (7, 1, 1, 1), (8, 8, 8, 8)",
+    )
+    plan = as_planned(move, tables=("t",))
+    assert counted(plan) == {
+        "t.a": ("7: as row 1",),
+        "t.b": ("2: as row 1", "4: as row 3"),
+        "t.c, in the unique index live": ("5: as row 3",),
+    }
+    assert plan.rejects == {"t": 4}
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 30))]
+)
+def test_whatever_keys_that_are_there_turn_down_was_counted(move: Move, seed: int) -> None:
+    chance = random.Random(seed)
+    rows = [
+        (number, *chance.choices([None, 1, 2, 3, "1", "a", "A", "A "], k=3), chance.choice([0, 1, None]))
+        for number in range(1, 20)
+    ]
+    there(
+        move,
+        """CREATE TABLE t (id bigint PRIMARY KEY, a text, b text UNIQUE, c text, live boolean);
+        CREATE UNIQUE INDEX one ON t (a) WHERE live; CREATE UNIQUE INDEX two ON t (lower(c COLLATE "C"), live);
+        CREATE UNIQUE INDEX three ON t (a, c) WHERE b <> 'a' OR NOT live""",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c, live BOOLEAN)",
+    )
+    with closing(sqlite3.connect(move.path)) as connection, connection:
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", rows)
+    assert as_planned(move, tables=("t",)).warnings == ()

@@ -159,17 +159,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _is_another_format_of_the_oldest(item):
             item.add_marker(pytest.mark.long)
     if "DBTASKS_TEST_CHINOOK" not in os.environ:
-        without = [item for item in items if item.get_closest_marker("chinook")]
-        config.hook.pytest_deselected(items=without)
-        items[:] = [item for item in items if item not in without]
+        _leave_out("chinook", config, items)
     for marker in ("loop", "long", "timescale"):
         # who names tests by -k wants to see them; a loop, or what needs an image, is asked for by name all the same
         picked = marker == "long" and config.getoption("keyword")
         if marker not in config.getoption("markexpr") and not picked:
             # what takes minutes, or an image, runs when it is asked for: python -m pytest -m "loop or long"
-            left = [item for item in items if item.get_closest_marker(marker)]
-            config.hook.pytest_deselected(items=left)
-            items[:] = [item for item in items if item not in left]
+            _leave_out(marker, config, items)
+
+
+def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    left = [item for item in items if item.get_closest_marker(marker)]
+    config.hook.pytest_deselected(items=left)
+    # a list would be walked through once for each of some thousand tests, in each worker
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
 
 
 def _is_another_format_of_the_oldest(item: pytest.Item) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -101,30 +102,39 @@ SHORTLY = ("DATABASE_URL", "DATABASE_URL_FILE", "DB_PASSWORD")
 TOOLS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
 
 
+def _processes() -> set[str]:
+    return {name for name in os.listdir("/proc") if name.isdigit()}
+
+
+def _told_of(number: str, what: str) -> str:
+    return Path(f"/proc/{number}/{what}").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
 @contextmanager
 def watched_processes() -> Iterator[list[str]]:
     """Collect every command line of the machine, and the environment of every client tool, while the block runs."""
     seen: set[str] = set()
     stop = threading.Event()
+    # most of what a machine runs: reading its lines each time would leave gaps for what is short
+    before = _processes()
 
-    def look() -> None:
-        while not stop.wait(0.001):
-            for entry in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    seen.add(line)
-                    # what a tool is given beside its arguments: a file's name may stand there, never what is in it
-                    if line.partition(" ")[0].rpartition("/")[2] in TOOLS:
-                        seen.add(
-                            entry.with_name("environ")
-                            .read_bytes()
-                            .replace(b"\0", b" ")
-                            .decode(errors="replace")
-                        )
-                except OSError:
-                    continue
+    def look(numbers: set[str]) -> None:
+        for number in numbers:
+            try:
+                line = _told_of(number, "cmdline")
+                seen.add(line)
+                # what a tool is given beside its arguments: a file's name may stand there, never what is in it
+                if line.partition(" ")[0].rpartition("/")[2] in TOOLS:
+                    seen.add(_told_of(number, "environ"))
+            except OSError:
+                continue
 
-    watcher = threading.Thread(target=look)
+    def watch() -> None:
+        while not stop.wait(0.002):
+            look(_processes() - before)
+        look(before)
+
+    watcher = threading.Thread(target=watch)
     watcher.start()
     found: list[str] = []
     try:

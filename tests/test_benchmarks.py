@@ -45,6 +45,7 @@ def sample(contender: str, round_: int = 1, **values: Any) -> Sample:
 # -- measuring --------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_memory_of_a_command_is_told_from_that_of_its_children() -> None:
     parent = (
         "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1], sys.argv[2]], check=True)"
@@ -268,6 +269,7 @@ def figures_of(*groups: str) -> dict[str, Result]:
     return {result.row.what: result for result in results}
 
 
+@pytest.mark.long
 def test_a_partial_run_writes_its_page_and_samples_below_build_and_leaves_the_published_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

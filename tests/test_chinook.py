@@ -82,7 +82,14 @@ def test_a_broken_sqlite_chinook_comes_back_equal(chinook: Path, project: Projec
     assert sqlite_content(live) == before
 
 
-@pytest.mark.parametrize("format_", ["custom", "sql", "directory"])
+@pytest.mark.parametrize(
+    "format_",
+    [
+        "custom",
+        pytest.param("sql", marks=pytest.mark.long),
+        pytest.param("directory", marks=pytest.mark.long),
+    ],
+)
 def test_a_broken_postgresql_chinook_comes_back_equal(chinook_pg: PgServer, project: Project, format_: str):
     project.mount()
     environment = {"DATABASE_URL": chinook_pg.url("chinook"), "DBTASKS_PG_BIN": str(chinook_pg.bin)}

@@ -194,6 +194,7 @@ def test_the_hosts_environment_and_signals_are_as_they_were(tmp_path: Path) -> N
     assert after == before
 
 
+@pytest.mark.long
 def test_a_type_checker_understands_the_public_names(tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text("""
 import dbtasks

@@ -130,7 +130,7 @@ def watched_processes() -> Iterator[list[str]]:
                 continue
 
     def watch() -> None:
-        while not stop.wait(0.003):
+        while not stop.wait(0.002):
             look(_processes() - before)
         look(before)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import dbtasks
 from tests.conftest import REPOSITORY, Project
 from tests.sqlite.databases import archives, count, holder, leftovers, make, run
 from tests.terminal import at_terminal, tree_of
@@ -59,7 +60,12 @@ def document(ran: Ran) -> dict[str, Any]:
     return parsed
 
 
-def backed_up(shop: Project, *flags: str) -> str:
+def backed_up(shop: Project) -> str:
+    """What the task makes, without a process: for what is tried on a backup that is there."""
+    return dbtasks.backup(dbtasks.load_settings(shop.root, environ={})).id
+
+
+def backed_up_by_task(shop: Project, *flags: str) -> str:
     ran = shop.invoke("db.backup", "--json", *flags)
     assert ran.returncode == 0, ran.stderr
     return str(document(ran)["backup"]["id"])
@@ -374,7 +380,7 @@ def test_digits_are_always_a_number_of_the_list(shop: Project) -> None:
 
 @pytest.mark.long
 def test_latest_can_be_of_a_type_and_is_never_a_safety_backup(shop: Project) -> None:
-    daily = backed_up(shop, "--type=daily")
+    daily = backed_up_by_task(shop, "--type=daily")
     manual = backed_up(shop)
     assert shop.invoke("db.restore", "--file=latest", "--yes").returncode == 0
     assert document(shop.invoke("db.show", "--json"))["backup"]["id"] == manual
@@ -657,13 +663,13 @@ def test_output_hands_out_one_archive_and_keeps_it_out_of_the_list(shop: Project
 
 
 def test_h03_retention_runs_after_a_backup_and_only_after_a_success(shop: Project) -> None:
-    made = [backed_up(shop) for _ in range(4)]
+    made = [backed_up_by_task(shop) for _ in range(4)]
     assert ids(shop) == made[:0:-1]
-    daily = backed_up(shop, "--type=daily")
+    daily = backed_up_by_task(shop, "--type=daily")
     assert len(ids(shop)) == 4  # types are counted apart
     assert shop.invoke("db.backup", DATABASE_URL="sqlite:///no.db").returncode == 3
     assert len(ids(shop)) == 4
-    kept = backed_up(shop, "--skip-cleanup")
+    kept = backed_up_by_task(shop, "--skip-cleanup")
     assert ids(shop)[:2] == [kept, daily]
     assert len(ids(shop)) == 5
 
@@ -683,7 +689,7 @@ def test_a_cleanup_that_fails_after_a_good_backup_is_a_loss_not_a_failure(shop: 
 
 
 def test_the_log_has_one_line_per_run_success_and_failure(shop: Project) -> None:
-    made = backed_up(shop)
+    made = backed_up_by_task(shop)
     assert shop.invoke("db.restore", "--file=latest", "--yes").returncode == 0
     assert _locked(shop).returncode == 7
     lines = [json.loads(line) for line in (shop.root / "backups/log.jsonl").read_text().splitlines()]

@@ -75,6 +75,7 @@ def unharmed(box: Box) -> bool:
     return box.crashes() == [] and box.sql(STANDS_BY) == "1"
 
 
+@pytest.mark.long
 def test_the_server_is_the_first_process(shop: Box) -> None:
     _, name = shop.container.exec_run(["cat", "/proc/1/comm"])
     assert name.decode().strip() == "postgres"
@@ -153,6 +154,7 @@ def _quiet(box: Box) -> None:
     raise AssertionError(box.processes())
 
 
+@pytest.mark.long
 def test_what_dies_by_a_signal_as_an_orphan_would_have_been_seen(start_box: Callable[..., Any]) -> None:
     """The observation the tests above rest on, on a server of its own, whose crash is expected."""
     box = start_box(publish=False)

@@ -180,6 +180,7 @@ def peak_mb(path: Path, database: PgDatabase, *cast: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 def test_b09_memory_does_not_grow_with_the_rows_nor_with_one_value(pg: PgServer, tmp_path: Path) -> None:
     path = made(
         tmp_path / "a.db",

@@ -138,6 +138,7 @@ def server(pg: PgServer) -> Iterator[PgDatabase]:
         yield database
 
 
+@pytest.mark.long
 @given(schemas())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_is_described_makes_the_same_again(server: PgDatabase, schema: PortableSchema) -> None:

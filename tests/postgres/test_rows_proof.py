@@ -136,6 +136,7 @@ def test_what_keeps_the_tools_away_keeps_no_rows_away_and_each_backup_says_its_o
     assert [(one.ok, one.exit_code) for one in done] == [(False, 3), (True, 0)], [one.how for one in done]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="Unix sockets")
 def test_it_is_proven_on_a_throwaway_server_by_a_plain_role(pg_db: PgDatabase, home: Path) -> None:
     pg_db.run(odd.schema_for(pg_db.server.version))

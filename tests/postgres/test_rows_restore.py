@@ -379,6 +379,7 @@ def run_python(script: str, *arguments: str, **options: Any) -> subprocess.Compl
 # -- keys, triggers, sequences, views ---------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_e11_two_hundred_tables_in_circles_as_an_ordinary_owner(owned: PgDatabase, tmp_path: Path) -> None:
     count = 200
     names = [f"t{i:03}" for i in range(count)]

@@ -81,7 +81,7 @@ def numbers(diff: dbtasks.RowsDiff) -> tuple[int, int, int]:
     return table.added, table.removed, table.changed
 
 
-@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le"])
+@pytest.mark.parametrize("encoding", ["UTF-8", pytest.param("UTF-16le", marks=pytest.mark.long)])
 def test_b09_wide_rows_of_sqlite_come_back_with_every_bit(tmp_path: Path, encoding: str) -> None:
     path = a_file(tmp_path / "a.db", 3 * MB // 2, encoding=encoding)
     # text that is none, where a file may hold such

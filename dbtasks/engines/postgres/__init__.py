@@ -42,8 +42,6 @@ from ...settings import Settings
 from ...stores import Draft
 from ...stores.proofs import ProofMark
 from .. import Loaded, LoadedPart, OnKeep, Scratch
-from ..rows_archive import check_rows, describe_rows
-from ..rows_holdings import OTHER_WORDS, document_holdings
 from . import facts
 from .access import Access, HostAccess
 
@@ -223,6 +221,7 @@ class PostgresEngine:
 
     def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Read an archive's definitions by pg_restore, a script's by ourselves; rows as its manifest counts them."""
+        from ..rows_holdings import OTHER_WORDS, document_holdings
         from . import holdings
 
         if archive.format is Format.ROWS:
@@ -262,6 +261,8 @@ class PostgresEngine:
 
         del thorough
         if archive.format is Format.ROWS:
+            from ..rows_archive import check_rows
+
             return check_rows(archive, on_event)
         return check.check_archive(self.runner, archive, on_event)
 
@@ -270,6 +271,8 @@ class PostgresEngine:
         from . import described
 
         if archive.format is Format.ROWS:
+            from ..rows_archive import describe_rows
+
             return describe_rows(archive, on_event)
         return described.describe(self, archive, on_event)
 

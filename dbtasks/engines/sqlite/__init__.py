@@ -2,7 +2,8 @@
 
 Reading order: `files` (opening, journals, who has the file open), `dump`,
 `check`, `load`. A database file is never copied as a file while it may be
-live, and a live file is never replaced: both corrupt it.
+live, and a live file is never replaced: both corrupt it. Each is loaded when
+it is asked for: what rows need is a third of all that a task loads.
 """
 
 from __future__ import annotations
@@ -39,24 +40,7 @@ from ...stores import Draft
 from ...stores.drafts import claim_draft, dead_drafts, discard_draft, drafts_in
 from ...stores.proofs import ProofMark
 from .. import Loaded, LoadedPart, OnKeep, Scratch
-from ..rows_archive import check_rows, describe_rows
-from ..rows_holdings import document_holdings
-from . import (
-    check,
-    described,
-    dump,
-    facts,
-    files,
-    held_rows,
-    holdings,
-    load,
-    rows,
-    rows_fit,
-    rows_holdings,
-    rows_load,
-    scratch,
-    set_aside,
-)
+from . import facts, files
 
 __all__ = ["SqliteEngine"]
 
@@ -97,48 +81,76 @@ class SqliteEngine:
 
     def schema(self) -> Schema:
         """Read the definitions as SQLite keeps them: in the words they were made with."""
+        from . import holdings
+
         return holdings.live_schema(self)
 
     def holdings(self) -> Holdings:
         """Count and read the definitions in one read transaction."""
+        from . import holdings
+
         return holdings.live_holdings(self)
 
     def holdings_beside(self, archive: Archive) -> tuple[Holdings, Holdings]:
         """Read the document, and the file in one read transaction."""
+        from . import rows_holdings
+
         return rows_holdings.holdings_beside(self, archive)
 
     def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Open an archive's database read-only, unpacked where it is compressed."""
         if archive.format is Format.ROWS:
+            from ..rows_holdings import document_holdings
+
             return document_holdings(archive)
+        from . import holdings
+
         return holdings.archive_holdings(archive, self.settings.migration_table, as_rows=as_rows)
 
     def held_rows(self) -> AbstractContextManager[HeldRows]:
         """Read the file in one read transaction."""
+        from . import held_rows
+
         return held_rows.live_rows(self)
 
     def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
         """Prove that the file can be read and that nothing PostgreSQL-only is asked for."""
         if (request.format or self.settings.format) is Format.ROWS:
+            from . import rows
+
             return rows.plan_rows(self, request, globals_=globals_)
+        from . import dump
+
         return dump.plan_dump(self, request, globals_=globals_)
 
     def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
         """Copy into a single file, count its rows."""
         if plan.format is Format.ROWS:
+            from . import rows
+
             return rows.dump_rows(self, plan, draft, on_event)
+        from . import dump
+
         return dump.dump(self, plan, draft, on_event)
 
     def check(self, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
         """Run SQLite's own check on the archive: the full one where it is small or `thorough` asks for it."""
         if archive.format is Format.ROWS:
+            from ..rows_archive import check_rows
+
             return check_rows(archive, on_event)
+        from . import check
+
         return check.check_archive(archive, on_event, thorough=thorough)
 
     def describe(self, archive: Archive, on_event: OnEvent = ignore) -> Described:
         """Count every table, look at keys and migration."""
         if archive.format is Format.ROWS:
+            from ..rows_archive import describe_rows
+
             return describe_rows(archive, on_event)
+        from . import described
+
         return described.describe(archive, self.settings.migration_table, on_event)
 
     def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
@@ -152,6 +164,8 @@ class SqliteEngine:
 
     def set_aside(self) -> dict[str, int]:
         """Name the folders with damaged files beside the live one."""
+        from . import set_aside
+
         return set_aside.set_aside(self.path)
 
     def standing(self, kept: str | None) -> Standing:
@@ -171,7 +185,11 @@ class SqliteEngine:
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Decide between creating, copying in and moving aside; prove that there is room."""
         if archive.format is Format.ROWS:
+            from . import rows_fit
+
             return rows_fit.plan_rows_load(self, archive, request)
+        from . import load
+
         return load.plan_load(self, archive, request)
 
     def claimed(self) -> AbstractContextManager[None]:
@@ -214,15 +232,23 @@ class SqliteEngine:
         """Lay the backup down beside the live file, checked; `commit()` brings it in. Rows go into its tables."""
         del id_
         if plan.strategy is LoadStrategy.ROWS:
+            from . import rows_load
+
             return rows_load.loading_rows(self, plan, archive, on_event)
+        from . import load
+
         return load.loading(self, plan, archive, on_event)
 
     def plan_scratch(self, archive: Archive) -> str:
         """Prove that there is room for the backup in the store."""
+        from . import scratch
+
         return scratch.plan_scratch(self, archive)
 
     def scratch(self, archive: Archive, on_event: OnEvent = ignore) -> AbstractContextManager[Scratch]:
         """Unpack the backup into a private file of the store, checked in full, which is gone when the block ends."""
+        from . import scratch
+
         return scratch.scratch(self, archive, on_event)
 
     def plan_part(self, archive: Archive, request: PartRequest) -> PartPlan:

@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from dbtasks.engines.postgres.gate import Gate
-from dbtasks.engines.postgres.needless import Needless
+from dbtasks.engines.postgres.script.gate import Gate
+from dbtasks.engines.postgres.script.needless import Needless
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .executors.diff_rows import RowsDiff, diff_rows
     from .executors.inspect import InfoReport, inspect
     from .executors.migrate import migrate
-    from .executors.migration import MigrationJob, MigrationPlan, MigrationReport, OnError
-    from .executors.migration_plan import plan_migration
+    from .executors.migration.plan import plan_migration
+    from .executors.migration.values import MigrationJob, MigrationPlan, MigrationReport, OnError
     from .executors.prove_restore import Proved
     from .executors.restore import RestoreJob, RestorePlan, RestoreResult, plan_restore, restore
     from .executors.restore_tables import (
@@ -126,8 +126,8 @@ _HOMES = {
     "executors.diff_rows": ("RowsDiff", "diff_rows"),
     "executors.inspect": ("InfoReport", "inspect"),
     "executors.migrate": ("migrate",),
-    "executors.migration_plan": ("plan_migration",),
-    "executors.migration": ("MigrationJob", "MigrationPlan", "MigrationReport", "OnError"),
+    "executors.migration.plan": ("plan_migration",),
+    "executors.migration.values": ("MigrationJob", "MigrationPlan", "MigrationReport", "OnError"),
     "executors.prove_restore": ("Proved",),
     "executors.restore": ("RestoreJob", "RestorePlan", "RestoreResult", "plan_restore", "restore"),
     "executors.restore_tables": (

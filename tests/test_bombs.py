@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.contents import read_contents
-from dbtasks.engines.postgres.tarred import unpacked
+from dbtasks.engines.postgres.archive.contents import read_contents
+from dbtasks.engines.postgres.archive.tarred import unpacked
 from dbtasks.engines.sqlite import bounded
 from dbtasks.errors import ArchiveDamaged, DbTasksError, StoreFull, WrongEngine
 from dbtasks.manifest import SUFFIX, dump_manifest
@@ -145,8 +145,8 @@ def test_g15_a_database_larger_than_its_header_by_a_chunk_is_restored(tmp_path: 
 MEASURED = """
 import json, resource, sys
 from pathlib import Path
-from dbtasks.engines.postgres.check import check_archive
-from dbtasks.engines.postgres.gate import Gate
+from dbtasks.engines.postgres.archive.check import check_archive
+from dbtasks.engines.postgres.script.gate import Gate
 from dbtasks.models import Archive, Compression, Format
 from dbtasks.streams import decompressing
 path = Path(sys.argv[1])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import swap
+from dbtasks.engines.postgres.exchange import swap
 from dbtasks.journal import read_restores, write_restore
 from tests.conftest import Project
 from tests.fix_postgres import PgDatabase

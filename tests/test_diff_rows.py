@@ -20,7 +20,7 @@ from dbtasks.errors import ArchiveDamaged, CountsDiffer, NotFound, Refused, Stor
 from dbtasks.events import Phase, RowsSoFar
 from dbtasks.executors.diff_rows import RowsDiff, RowsSide, TableRows
 from dbtasks.models import EngineName, Format
-from dbtasks.rows.compare import RowValues
+from dbtasks.rows.comparison.compare import RowValues
 from tests.conftest import REPOSITORY, Project
 from tests.sqlite.databases import leftovers, run, settings, tree
 
@@ -246,7 +246,7 @@ def test_c02_a_full_disk_is_told_with_what_helps(
             connection.execute("PRAGMA max_page_count=20")
         return connection
 
-    monkeypatch.setattr("dbtasks.rows.compare.sqlite3.connect", small)
+    monkeypatch.setattr("dbtasks.rows.comparison.compare.sqlite3.connect", small)
     with pytest.raises(StoreFull, match="no space left for the comparison") as caught:
         dbtasks.diff_rows(config, made)
     assert "--table" in caught.value.hint

@@ -24,9 +24,9 @@ from dbtasks.engines import survey as surveying
 from dbtasks.engines.survey import Survey, TableSize
 from dbtasks.errors import StoreFull, StoreUnusable, UsageError
 from dbtasks.events import Event, Phase, RouteTaken
-from dbtasks.executors import exposure
 from dbtasks.executors.cleanup import Removals
-from dbtasks.executors.exposure import open_to_others
+from dbtasks.executors.inspecting import exposure
+from dbtasks.executors.inspecting.exposure import open_to_others
 from dbtasks.plans import TargetState
 from dbtasks.revisions import Revision
 from tests.conftest import Project

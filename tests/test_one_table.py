@@ -418,7 +418,7 @@ def test_a10_an_interrupt_in_the_middle_of_the_rows_ends_it_and_the_file_is_as_i
 KILLED = """
 import os, signal, sys
 import dbtasks
-from dbtasks.engines.sqlite import load_part
+from dbtasks.engines.sqlite.part import load as load_part
 load_part._raise_sequence = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 config = dbtasks.load_settings(sys.argv[1], environ={}, url="sqlite:///app.db")
 dbtasks.restore_tables(config, dbtasks.plan_restore_tables(config, dbtasks.TablesJob(("item",))))

@@ -10,7 +10,7 @@ from .text import age_text, listed, many, size_text, table_lines
 
 if TYPE_CHECKING:
     from ..executors.cleanup import CleanupPlan, CleanupResult, Removals
-    from ..executors.kept import KeptDatabase
+    from ..executors.restoring.kept import KeptDatabase
 
 __all__ = ["cleanup_lines", "cleanup_plan_lines", "kept_text", "older_lines", "removals_text"]
 

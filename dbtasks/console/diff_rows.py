@@ -13,7 +13,7 @@ from .text import count_text, many, table_lines
 
 if TYPE_CHECKING:
     from ..executors.diff_rows import PlannedRowsDiff, RowsDiff, RowsSide, TableRows
-    from ..rows.compare import RowValues
+    from ..rows.comparison.compare import RowValues
 
 __all__ = [
     "planned_rows_document",

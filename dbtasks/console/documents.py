@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ..executors.backup import BackupPlan
     from ..executors.browse import Shown
     from ..executors.cleanup import CleanupPlan, CleanupResult
-    from ..executors.kept import KeptDatabase
     from ..executors.restore import RestorePlan, RestoreResult
     from ..executors.restore_tables import TablesPlan, TablesResult
+    from ..executors.restoring.kept import KeptDatabase
     from ..guards import Consent
     from ..journal import RunRecord
     from ..models import Archive, Backup, ForeignFile, Target

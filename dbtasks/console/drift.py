@@ -12,7 +12,7 @@ from ..revisions import revision_summary
 from .text import many
 
 if TYPE_CHECKING:
-    from ..executors.drift import Drift
+    from ..executors.restoring.drift import Drift
     from ..models import Revision
     from ..schemas import ObjectChange, SchemaDrift
 

@@ -18,7 +18,7 @@ from .text import age_text, duration_text, labelled_lines, many, size_text, tabl
 if TYPE_CHECKING:
     from ..engines.route_reports import RouteReport
     from ..executors.inspect import InfoReport
-    from ..executors.storage import StoreReport
+    from ..executors.inspecting.storage import StoreReport
     from ..runners.discovery import Container
 
 __all__ = ["info_document", "info_lines"]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..executors.migration_report import next_value_text, report_object
+from ..executors.migration.report import next_value_text, report_object
 from ..nouns import some
 from .documents import consent_object, target_object
 from .screens import consent_lines
 from .text import count_text, duration_text, many, table_lines
 
 if TYPE_CHECKING:
-    from ..executors.migration import MigrationPlan, MigrationReport
-    from ..rows.choices import ColumnChoice
-    from ..rows.left_out import Clash
-    from ..rows.orphans import Orphans
-    from ..rows.weaker import Weaker
+    from ..executors.migration.values import MigrationPlan, MigrationReport
+    from ..rows.migration.choices import ColumnChoice
+    from ..rows.migration.left_out import Clash
+    from ..rows.migration.orphans import Orphans
+    from ..rows.migration.weaker import Weaker
 
 __all__ = ["migrate_document", "migrate_lines", "migrate_plan_document", "migrate_plan_lines"]
 

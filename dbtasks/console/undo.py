@@ -11,8 +11,8 @@ from .screens import consent_lines
 from .text import age_text, count_text, duration_text, many, moment_text, table_lines
 
 if TYPE_CHECKING:
-    from ..executors.history import PastRestore
-    from ..executors.losses import UndoneTable
+    from ..executors.restoring.history import PastRestore
+    from ..executors.restoring.losses import UndoneTable
     from ..executors.undo import UndoPlan, UndoResult
 
 __all__ = ["undo_document", "undo_lines", "undo_plan_document", "undo_plan_lines"]

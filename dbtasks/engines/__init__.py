@@ -41,7 +41,7 @@ from ..plans import (
     Swapped,
     TargetState,
 )
-from ..rows.held import HeldRows
+from ..rows.comparison.held import HeldRows
 from ..schemas import Schema
 from ..stores import Draft
 from ..stores.proofs import ProofMark

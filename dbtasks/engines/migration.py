@@ -8,17 +8,17 @@ from dataclasses import replace
 
 from ..events import OnEvent, ignore
 from ..models import Format, PostgresTarget
-from ..rows.arriving import Carried, Loading, TableProof
-from ..rows.choices import Choices
-from ..rows.postgres_creating import plan_creation
+from ..rows.migration.arriving import Carried, Loading, TableProof
+from ..rows.migration.choices import Choices
+from ..rows.postgres.creating import plan_creation
 from ..rows.schema import Table
-from ..rows.sqlite_words import counts_itself
+from ..rows.sqlite.words import counts_itself
 from ..settings import Settings
 from .postgres import PostgresEngine
-from .postgres.arrival import Arrival, prove_may_make
 from .postgres.direct import direct_session
-from .postgres.migrate_arrive import arrive_live, arrive_new
-from .postgres.swap import outside
+from .postgres.exchange.swap import outside
+from .postgres.migration.arrival import Arrival, prove_may_make
+from .postgres.migration.arrive import arrive_live, arrive_new
 from .python_route import Dumping
 from .routes import open_engine
 from .sqlite.leaving import LeavingRows

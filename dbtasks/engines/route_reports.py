@@ -99,7 +99,7 @@ def report_route(engine: Engine, *, used: bool = False) -> RouteReport:
 
 
 def _without_tools(engine: PostgresEngine, *, used: bool) -> RouteReport:
-    from .postgres.rows import tool_version
+    from .postgres.rows.backup import tool_version
 
     engine.server_version()
     why = f"{tool_version()}: tables and their rows only, a partial backup (--format=rows)"

@@ -15,7 +15,7 @@ from ..secrets import Secret, redact
 from ..settings import Settings
 from ..settings.keys import PREFIX
 from ..urls import postgres_url
-from .rows_archive import Head
+from .rows.archive import Head
 
 __all__ = [
     "NAMES",

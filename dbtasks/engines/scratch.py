@@ -29,10 +29,10 @@ from ..settings import Settings
 from ..stores.proofs import prove_room
 from . import Engine, Scratch
 from .routes import open_checker, open_engine
-from .rows_archive import engine_of_rows, head_to_prove
+from .rows.archive import engine_of_rows, head_to_prove
 
 if TYPE_CHECKING:
-    from .postgres.throwaway import Binaries, Throwaway
+    from .postgres.scratch.throwaway import Binaries, Throwaway
 
 __all__ = ["Place", "ScratchPlaces", "parse_place"]
 
@@ -87,7 +87,7 @@ class ScratchPlaces:
 
     def sweep(self) -> None:
         """Remove what killed runs left in the store; what they left on a server goes when it is used again."""
-        from .postgres.throwaway import sweep_servers
+        from .postgres.scratch.throwaway import sweep_servers
 
         sweep_servers(self._settings.backup_dir)
 
@@ -183,7 +183,7 @@ class ScratchPlaces:
 
     def _started(self, archive: Archive) -> Throwaway:
         """Return a running throwaway server that can hold an archive, and has room for it."""
-        from .postgres.throwaway import starting
+        from .postgres.scratch.throwaway import starting
 
         if self._throwaway is not None and self._throwaway.major >= _major(archive):
             self._prove_room(archive)
@@ -196,14 +196,14 @@ class ScratchPlaces:
         return f"a throwaway server on this machine (PostgreSQL {self._binaries(archive).major})"
 
     def _binaries(self, archive: Archive) -> Binaries:
-        from .postgres.throwaway import find_binaries
+        from .postgres.scratch.throwaway import find_binaries
 
         binaries = find_binaries(self._settings, _major(archive))
         self._prove_room(archive)
         return binaries
 
     def _prove_room(self, archive: Archive) -> None:
-        from .postgres.throwaway import ROOM_BYTES
+        from .postgres.scratch.throwaway import ROOM_BYTES
 
         prove_room(self._settings.backup_dir, _size_bytes(archive) + ROOM_BYTES, "a throwaway server")
 

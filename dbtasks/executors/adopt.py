@@ -21,8 +21,8 @@ from ..stores.local import LocalStore, open_archive, translated
 from ..streams import HashingReader, pump
 from .backup import nothing_published, writing_run
 from .browse import list_backups, unlisted_archive
-from .destination import prove_same_engine
 from .reading import hash_file, hashing
+from .restoring.destination import prove_same_engine
 from .verify import read_whole
 
 __all__ = ["AdoptJob", "AdoptPlan", "adopt", "plan_adopt"]

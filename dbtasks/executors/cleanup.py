@@ -18,9 +18,9 @@ from ..settings import Settings
 from ..stores.local import LocalStore
 from .backup import writing_run
 from .browse import list_backups
-from .history import DONE, PastRestore, in_question, past_restores
-from .killed import Remains, find_remains, remove_remains
-from .left_proofs import LeftProofs, find_left_proofs, remove_left_proofs
+from .restoring.history import DONE, PastRestore, in_question, past_restores
+from .restoring.killed import Remains, find_remains, remove_remains
+from .restoring.left_proofs import LeftProofs, find_left_proofs, remove_left_proofs
 
 __all__ = ["CleanupPlan", "CleanupResult", "Removals", "Staying", "cleanup", "plan_cleanup"]
 

@@ -18,8 +18,8 @@ from ..models import Archive, Format, Revision, Target
 from ..schemas import Schema, SchemaDrift, compare_schemas
 from ..settings import Settings
 from .browse import find_archive, hint_of_another
-from .destination import engine_of_archive, prove_same_engine
 from .reading import prove_bytes
+from .restoring.destination import engine_of_archive, prove_same_engine
 from .sides import ComparedSide, told_of_databases
 
 __all__ = ["DiffSummary", "ExtensionDifference", "Side", "TableDifference", "diff"]

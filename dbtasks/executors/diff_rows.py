@@ -8,26 +8,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..engines.held_rows import rows_of_archive, where_rows_are_read
 from ..engines.parts_left_out import lacks_definitions
 from ..engines.python_route import comparing_rows
 from ..engines.routes import open_engine
+from ..engines.rows.held import rows_of_archive, where_rows_are_read
 from ..engines.scratch import ScratchPlaces
 from ..errors import UsageError
 from ..events import OnEvent, Phase, RowsSoFar, ignore
 from ..models import Archive, EngineName, Target
 from ..near import did_you_mean
 from ..nouns import many
-from ..rows.compare import AGAINST, BACKUP, Found, RowValues, workbench
-from ..rows.held import HeldRows
-from ..rows.pairs import TablePair, pair_columns, pair_names
-from ..rows.wholes import wholes_across
+from ..rows.comparison.compare import AGAINST, BACKUP, Found, RowValues, workbench
+from ..rows.comparison.held import HeldRows
+from ..rows.comparison.pairs import TablePair, pair_columns, pair_names
+from ..rows.comparison.wholes import wholes_across
 from ..settings import Settings
 from ..stores.drafts import open_draft
 from ..stores.files import create_new
 from ..stores.proofs import proofs_folder
 from .browse import find_archive
-from .left_proofs import sweep_proofs
+from .restoring.left_proofs import sweep_proofs
 from .sides import ComparedSide, told_of_databases
 
 __all__ = [

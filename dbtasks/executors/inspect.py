@@ -25,13 +25,13 @@ from ..models import DatabaseFacts, PostgresTarget, SqliteTarget, Target
 from ..plans import DumpPlan, DumpRequest, TargetState
 from ..settings import Setting, Settings
 from .backup import dumping_of
-from .exposure import exposures
-from .forecast import Forecast, Kind, forecast
-from .kept import KeptDatabase, kept_databases
-from .killed import told_of_killed
-from .left_proofs import told_of_left_proofs
-from .storage import StoreReport, report_store
-from .surroundings import Surroundings, look_around
+from .inspecting.exposure import exposures
+from .inspecting.forecast import Forecast, Kind, forecast
+from .inspecting.storage import StoreReport, report_store
+from .inspecting.surroundings import Surroundings, look_around
+from .restoring.kept import KeptDatabase, kept_databases
+from .restoring.killed import told_of_killed
+from .restoring.left_proofs import told_of_left_proofs
 
 if TYPE_CHECKING:
     from ..runners.compose import DockerOnce

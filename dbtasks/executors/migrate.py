@@ -12,28 +12,28 @@ from ..catalog import new_id
 from ..clock import Clock, utc_now
 from ..engines.migration import carry, opened_target
 from ..engines.postgres import PostgresEngine
-from ..engines.postgres.arrival import arriving, as_it_was, look_at_ground
-from ..engines.postgres.statements import quoted, quoted_pair
+from ..engines.postgres.migration.arrival import arriving, as_it_was, look_at_ground
+from ..engines.postgres.script.statements import quoted, quoted_pair
 from ..engines.sqlite.leaving import LeavingRows, leaving_rows
 from ..errors import DbTasksError, Interrupted, Refused
 from ..events import OnEvent, Phase, RowsSoFar, Warned, ignore, without_route
 from ..interrupts import held_back
 from ..models import Backup
 from ..nouns import many, some
-from ..rows.arriving import Loading, TableProof
-from ..rows.choices import Choices, ColumnChoice
-from ..rows.left_out import Clash
-from ..rows.orphans import Orphans
-from ..rows.postgres_spelling import split_name
+from ..rows.migration.arriving import Loading, TableProof
+from ..rows.migration.choices import Choices, ColumnChoice
+from ..rows.migration.left_out import Clash
+from ..rows.migration.orphans import Orphans
+from ..rows.postgres.spelling import split_name
 from ..settings import Settings
 from .backup import BackupJob, backup, writing_run
-from .destination import reaching
-from .left_proofs import sweep_proofs
-from .migration import MigratedTable, MigrationPlan, MigrationReport, OnError
-from .migration_plan import UNTOUCHED, Met, prove_empty, refusal_recorded, turned_down
-from .migration_rejects import Rejects, collected_rejects
-from .migration_report import report_stem, reports_folder, write_report
-from .migration_sides import url_line
+from .migration.plan import UNTOUCHED, Met, prove_empty, refusal_recorded, turned_down
+from .migration.rejects import Rejects, collected_rejects
+from .migration.report import report_stem, reports_folder, write_report
+from .migration.sides import url_line
+from .migration.values import MigratedTable, MigrationPlan, MigrationReport, OnError
+from .restoring.destination import reaching
+from .restoring.left_proofs import sweep_proofs
 
 __all__ = ["migrate", "prove_fitting", "refuse_misfits"]
 

@@ -11,7 +11,7 @@ from ..errors import CountsDiffer
 from ..events import OnEvent, Phase, Warned, ignore
 from ..models import Archive
 from ..nouns import many
-from .proof import expected_counts, prove_counts, prove_problems, prove_same_file
+from .restoring.proof import expected_counts, prove_counts, prove_problems, prove_same_file
 
 __all__ = ["Proved", "prove_restore"]
 

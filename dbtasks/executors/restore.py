@@ -13,7 +13,7 @@ from ..clock import Clock, utc_now
 from ..engines import Engine, OnKeep
 from ..engines.python_route import saving_rows
 from ..engines.routes import open_engine
-from ..engines.rows_archive import head_of_rows
+from ..engines.rows.archive import head_of_rows
 from ..errors import (
     Damaged,
     DbTasksError,
@@ -31,7 +31,7 @@ from ..plans import Checked, Kept, LoadPlan, LoadRequest, LoadStrategy, Swapped,
 from ..settings import Settings
 from .backup import writing_run
 from .browse import find_archive, hint_of_another
-from .destination import (
+from .restoring.destination import (
     destination,
     doubts_about,
     elsewhere,
@@ -40,12 +40,18 @@ from .destination import (
     reaching,
     shown,
 )
-from .drift import Drift, planned_drift
-from .kept import KeptDatabase, kept_databases
-from .present import naming, save_present, write_swapping, written_down
-from .proof import expected_counts, prove_counts, prove_problems, prove_same_file, prove_still_as_planned
+from .restoring.drift import Drift, planned_drift
+from .restoring.kept import KeptDatabase, kept_databases
+from .restoring.present import naming, save_present, write_swapping, written_down
+from .restoring.proof import (
+    expected_counts,
+    prove_counts,
+    prove_problems,
+    prove_same_file,
+    prove_still_as_planned,
+)
+from .restoring.way_back import way_back
 from .verify import read_whole
-from .way_back import way_back
 
 __all__ = [
     "RestoreJob",

@@ -24,12 +24,12 @@ from ..plans import LoadPlan, LoadRequest, LoadStrategy, PartPlan, PartRequest, 
 from ..settings import Settings
 from .backup import writing_run
 from .browse import find_archive
-from .destination import doubts_about, elsewhere, environment_of, prove_same_engine
-from .history import ADDED, TABLES
-from .kept import KeptDatabase, kept_databases
-from .present import naming, save_present, write_swapping, written_down
-from .proof import prove_same_database, prove_same_file
 from .restore import read_chosen
+from .restoring.destination import doubts_about, elsewhere, environment_of, prove_same_engine
+from .restoring.history import ADDED, TABLES
+from .restoring.kept import KeptDatabase, kept_databases
+from .restoring.present import naming, save_present, write_swapping, written_down
+from .restoring.proof import prove_same_database, prove_same_file
 
 __all__ = ["TablesJob", "TablesPlan", "TablesResult", "plan_restore_tables", "restore_tables"]
 

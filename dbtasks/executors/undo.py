@@ -24,21 +24,14 @@ from ..plans import ExchangePlan, Kept, LoadRequest, LoadStrategy, Standing, Swa
 from ..settings import Settings
 from .backup import writing_run
 from .browse import list_backups
-from .destination import doubts_about
-from .history import DONE, WITHOUT_EFFECT, PastRestore, in_question, past_restores
-from .kept import KeptDatabase, kept_databases
-from .last_restore import (
-    OLDER,
-    LastRestore,
-    find_last,
-    named,
-    prove_reversible,
-    prove_same_hands,
-)
-from .losses import UndoneTable, backup_rows, changed_tables, restored_rows
-from .losses import not_counted as why_not_counted
 from .restore import RestoreJob, RestorePlan, plan_restore, restore
-from .way_back import holds_way_back, kept_as
+from .restoring.destination import doubts_about
+from .restoring.history import DONE, WITHOUT_EFFECT, PastRestore, in_question, past_restores
+from .restoring.kept import KeptDatabase, kept_databases
+from .restoring.last_restore import OLDER, LastRestore, find_last, named, prove_reversible, prove_same_hands
+from .restoring.losses import UndoneTable, backup_rows, changed_tables, restored_rows
+from .restoring.losses import not_counted as why_not_counted
+from .restoring.way_back import holds_way_back, kept_as
 
 __all__ = ["UndoPlan", "UndoResult", "UndoWay", "plan_undo", "undo"]
 

@@ -29,9 +29,9 @@ from ..plans import Checked
 from ..settings import Settings
 from ..stores.local import LocalStore
 from .browse import archive_of
-from .left_proofs import sweep_proofs
 from .prove_restore import Proved, prove_restore
 from .reading import prove_bytes
+from .restoring.left_proofs import sweep_proofs
 
 __all__ = ["PlannedProof", "Verified", "plan_proofs", "read_whole", "verify"]
 

@@ -68,11 +68,11 @@ def migrate(
         130  interrupted; the message says what the target holds
     """
     from ..console import migrate as shown
-    from ..executors.destination import bares_password
     from ..executors.migrate import migrate as run
     from ..executors.migrate import prove_fitting
-    from ..executors.migration import MigrationJob, OnError
-    from ..executors.migration_plan import plan_migration
+    from ..executors.migration.plan import plan_migration
+    from ..executors.migration.values import MigrationJob, OnError
+    from ..executors.restoring.destination import bares_password
 
     settings = call.settings()
     if bares_password(to):
@@ -108,7 +108,7 @@ def migrate(
 
 def _batch_size(text: str | None) -> int:
     from ..errors import UsageError
-    from ..executors.migration import BATCH_SIZE
+    from ..executors.migration.values import BATCH_SIZE
 
     if text is None:
         return BATCH_SIZE

@@ -92,9 +92,9 @@ def restore(
     """
     from ..clock import utc_now
     from ..console import documents, screens
-    from ..executors.destination import bares_password, is_whole
     from ..executors.restore import RestoreJob, plan_restore
     from ..executors.restore import restore as run
+    from ..executors.restoring.destination import bares_password, is_whole
     from ..plans import LoadRequest, TargetState
 
     settings = call.settings(via=via, wait=wait)

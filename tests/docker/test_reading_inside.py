@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.check import check_archive
-from dbtasks.engines.postgres.commands import read_command
+from dbtasks.engines.postgres.archive.check import check_archive
+from dbtasks.engines.postgres.dumping.commands import read_command
 from dbtasks.engines.routes import open_engine
 from dbtasks.errors import ArchiveDamaged, CommandFailed
 from dbtasks.events import CommandStarted

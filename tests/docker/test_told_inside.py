@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbtasks.engines.postgres.leftovers import MARK
+from dbtasks.engines.postgres.exchange.leftovers import MARK
 from tests.docker.test_password_inside import eventually
 from tests.docker.test_undo import Shop, inside, shop
 from tests.fix_docker import PSQL

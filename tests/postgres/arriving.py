@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dbtasks.engines.postgres.migrate_arrive import arrive_live, arrive_new
+from dbtasks.engines.postgres.migration.arrive import arrive_live, arrive_new
 from dbtasks.events import ignore
 from dbtasks.models import PostgresTarget
-from dbtasks.rows.arriving import Carried, Loading, Reject, TableProof
-from dbtasks.rows.profile import Profile
+from dbtasks.rows.across.profile import Profile
+from dbtasks.rows.across.to_postgres import to_postgres
+from dbtasks.rows.migration.arriving import Carried, Loading, Reject, TableProof
 from dbtasks.rows.schema import PortableSchema, Table
-from dbtasks.rows.sqlite import SqliteSource
-from dbtasks.rows.sqlite_schema import quoted
-from dbtasks.rows.to_postgres import to_postgres
+from dbtasks.rows.sqlite.schema import quoted
+from dbtasks.rows.sqlite.source import SqliteSource
 from dbtasks.schemas import table_name
 from dbtasks.sessions import connect
 from tests.fix_postgres import PgDatabase

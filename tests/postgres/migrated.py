@@ -10,16 +10,16 @@ from typing import Any
 
 from psycopg2 import sql
 
-from dbtasks.rows.casts import Cast
-from dbtasks.rows.choices import Choices, choose, survey_for
-from dbtasks.rows.forms import form_of
-from dbtasks.rows.numbered import NumberedLong, NumberedRows, numbered
-from dbtasks.rows.postgres import fix_values
-from dbtasks.rows.postgres_creating import creating
-from dbtasks.rows.postgres_spelling import split_name
+from dbtasks.rows.across.spellers import lines_of, long_line
+from dbtasks.rows.migration.casts import Cast
+from dbtasks.rows.migration.choices import Choices, choose, survey_for
+from dbtasks.rows.migration.forms import form_of
+from dbtasks.rows.postgres.creating import creating
+from dbtasks.rows.postgres.source import fix_values
+from dbtasks.rows.postgres.spelling import split_name
 from dbtasks.rows.schema import PortableSchema, Table
-from dbtasks.rows.spellers import lines_of, long_line
-from dbtasks.rows.sqlite_schema import beside_tables, describe
+from dbtasks.rows.sqlite.numbered import NumberedLong, NumberedRows, numbered
+from dbtasks.rows.sqlite.schema import beside_tables, describe
 from dbtasks.sessions import connect
 from tests.fix_postgres import PgDatabase
 

@@ -13,10 +13,10 @@ from dbtasks.engines.postgres.facts import reading_snapshot, relations
 from dbtasks.rows.copy import copy_tables
 from dbtasks.rows.file import FileSink, FileSource
 from dbtasks.rows.lines import COPY_OPTIONS
-from dbtasks.rows.postgres import PostgresSource
-from dbtasks.rows.postgres_create import Creation
-from dbtasks.rows.postgres_creating import creating
-from dbtasks.rows.postgres_spelling import split_name
+from dbtasks.rows.postgres.create import Creation
+from dbtasks.rows.postgres.creating import creating
+from dbtasks.rows.postgres.source import PostgresSource
+from dbtasks.rows.postgres.spelling import split_name
 from dbtasks.rows.schema import PortableSchema, document_of
 from dbtasks.sessions import PsycopgSession, connect
 from tests.fix_postgres import PgDatabase

@@ -9,7 +9,7 @@ from typing import Any
 
 from dbtasks.engines import Loaded
 from dbtasks.engines.postgres import PostgresEngine
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.events import Event
 from dbtasks.models import Archive, PostgresTarget
 from dbtasks.plans import LoadPlan, LoadRequest, Swapped

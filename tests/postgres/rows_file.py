@@ -14,10 +14,10 @@ from psycopg2 import sql
 
 from dbtasks.engines.postgres.facts import reading_snapshot, relations
 from dbtasks.rows.copy import copy_tables
-from dbtasks.rows.csv import csv_of
 from dbtasks.rows.file import FileSink, FileSource
 from dbtasks.rows.lines import COPY_OPTIONS
-from dbtasks.rows.postgres import PostgresSource, fix_reading
+from dbtasks.rows.postgres.csv import csv_of
+from dbtasks.rows.postgres.source import PostgresSource, fix_reading
 from dbtasks.rows.schema import document_of
 from dbtasks.sessions import connect
 from tests.fix_postgres import PgDatabase

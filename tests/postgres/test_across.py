@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2 import sql
 
-from dbtasks.rows.convert import csv_from_sqlite, rows_for_sqlite, unfit_for_sqlite
+from dbtasks.rows.across.convert import csv_from_sqlite, rows_for_sqlite, unfit_for_sqlite
+from dbtasks.rows.across.profile import Profile, profiles_of_batch
+from dbtasks.rows.across.to_postgres import ToPostgres, to_postgres
+from dbtasks.rows.across.to_sqlite import ToSqlite, to_sqlite
 from dbtasks.rows.file import FileSource
 from dbtasks.rows.lines import COPY_OPTIONS
 from dbtasks.rows.losses import prove_losses
-from dbtasks.rows.postgres_creating import creating
-from dbtasks.rows.postgres_spelling import split_name
-from dbtasks.rows.profile import Profile, profiles_of_batch
-from dbtasks.rows.sqlite_create import creating as creating_sqlite
-from dbtasks.rows.sqlite_schema import quoted
-from dbtasks.rows.to_postgres import ToPostgres, to_postgres
-from dbtasks.rows.to_sqlite import ToSqlite, to_sqlite
+from dbtasks.rows.postgres.creating import creating
+from dbtasks.rows.postgres.spelling import split_name
+from dbtasks.rows.sqlite.create import creating as creating_sqlite
+from dbtasks.rows.sqlite.schema import quoted
 from dbtasks.sessions import connect
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres import odd, rich

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.claim import claim_key
+from dbtasks.engines.postgres.exchange.claim import claim_key
 from dbtasks.errors import Busy
 from dbtasks.events import Event, Phase
 from dbtasks.plans import LoadRequest

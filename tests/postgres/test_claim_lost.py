@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.claim import claim_key
-from dbtasks.engines.postgres.load import loading
+from dbtasks.engines.postgres.exchange.claim import claim_key
+from dbtasks.engines.postgres.loading.load import loading
 from dbtasks.errors import Busy, OperationFailed
 from dbtasks.events import ignore
 from dbtasks.journal import read_restores

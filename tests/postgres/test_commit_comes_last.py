@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres.contents import script_of
-from dbtasks.engines.postgres.feed import Feed, transaction
+from dbtasks.engines.postgres.archive.contents import script_of
+from dbtasks.engines.postgres.script.feed import Feed, transaction
 from dbtasks.errors import ArchiveDamaged, DbTasksError, Refused
 from dbtasks.models import Archive, Compression, Format
 from dbtasks.plans import LoadRequest

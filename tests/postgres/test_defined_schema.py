@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from dbtasks.engines.postgres.contents import read_statements
+from dbtasks.engines.postgres.archive.contents import read_statements
 from dbtasks.schemas import Schema
 from tests.fix_postgres import PgServer
 from tests.postgres.rich import tool

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.contents import read_statements
+from dbtasks.engines.postgres.archive.contents import read_statements
 from dbtasks.errors import Busy, Refused, RightMissing, WrongEngine
 from dbtasks.models import Format
 from dbtasks.schemas import ObjectChange

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import held_tables as held_module
+from dbtasks.engines.postgres.dumping import held_tables as held_module
 from dbtasks.errors import Busy, UsageError
 from dbtasks.events import Phase
 from dbtasks.executors.diff_rows import TableRows, plan_diff_rows

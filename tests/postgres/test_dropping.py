@@ -11,8 +11,8 @@ import pytest
 import dbtasks
 from dbtasks.clock import utc_now
 from dbtasks.console.cleanup import cleanup_plan_lines
-from dbtasks.engines.postgres.dropping import drop_with_sessions
-from dbtasks.engines.postgres.leftovers import MARK
+from dbtasks.engines.postgres.exchange.dropping import drop_with_sessions
+from dbtasks.engines.postgres.exchange.leftovers import MARK
 from dbtasks.engines.postgres.names import new_name
 from dbtasks.errors import Interrupted
 from dbtasks.events import Event, Phase, Warned

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres import check
+from dbtasks.engines.postgres.archive import check
 from dbtasks.errors import ArchiveDamaged, DbTasksError, VersionMismatch, WrongEngine
 from dbtasks.models import Archive, Compression, Format
 from dbtasks.plans import DumpRequest

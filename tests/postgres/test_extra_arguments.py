@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres.extra import METADATA, OURS, incomplete_by, metadata_left_out, read_extra
+from dbtasks.engines.postgres.dumping.extra import (
+    METADATA,
+    OURS,
+    incomplete_by,
+    metadata_left_out,
+    read_extra,
+)
 from dbtasks.errors import UsageError
 from dbtasks.executors.backup import BackupJob, backup
 from dbtasks.executors.restore import RestoreJob, plan_restore, restore

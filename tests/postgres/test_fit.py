@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.contents import Contents
-from dbtasks.engines.postgres.load import plan_load
+from dbtasks.engines.postgres.archive.contents import Contents
+from dbtasks.engines.postgres.loading.load import plan_load
 from dbtasks.errors import Refused, RightMissing, ToolMissing, UsageError, VersionMismatch
 from dbtasks.models import Archive, Format
 from dbtasks.plans import LoadRequest, LoadStrategy, TargetState

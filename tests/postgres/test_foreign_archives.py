@@ -9,7 +9,7 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres.holes import HOLES, MENDED, holes_of, known_holes
-from dbtasks.engines.postgres.load import plan_load
+from dbtasks.engines.postgres.loading.load import plan_load
 from dbtasks.errors import Refused, RightMissing, VersionMismatch
 from dbtasks.models import Archive, Format
 from dbtasks.plans import LoadRequest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.load import plan_load
+from dbtasks.engines.postgres.loading.load import plan_load
 from dbtasks.errors import ArchiveDamaged, DbTasksError, Refused, RightMissing, VersionMismatch
 from dbtasks.models import Compression
 from dbtasks.plans import LoadRequest, LoadStrategy

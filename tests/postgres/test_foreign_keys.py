@@ -9,7 +9,7 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres.last_words import way_left
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.errors import LoadFailed, UsageError
 from dbtasks.models import Archive, Compression, Format
 from dbtasks.plans import DumpRequest, LoadRequest

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbtasks.engines.postgres.contents import script_of
-from dbtasks.engines.postgres.feed import transaction
-from dbtasks.engines.postgres.gate import Gate
-from dbtasks.engines.postgres.load import plan_load
+from dbtasks.engines.postgres.archive.contents import script_of
+from dbtasks.engines.postgres.loading.load import plan_load
+from dbtasks.engines.postgres.script.feed import transaction
+from dbtasks.engines.postgres.script.gate import Gate
 from dbtasks.errors import ArchiveDamaged, DbTasksError, LoadFailed, Refused
 from dbtasks.models import Archive, Compression, Format
 from dbtasks.plans import LoadRequest
@@ -387,7 +387,7 @@ def test_variables_that_psql_knows_are_refused_in_every_place(name: str, before:
 
 
 def test_every_variable_a_psql_has_is_known_to_the_gate(any_pg: PgServer) -> None:
-    from dbtasks.engines.postgres.scanner import VARIABLES
+    from dbtasks.engines.postgres.script.scanner import VARIABLES
 
     database = PgDatabase(any_pg, "postgres")
     said = psql(database, b"SELECT 1/0;\n\\set\n").stdout.decode()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbtasks.engines.postgres.gate import Gate
+from dbtasks.engines.postgres.script.gate import Gate
 from dbtasks.errors import ArchiveDamaged, Refused
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.rich import count, fill, tool

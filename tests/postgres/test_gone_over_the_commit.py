@@ -16,8 +16,8 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres.access import HostAccess
-from dbtasks.engines.postgres.feed import Feed
-from dbtasks.engines.postgres.over_the_commit import STATUS
+from dbtasks.engines.postgres.script.feed import Feed
+from dbtasks.engines.postgres.script.over_the_commit import STATUS
 from dbtasks.errors import CannotReach, CommitInDoubt, LoadFailed, TargetUnreachable
 from dbtasks.journal import read_restores
 from dbtasks.psql import PsqlSession, connect_psql

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.errors import LoadFailed, Refused, RightMissing
 from dbtasks.events import Event, ignore
 from dbtasks.models import Format
@@ -131,7 +131,7 @@ from pathlib import Path
 from dbtasks.models import (Archive, Compression, Format, PostgresTarget)
 from dbtasks.plans import LoadRequest
 from dbtasks.secrets import Secret
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from tests.postgres.restoring import engine_of
 from tests.samples import a_manifest
 archive = Archive(Path({str(archive.path)!r}), Format.SQL, Compression.GZIP,

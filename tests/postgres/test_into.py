@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres.load import plan_load
+from dbtasks.engines.postgres.loading.load import plan_load
 from dbtasks.errors import Refused, UsageError
 from dbtasks.models import Archive, Format
 from dbtasks.plans import DumpRequest, LoadRequest

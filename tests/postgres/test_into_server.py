@@ -12,7 +12,7 @@ import pytest
 
 import dbtasks
 from dbtasks.errors import RightMissing, SettingsError, UsageError, VersionMismatch, WrongEngine
-from dbtasks.executors.destination import bares_password, reaching
+from dbtasks.executors.restoring.destination import bares_password, reaching
 from dbtasks.journal import read_restores
 from dbtasks.models import PostgresTarget, Type
 from tests.conftest import Project

@@ -21,7 +21,7 @@ from dbtasks.console.screens import restore_lines, restore_plan_lines
 from dbtasks.console.text import many
 from dbtasks.console.undo import undo_plan_document, undo_plan_lines
 from dbtasks.executors.cleanup import Removals
-from dbtasks.executors.kept import KeptDatabase
+from dbtasks.executors.restoring.kept import KeptDatabase
 from tests.conftest import Project
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.restoring import databases

@@ -13,8 +13,8 @@ import pytest
 import dbtasks
 from dbtasks.clock import utc_now
 from dbtasks.console.cleanup import cleanup_plan_lines
-from dbtasks.engines.postgres.claim import claim_key
-from dbtasks.engines.postgres.leftovers import MARK
+from dbtasks.engines.postgres.exchange.claim import claim_key
+from dbtasks.engines.postgres.exchange.leftovers import MARK
 from dbtasks.engines.postgres.names import new_name
 from dbtasks.journal import read_restores, write_restore
 from tests.conftest import Project

@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import arrival
-from dbtasks.engines.postgres.leftovers import MARK
+from dbtasks.engines.postgres.exchange.leftovers import MARK
+from dbtasks.engines.postgres.migration import arrival
 from dbtasks.engines.postgres.names import new_name
 from dbtasks.errors import OperationFailed
-from dbtasks.executors.left_proofs import find_left_proofs
+from dbtasks.executors.restoring.left_proofs import find_left_proofs
 from dbtasks.stores.proofs import left_marks
 from tests.moments import at_phase
 from tests.postgres.leaving import Move, move

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import beside
+from dbtasks.engines.postgres.loading import beside
 from dbtasks.engines.postgres.names import new_name, scratch_name
-from dbtasks.executors.left_proofs import find_left_proofs
+from dbtasks.executors.restoring.left_proofs import find_left_proofs
 from dbtasks.stores.proofs import left_marks
 from tests.conftest import REPOSITORY, Project
 from tests.fix_postgres import PgDatabase

@@ -13,7 +13,7 @@ import pytest
 
 import dbtasks
 from dbtasks.errors import Refused
-from dbtasks.rows import left_out
+from dbtasks.rows.migration import left_out
 from tests.postgres.leaving import Move, made, move
 
 __all__ = ["move"]

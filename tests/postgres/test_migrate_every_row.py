@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dbtasks.engines.postgres import migrate_load
+from dbtasks.engines.postgres.migration import load as migrate_load
 from dbtasks.errors import CountsDiffer
-from dbtasks.rows.numbered import NumberedLong, NumberedRows
+from dbtasks.rows.sqlite.numbered import NumberedLong, NumberedRows
 from tests.fix_postgres import PgDatabase
 from tests.postgres.arriving import arrive
 from tests.postgres.leaving import Move, made, move

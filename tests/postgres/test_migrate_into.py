@@ -16,7 +16,8 @@ import pytest
 
 import dbtasks
 from dbtasks import errors
-from dbtasks.engines.postgres import arrival, swap
+from dbtasks.engines.postgres.exchange import swap
+from dbtasks.engines.postgres.migration import arrival
 from dbtasks.engines.postgres.names import new_name
 from dbtasks.errors import CountsDiffer, Interrupted, LoadFailed, Refused, RightMissing
 from dbtasks.events import Event, OnEvent, Phase

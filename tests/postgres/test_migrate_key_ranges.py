@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.migrate_reading import ArrivedRows
+from dbtasks.engines.postgres.migration.reading import ArrivedRows
 from dbtasks.errors import CountsDiffer
-from dbtasks.rows.tally import Tally
+from dbtasks.rows.migration.tally import Tally
 from tests.postgres.leaving import Move, move
 from tests.postgres.leaving import made as sqlite
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres import cascade, migrate_keys
+from dbtasks.engines.postgres.migration import cascade
+from dbtasks.engines.postgres.migration import keys as migrate_keys
 from dbtasks.errors import LoadFailed
 from tests.fix_postgres import PgDatabase
 from tests.postgres.arriving import arrive

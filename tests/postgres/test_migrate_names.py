@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dbtasks.errors import Refused
-from dbtasks.rows.postgres_named import names_of_keys
+from dbtasks.rows.postgres.named import names_of_keys
 from dbtasks.rows.schema import Key, Table
 from tests.postgres.leaving import Move, made, move
 

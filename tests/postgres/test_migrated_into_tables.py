@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dbtasks.errors import UsageError
-from dbtasks.rows.choices import Choices, ColumnChoice
-from dbtasks.rows.misfit import Misfit
+from dbtasks.rows.across.misfit import Misfit
+from dbtasks.rows.across.spellers import line_of
+from dbtasks.rows.migration.choices import Choices, ColumnChoice
 from dbtasks.rows.schema import PortableSchema
-from dbtasks.rows.spellers import line_of
 from tests.fix_postgres import PgDatabase
 from tests.postgres.migrated import chosen, lines
 from tests.postgres.portable import described

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbtasks.rows.alike import Family, family_of, postgres_reader, sqlite_reader
-from dbtasks.rows.moments import IN_DIGITS
-from dbtasks.rows.sqlite_defaults import NOW, THERE
+from dbtasks.rows.across.moments import IN_DIGITS
+from dbtasks.rows.comparison.alike import Family, family_of, postgres_reader, sqlite_reader
+from dbtasks.rows.sqlite.defaults import NOW, THERE
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.postgres.migrated import brought, chosen, formed
 from tests.unit.test_migration_conditions import CARRIED

@@ -16,9 +16,9 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres import PostgresEngine
-from dbtasks.engines.postgres.contents import script_of
-from dbtasks.engines.postgres.fit_part import Chosen
-from dbtasks.engines.postgres.part import skips
+from dbtasks.engines.postgres.archive.contents import script_of
+from dbtasks.engines.postgres.part.fit import Chosen
+from dbtasks.engines.postgres.part.of_archive import skips
 from dbtasks.engines.routes import open_engine
 from dbtasks.errors import Busy, NotFound, Refused, RightMissing, TargetUnreachable
 from dbtasks.executors.browse import archive_of

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.renaming import Renaming
-from dbtasks.engines.postgres.statements import read
+from dbtasks.engines.postgres.part.renaming import Renaming
+from dbtasks.engines.postgres.script.statements import read
 from dbtasks.errors import Refused
 from dbtasks.events import Warned
 from dbtasks.models import Format

@@ -16,7 +16,7 @@ import pytest
 import dbtasks
 from dbtasks.engines.routes import open_engine
 from dbtasks.errors import Busy
-from dbtasks.executors.killed import told_of_killed
+from dbtasks.executors.restoring.killed import told_of_killed
 from tests.conftest import REPOSITORY
 from tests.fix_postgres import PgDatabase
 from tests.postgres.restoring import databases

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 
 from dbtasks.errors import DbTasksError, Refused
-from dbtasks.rows.postgres_creating import creating
-from dbtasks.rows.postgres_definitions import expression
-from dbtasks.rows.postgres_needs import needs_of
-from dbtasks.rows.postgres_spelling import split_name
-from dbtasks.rows.postgres_words import NotWritten, Words
+from dbtasks.rows.postgres.creating import creating
+from dbtasks.rows.postgres.definitions import expression
+from dbtasks.rows.postgres.needs import needs_of
+from dbtasks.rows.postgres.spelling import split_name
+from dbtasks.rows.postgres.words import NotWritten, Words
 from dbtasks.rows.schema import (
     Check,
     Column,

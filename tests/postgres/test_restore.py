@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dbtasks.engines.postgres.beside import MARK
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.beside import MARK
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.errors import ArchiveDamaged, DbTasksError, LoadFailed, Refused
 from dbtasks.events import Event
 from dbtasks.models import Archive, Compression, Format

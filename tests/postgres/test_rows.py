@@ -17,9 +17,9 @@ import psycopg2
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import held_tables as held_module
-from dbtasks.engines.postgres import rows as rows_module
-from dbtasks.engines.postgres.held_tables import UNTOUCHED, lock_tables
+from dbtasks.engines.postgres.dumping import held_tables as held_module
+from dbtasks.engines.postgres.dumping.held_tables import UNTOUCHED, lock_tables
+from dbtasks.engines.postgres.rows import backup as rows_module
 from dbtasks.engines.routes import open_engine
 from dbtasks.errors import (
     ArchiveDamaged,

@@ -10,7 +10,7 @@ import pytest
 
 import dbtasks
 from dbtasks.errors import Refused, WrongEngine
-from dbtasks.rows.definitions import TOLD, definitions_of
+from dbtasks.rows.comparison.definitions import TOLD, definitions_of
 from dbtasks.rows.schema import Column, PortableSchema, Table
 from dbtasks.schemas import compare_schemas
 from tests.conftest import Project

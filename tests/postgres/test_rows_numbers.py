@@ -9,7 +9,7 @@ import psycopg2.errors
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import rows_numbers
+from dbtasks.engines.postgres.rows import numbers as rows_numbers
 from tests.fix_postgres import PgDatabase
 from tests.older_files import older, table
 from tests.postgres.rows_file import document

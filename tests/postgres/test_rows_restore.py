@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import rows_load, set_aside
+from dbtasks.engines.postgres.rows import load as rows_load
+from dbtasks.engines.postgres.rows import set_aside
 from dbtasks.errors import (
     ArchiveDamaged,
     Busy,

@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import set_aside
+from dbtasks.engines.postgres.rows import set_aside
 from dbtasks.errors import Refused, RightMissing, UsageError
-from dbtasks.rows.postgres_spelling import split_name
+from dbtasks.rows.postgres.spelling import split_name
 from dbtasks.settings import Settings
 from tests.fix_postgres import PgDatabase
 from tests.moments import failures_at_each_phase

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.errors import Busy, CannotReach, Refused
 from dbtasks.events import Event
 from dbtasks.models import Format

@@ -18,7 +18,7 @@ from dbtasks.engines.postgres.names import is_new_name, new_name
 from dbtasks.engines.routes import open_engine
 from dbtasks.errors import Busy, Refused
 from dbtasks.executors.cleanup import CleanupResult
-from dbtasks.executors.killed import told_of_killed
+from dbtasks.executors.restoring.killed import told_of_killed
 from dbtasks.journal import read_restores, write_restore
 from tests.conftest import REPOSITORY, Project
 from tests.fix_postgres import PgDatabase

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.load import loading, plan_load
+from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.errors import Busy, Refused
 from dbtasks.events import Event
 from dbtasks.models import Format

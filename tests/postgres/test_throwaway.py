@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres.throwaway import find_binaries
+from dbtasks.engines.postgres.scratch.throwaway import find_binaries
 from dbtasks.errors import CannotReach, RightMissing, RouteUnavailable, StoreFull, ToolMissing
 from dbtasks.events import Event, Phase, Warned
 from dbtasks.models import Backup, Format

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.postgres import swap
 from dbtasks.engines.postgres.access import HostAccess
+from dbtasks.engines.postgres.exchange import swap
 from dbtasks.errors import Busy, NotFound, Refused, TargetUnreachable
 from dbtasks.executors.undo import UndoWay
 from dbtasks.journal import read_restores, write_restore
@@ -476,7 +476,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import dbtasks
-from dbtasks.engines.postgres import swap
+from dbtasks.engines.postgres.exchange import swap
 
 when, what, root, url, tools = sys.argv[1:]
 config = dbtasks.load_settings(Path(root), environ={}, url=url, via="host", pg_bin=tools, keep="9")
@@ -687,7 +687,7 @@ def test_the_tasks_own_words_name_the_undo_and_what_is_kept(project: Project, pg
 
 
 def test_a_claim_from_another_machine_holds_the_undo_off(shop: Shop) -> None:
-    from dbtasks.engines.postgres.claim import claimed
+    from dbtasks.engines.postgres.exchange.claim import claimed
     from tests.postgres.restoring import engine_on
 
     config, database = shop

@@ -17,8 +17,8 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres.access import HostAccess
-from dbtasks.engines.postgres.beside import MARK
-from dbtasks.engines.postgres.claim import claim_key
+from dbtasks.engines.postgres.exchange.claim import claim_key
+from dbtasks.engines.postgres.loading.beside import MARK
 from dbtasks.engines.postgres.names import new_name, scratch_name
 from dbtasks.errors import Busy, CannotReach, Refused, RightMissing, VersionMismatch
 from dbtasks.events import Event, Warned

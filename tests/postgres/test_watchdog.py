@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 
 from dbtasks.engines.postgres.access import HostAccess
-from dbtasks.engines.postgres.load import loading, plan_load
-from dbtasks.engines.postgres.watchdog import Blocker, watched
+from dbtasks.engines.postgres.loading.load import loading, plan_load
+from dbtasks.engines.postgres.script.watchdog import Blocker, watched
 from dbtasks.errors import Busy, CannotReach
 from dbtasks.events import Event
 from dbtasks.models import Format

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dbtasks.engines.postgres.access import HostAccess
-from dbtasks.engines.postgres.feed import transaction
+from dbtasks.engines.postgres.script.feed import transaction
 from dbtasks.psql import connect_psql
 from dbtasks.sessions import PREPARE
 from tests.fix_postgres import PgDatabase, PgServer

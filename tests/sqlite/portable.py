@@ -12,9 +12,9 @@ from dbtasks.engines.sqlite.facts import table_names
 from dbtasks.rows.copy import copy_tables
 from dbtasks.rows.file import FileSink, FileSource
 from dbtasks.rows.schema import PortableSchema, document_of
-from dbtasks.rows.sqlite import SqliteSource
-from dbtasks.rows.sqlite_create import SqliteCreation, creating
-from dbtasks.rows.sqlite_schema import describe, plain_tables, quoted
+from dbtasks.rows.sqlite.create import SqliteCreation, creating
+from dbtasks.rows.sqlite.schema import describe, plain_tables, quoted
+from dbtasks.rows.sqlite.source import SqliteSource
 
 
 def written(path: Path) -> bytes:

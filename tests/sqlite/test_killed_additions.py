@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.skipif(sys.platform == "win32", rea
 KILLED = """
 import os, signal, sys
 import dbtasks
-from dbtasks.engines.sqlite import load_part
+from dbtasks.engines.sqlite.part import load as load_part
 from dbtasks.executors import restore_tables
 
 def die(*arguments):

@@ -12,7 +12,7 @@ import pytest
 
 from dbtasks.errors import LoadFailed, Refused
 from dbtasks.rows.schema import Column, Index, PortableSchema, Sequence, Table
-from dbtasks.rows.sqlite_schema import quoted
+from dbtasks.rows.sqlite.schema import quoted
 from tests.sqlite.portable import described, made_again, made_of, written
 from tests.sqlite.test_rows import HOSTILE
 

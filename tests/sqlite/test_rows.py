@@ -22,10 +22,10 @@ from dbtasks.events import Event, OnEvent, Progress, ignore
 from dbtasks.executors.backup import BackupJob
 from dbtasks.models import Backup, Compression, Format, Route
 from dbtasks.plans import DumpRequest
-from dbtasks.rows import sqlite as source_module
 from dbtasks.rows.copy import copy_tables
 from dbtasks.rows.file import FileSink
-from dbtasks.rows.sqlite import SqliteSource
+from dbtasks.rows.sqlite import source as source_module
+from dbtasks.rows.sqlite.source import SqliteSource
 from tests.conftest import Project
 from tests.sqlite.databases import make
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import dbtasks
-from dbtasks.engines.sqlite import rows
+from dbtasks.engines.sqlite.rows import backup as rows
 from dbtasks.errors import Refused
 from dbtasks.models import Backup, Format
 from dbtasks.plans import DumpRequest, LoadRequest, LoadStrategy, TargetState

@@ -11,7 +11,7 @@ import pytest
 import dbtasks
 from dbtasks.models import Format
 from dbtasks.plans import DumpRequest
-from dbtasks.rows.definitions import TOLD
+from dbtasks.rows.comparison.definitions import TOLD
 from tests.older_files import older, table
 from tests.sqlite.databases import run, settings
 from tests.sqlite.test_portable import ODD

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dbtasks
-from dbtasks.engines.sqlite import rows_fill
+from dbtasks.engines.sqlite.rows import fill as rows_fill
 from dbtasks.errors import ArchiveDamaged, Busy, CountsDiffer, DbTasksError, LoadFailed, Refused, UsageError
 from dbtasks.models import Backup, Format
 from dbtasks.plans import LoadRequest, LoadStrategy

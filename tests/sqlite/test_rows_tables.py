@@ -14,7 +14,7 @@ import dbtasks
 from dbtasks.errors import DbTasksError, Refused, UsageError
 from dbtasks.models import Format
 from dbtasks.plans import DumpRequest
-from dbtasks.rows import sqlite_schema
+from dbtasks.rows.sqlite import schema as sqlite_schema
 from tests.sqlite.databases import assert_whole, content, leftovers, run, settings
 from tests.sqlite.test_rows import HOSTILE
 from tests.test_one_table import Shop, bring, filled, plan

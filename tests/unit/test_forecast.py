@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dbtasks.executors.forecast import Kind, forecast
+from dbtasks.executors.inspecting.forecast import Kind, forecast
 from dbtasks.journal import RunRecord
 from tests.samples import MOMENT
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbtasks.rows.json_form import DEEPEST, _Reader, is_json, why_no_json
+from dbtasks.rows.across.json_form import DEEPEST, _Reader, is_json, why_no_json
 
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()

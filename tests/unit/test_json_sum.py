@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtasks.rows.alike import Family, postgres_reader
-from dbtasks.rows.json_sum import json_sum, json_sum_of
+from dbtasks.rows.comparison.alike import Family, postgres_reader
+from dbtasks.rows.migration.json_sum import json_sum, json_sum_of
 
 SCALARS = (
     st.none()

@@ -15,8 +15,8 @@ from tests.conftest import REPOSITORY
 COUNTING = """
 import sys
 from pathlib import Path
-from dbtasks.rows.choices import choose, survey_for
-from dbtasks.rows.left_out import left_out
+from dbtasks.rows.migration.choices import choose, survey_for
+from dbtasks.rows.migration.left_out import left_out
 from tests.postgres.migrated import opened
 with opened(Path(sys.argv[1])) as (connection, schema):
     survey = survey_for(schema, [], None)

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbtasks.errors import UsageError
-from dbtasks.rows.candidates import ANYTHING, DECLARED, TEXT
-from dbtasks.rows.casts import SPELLINGS, Cast
-from dbtasks.rows.misfit import Misfit
-from dbtasks.rows.numbered import LongValue, NumberedLong, NumberedRows, numbered
-from dbtasks.rows.order import ordered
-from dbtasks.rows.spellers import line_of, lines_of, speller
+from dbtasks.rows.across.candidates import ANYTHING, DECLARED, TEXT
+from dbtasks.rows.across.misfit import Misfit
+from dbtasks.rows.across.spellers import line_of, lines_of, speller
+from dbtasks.rows.migration.casts import SPELLINGS, Cast
+from dbtasks.rows.migration.order import ordered
+from dbtasks.rows.sqlite.numbered import LongValue, NumberedLong, NumberedRows, numbered
 from tests.conftest import REPOSITORY
 from tests.postgres.migrated import chosen, lines, opened
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dbtasks.rows.schema import Table
-from dbtasks.rows.sqlite_conditions import Typed, Unsaid, checks_of, said_there
-from dbtasks.rows.sqlite_defaults import default_there
-from dbtasks.rows.sqlite_words import tokens
+from dbtasks.rows.sqlite.conditions import Typed, Unsaid, checks_of, said_there
+from dbtasks.rows.sqlite.defaults import default_there
+from dbtasks.rows.sqlite.words import tokens
 
 COLUMNS = {
     name.lower(): Typed(name, type_, how)

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from dbtasks.rows import numerals
-from dbtasks.rows.spellers import speller
+from dbtasks.rows.across import numerals
+from dbtasks.rows.across.spellers import speller
 
 HOWS = ("smallint", "bigint", "double", "real", "numeric", "numeric:12,3")
 

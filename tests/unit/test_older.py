@@ -13,9 +13,9 @@ import pytest
 from dbtasks.errors import ArchiveDamaged, CountsDiffer, DbTasksError, Refused
 from dbtasks.formats import sniff
 from dbtasks.models import Compression, Format
-from dbtasks.rows import older
-from dbtasks.rows.older import OlderSource, is_older
-from dbtasks.rows.older_values import DECODER, Members, json_of
+from dbtasks.rows.older import file as older
+from dbtasks.rows.older.file import OlderSource, is_older
+from dbtasks.rows.older.values import DECODER, Members, json_of
 from tests.older_files import METADATA, packed, table, text_of
 
 TABLES = {

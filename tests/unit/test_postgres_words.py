@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dbtasks.rows.postgres_needs import Kind, Need, needs_of
-from dbtasks.rows.postgres_spelling import TypeName, split_name, type_of
-from dbtasks.rows.postgres_words import NotWritten, Words, words_of
+from dbtasks.rows.postgres.needs import Kind, Need, needs_of
+from dbtasks.rows.postgres.spelling import TypeName, split_name, type_of
+from dbtasks.rows.postgres.words import NotWritten, Words, words_of
 from dbtasks.schemas import table_name
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbtasks.rows.alike import Family, Unlike, family_of, number_of, postgres_reader, sqlite_reader
+from dbtasks.rows.comparison.alike import Family, Unlike, family_of, number_of, postgres_reader, sqlite_reader
 from tests.conftest import REPOSITORY
 
 

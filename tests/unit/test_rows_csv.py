@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 
 from dbtasks.errors import ArchiveDamaged
-from dbtasks.rows.csv import csv_of
 from dbtasks.rows.lines import from_values
+from dbtasks.rows.postgres.csv import csv_of
 
 PARTS = [
     "\\",

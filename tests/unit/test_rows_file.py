@@ -19,7 +19,7 @@ from dbtasks.rows import file as file_module
 from dbtasks.rows.copy import copy_tables
 from dbtasks.rows.file import FileSink, FileSource
 from dbtasks.rows.lines import from_csv, from_values, string_part
-from dbtasks.rows.pulled import pulled
+from dbtasks.rows.postgres.pulled import pulled
 from dbtasks.rows.schema import (
     Check,
     Column,

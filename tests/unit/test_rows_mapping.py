@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from dbtasks.rows.mapping import FROM_POSTGRES, FROM_SQLITE, Attempt, Chosen, declared_for, not_kept, type_for
-from dbtasks.rows.postgres_spelling import type_of
-from dbtasks.rows.profile import Profile
+from dbtasks.rows.across.mapping import (
+    FROM_POSTGRES,
+    FROM_SQLITE,
+    Attempt,
+    Chosen,
+    declared_for,
+    not_kept,
+    type_for,
+)
+from dbtasks.rows.across.profile import Profile
+from dbtasks.rows.postgres.spelling import type_of
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs/rows.md").read_text("utf-8")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from dbtasks.rows.sqlite_references import whens_of
-from dbtasks.rows.sqlite_schema import describe
+from dbtasks.rows.sqlite.references import whens_of
+from dbtasks.rows.sqlite.schema import describe
 
 LATE = " DEFERRABLE INITIALLY DEFERRED"
 WORDS = """CREATE TABLE t (

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from dbtasks.engines.postgres.part_gate import PartGate
-from dbtasks.engines.postgres.renaming import Renaming
-from dbtasks.engines.postgres.statements import OTHER, Statement, read, tokens_of
+from dbtasks.engines.postgres.part.gate import PartGate
+from dbtasks.engines.postgres.part.renaming import Renaming
+from dbtasks.engines.postgres.script.statements import OTHER, Statement, read, tokens_of
 from dbtasks.errors import ArchiveDamaged, Refused
 
 T = ("public", "t")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from dbtasks.rows.choices import ColumnChoice, choose, survey_for
-from dbtasks.rows.conditions_there import Constant, Unread, constant_of, read_condition
-from dbtasks.rows.left_out import left_out
-from dbtasks.rows.postgres_words import Words
+from dbtasks.rows.across.spellers import NULL
+from dbtasks.rows.migration.choices import ColumnChoice, choose, survey_for
+from dbtasks.rows.migration.conditions_there import Constant, Unread, constant_of, read_condition
+from dbtasks.rows.migration.left_out import left_out
+from dbtasks.rows.migration.uniques_there import COMPARED_THERE, MORE_THAN_COLUMNS, UniqueThere, uniques_there
+from dbtasks.rows.postgres.words import Words
 from dbtasks.rows.schema import Column, Index, Key, PortableSchema, Table, UserType
-from dbtasks.rows.spellers import NULL
-from dbtasks.rows.uniques_there import COMPARED_THERE, MORE_THAN_COLUMNS, UniqueThere, uniques_there
 from tests.postgres.leaving import made
 from tests.postgres.migrated import opened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbtasks.engines.postgres.warned import warnings_of
+from dbtasks.engines.postgres.dumping.warned import warnings_of
 
 CATALOG = frozenset({"hypertable", "chunk", "continuous_agg"})
 NEW = """\

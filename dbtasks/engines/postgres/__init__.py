@@ -34,7 +34,7 @@ from ...plans import (
     Swapped,
     TargetState,
 )
-from ...rows.held import HeldRows
+from ...rows.comparison.held import HeldRows
 from ...runners import Runner
 from ...schemas import Schema
 from ...sessions import Session
@@ -46,7 +46,7 @@ from . import facts
 from .access import Access, HostAccess
 
 if TYPE_CHECKING:
-    from .claim import Claim
+    from .exchange.claim import Claim
 
 __all__ = ["PostgresEngine"]
 
@@ -215,13 +215,13 @@ class PostgresEngine:
 
     def holdings_beside(self, archive: Archive) -> tuple[Holdings, Holdings]:
         """Read the document, and the catalogue by psycopg2 as the document tells of it."""
-        from . import rows_holdings
+        from .rows import holdings as rows_holdings
 
         return rows_holdings.holdings_beside(self, archive)
 
     def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Read an archive's definitions by pg_restore, a script's by ourselves; rows as its manifest counts them."""
-        from ..rows_holdings import OTHER_WORDS, document_holdings
+        from ..rows.holdings import OTHER_WORDS, document_holdings
         from . import holdings
 
         if archive.format is Format.ROWS:
@@ -239,7 +239,8 @@ class PostgresEngine:
 
     def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
         """Prove versions, rights and names; nothing is written."""
-        from . import prove, rows
+        from .dumping import prove
+        from .rows import backup as rows
 
         if prove.format_of(self, request) is Format.ROWS:
             return rows.plan_rows(self, request, globals_=globals_)
@@ -248,7 +249,8 @@ class PostgresEngine:
 
     def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
         """Let pg_dump fill the draft from one exported snapshot, and count in it meanwhile; rows we read ourselves."""
-        from . import dump, rows
+        from .dumping import dump
+        from .rows import backup as rows
 
         if plan.format is Format.ROWS:
             return rows.dump_rows(self, plan, draft, on_event)
@@ -257,34 +259,34 @@ class PostgresEngine:
 
     def check(self, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
         """Read the archive to its end: custom and directory by pg_restore, sql by us; there is no deeper look."""
-        from . import check
+        from .archive import check
 
         del thorough
         if archive.format is Format.ROWS:
-            from ..rows_archive import check_rows
+            from ..rows.archive import check_rows
 
             return check_rows(archive, on_event)
         return check.check_archive(self.runner, archive, on_event)
 
     def describe(self, archive: Archive, on_event: OnEvent = ignore) -> Described:
         """Read the archive as a script, through the gate, and count the rows of each COPY."""
-        from . import described
+        from .archive import described
 
         if archive.format is Format.ROWS:
-            from ..rows_archive import describe_rows
+            from ..rows.archive import describe_rows
 
             return describe_rows(archive, on_event)
         return described.describe(self, archive, on_event)
 
     def drop_replaced(self, name: str, *, system_identifier: str = "") -> None:
         """Drop a database that a swap renamed away; any other name, and another server, is refused."""
-        from . import replaced
+        from .exchange import replaced
 
         replaced.drop_replaced(self, name, system_identifier=system_identifier)
 
     def kept_databases(self) -> dict[str, int | None]:
         """Name the databases that swaps renamed away."""
-        from . import replaced
+        from .exchange import replaced
 
         return replaced.kept_databases(self)
 
@@ -294,25 +296,26 @@ class PostgresEngine:
 
     def standing(self, kept: str | None) -> Standing:
         """Look up which databases bear these names."""
-        from . import exchange
+        from .exchange import way_back as exchange
 
         return exchange.standing(self, kept)
 
     def plan_exchange(self, kept: str) -> ExchangePlan:
         """Prove that the two databases may exchange their names, and count both."""
-        from . import exchange
+        from .exchange import way_back as exchange
 
         return exchange.plan_exchange(self, kept)
 
     def exchange(self, plan: ExchangePlan, on_keep: OnKeep) -> Swapped:
         """Exchange the two names in one transaction, sessions ended meanwhile."""
-        from . import exchange
+        from .exchange import way_back as exchange
 
         return exchange.exchange(self, plan, on_keep)
 
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Prove that the archive fits this server, and say what will be done."""
-        from . import load, rows_fit
+        from .loading import load
+        from .rows import fit as rows_fit
 
         if archive.format is Format.ROWS:
             return rows_fit.plan_rows_load(self, archive, request)
@@ -320,7 +323,7 @@ class PostgresEngine:
 
     def claimed(self) -> AbstractContextManager[None]:
         """Hold the server's own lock on restores of this database."""
-        from . import claim
+        from .exchange import claim
 
         return claim.claimed(self)
 
@@ -335,31 +338,31 @@ class PostgresEngine:
 
     def left_over(self, ids: Collection[str] = ()) -> tuple[str, ...]:
         """Name the unfinished databases of killed restores."""
-        from . import leftovers
+        from .exchange import leftovers
 
         return leftovers.left_over(self, ids)
 
     def left_in_use(self, ids: Collection[str] = ()) -> dict[str, str]:
         """Say which of them stay because somebody is connected."""
-        from . import leftovers
+        from .exchange import leftovers
 
         return leftovers.left_in_use(self, ids)
 
     def drop_left_over(self, name: str) -> None:
         """Drop one of them."""
-        from . import leftovers
+        from .exchange import leftovers
 
         leftovers.drop_left_over(self, name)
 
     def left_proofs(self, mark: ProofMark) -> dict[str, str]:
         """Name the databases that a killed proof or migration made."""
-        from . import left_proofs
+        from .exchange import left_proofs
 
         return left_proofs.left_proofs(self, mark)
 
     def drop_left_proof(self, mark: ProofMark, name: str) -> None:
         """Drop one of them."""
-        from . import left_proofs
+        from .exchange import left_proofs
 
         left_proofs.drop_left_proof(self, mark, name)
 
@@ -367,25 +370,26 @@ class PostgresEngine:
         self, plan: LoadPlan, archive: Archive, on_event: OnEvent = ignore, *, id_: str = ""
     ) -> AbstractContextManager[Loaded]:
         """Load beside the live database, or inside one transaction of it."""
-        from . import load
+        from .loading import load
 
         return load.loading(self, plan, archive, on_event, id_)
 
     def plan_scratch(self, archive: Archive) -> str:
         """Prove that the archive could be loaded into a new database of this server."""
-        from . import scratch
+        from .scratch import database as scratch
 
         return scratch.plan_scratch(self, archive)
 
     def scratch(self, archive: Archive, on_event: OnEvent = ignore) -> AbstractContextManager[Scratch]:
         """Load the archive into a new database of this server, which is dropped when the block ends."""
-        from . import scratch
+        from .scratch import database as scratch
 
         return scratch.scratch(self, archive, on_event)
 
     def plan_part(self, archive: Archive, request: PartRequest) -> PartPlan:
         """Look the tables up in the archive and in the live database, and prove that they fit."""
-        from . import fit_part, rows_part
+        from .part import fit as fit_part
+        from .rows import part as rows_part
 
         if archive.format is Format.ROWS:
             return rows_part.plan_rows_part(self, archive, request)
@@ -395,7 +399,8 @@ class PostgresEngine:
         self, plan: PartPlan, archive: Archive, on_event: OnEvent = ignore
     ) -> AbstractContextManager[LoadedPart]:
         """Play the tables' part of the archive inside one transaction."""
-        from . import load_part, rows_part
+        from .part import load as load_part
+        from .rows import part as rows_part
 
         if archive.format is Format.ROWS:
             return rows_part.loading_rows_part(self, plan, archive, on_event)

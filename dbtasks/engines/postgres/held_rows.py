@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...models import EngineName
-from ...rows.held import HeldRows, SourceRows
-from ...rows.postgres import PostgresSource
+from ...rows.comparison.held import HeldRows, SourceRows
+from ...rows.postgres.source import PostgresSource
 from ...sessions import Session
 from .direct import direct_session
+from .dumping.held_tables import held_still
 from .facts import COUNTED, HYPERTABLE, PARTITIONED, Relation, relations
-from .held_tables import held_still
 
 if TYPE_CHECKING:
     from . import PostgresEngine

@@ -10,11 +10,11 @@ from ...models import Archive, Format
 from ...runners import Command
 from ...schemas import Schema
 from ..parts_left_out import rows_alone
+from .archive.contents import read_contents, read_output
 from .connected import other_sessions
-from .contents import read_contents, read_output
+from .dumping.prove import prove_version
 from .facts import COUNTED, count_rows, database_facts, reading_snapshot, relations
 from .holes import known_holes
-from .prove import prove_version
 from .server import offered_extensions, roles_there
 
 if TYPE_CHECKING:

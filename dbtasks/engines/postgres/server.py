@@ -11,13 +11,13 @@ from ...errors import CannotReach, DatabaseMissing, LoginRefused, RightMissing, 
 from ...nouns import some
 from ...plans import LoadRequest, LoadStrategy, TargetState
 from ...sessions import Session
+from .archive.contents import Contents
 from .connected import other_sessions
-from .contents import Contents
-from .leftovers import in_use, marked
-from .room import Place, look_for_place
-from .statements import quoted
-from .swap import outside
-from .ties import ties
+from .exchange.leftovers import in_use, marked
+from .exchange.swap import outside
+from .exchange.ties import ties
+from .loading.room import Place, look_for_place
+from .script.statements import quoted
 from .timescale import EXTENSION
 
 if TYPE_CHECKING:

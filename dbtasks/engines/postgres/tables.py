@@ -18,7 +18,7 @@ from ...plans import DumpRequest
 from ...schemas import quoted
 from ...sessions import Session
 from ..parts_left_out import parts_left_out
-from .extra import incomplete_by
+from .dumping.extra import incomplete_by
 from .facts import COUNTED, HYPERTABLE, INSIDE, PARTITIONED, SEQUENCE, Relation
 from .hypertables import SCHEMAS
 

@@ -33,7 +33,7 @@ from ...plans import (
     Swapped,
     TargetState,
 )
-from ...rows.held import HeldRows
+from ...rows.comparison.held import HeldRows
 from ...schemas import Schema
 from ...settings import Settings
 from ...stores import Draft
@@ -93,14 +93,14 @@ class SqliteEngine:
 
     def holdings_beside(self, archive: Archive) -> tuple[Holdings, Holdings]:
         """Read the document, and the file in one read transaction."""
-        from . import rows_holdings
+        from .rows import holdings as rows_holdings
 
         return rows_holdings.holdings_beside(self, archive)
 
     def holdings_of(self, archive: Archive, *, as_rows: bool = False) -> Holdings:
         """Open an archive's database read-only, unpacked where it is compressed."""
         if archive.format is Format.ROWS:
-            from ..rows_holdings import document_holdings
+            from ..rows.holdings import document_holdings
 
             return document_holdings(archive)
         from . import holdings
@@ -116,7 +116,7 @@ class SqliteEngine:
     def plan_dump(self, request: DumpRequest, *, globals_: bool = False) -> DumpPlan:
         """Prove that the file can be read and that nothing PostgreSQL-only is asked for."""
         if (request.format or self.settings.format) is Format.ROWS:
-            from . import rows
+            from .rows import backup as rows
 
             return rows.plan_rows(self, request, globals_=globals_)
         from . import dump
@@ -126,7 +126,7 @@ class SqliteEngine:
     def dump(self, plan: DumpPlan, draft: Draft, on_event: OnEvent = ignore) -> Dumped:
         """Copy into a single file, count its rows."""
         if plan.format is Format.ROWS:
-            from . import rows
+            from .rows import backup as rows
 
             return rows.dump_rows(self, plan, draft, on_event)
         from . import dump
@@ -136,7 +136,7 @@ class SqliteEngine:
     def check(self, archive: Archive, on_event: OnEvent = ignore, *, thorough: bool = False) -> Checked:
         """Run SQLite's own check on the archive: the full one where it is small or `thorough` asks for it."""
         if archive.format is Format.ROWS:
-            from ..rows_archive import check_rows
+            from ..rows.archive import check_rows
 
             return check_rows(archive, on_event)
         from . import check
@@ -146,7 +146,7 @@ class SqliteEngine:
     def describe(self, archive: Archive, on_event: OnEvent = ignore) -> Described:
         """Count every table, look at keys and migration."""
         if archive.format is Format.ROWS:
-            from ..rows_archive import describe_rows
+            from ..rows.archive import describe_rows
 
             return describe_rows(archive, on_event)
         from . import described
@@ -185,7 +185,7 @@ class SqliteEngine:
     def plan_load(self, archive: Archive, request: LoadRequest) -> LoadPlan:
         """Decide between creating, copying in and moving aside; prove that there is room."""
         if archive.format is Format.ROWS:
-            from . import rows_fit
+            from .rows import fit as rows_fit
 
             return rows_fit.plan_rows_load(self, archive, request)
         from . import load
@@ -232,7 +232,7 @@ class SqliteEngine:
         """Lay the backup down beside the live file, checked; `commit()` brings it in. Rows go into its tables."""
         del id_
         if plan.strategy is LoadStrategy.ROWS:
-            from . import rows_load
+            from .rows import load as rows_load
 
             return rows_load.loading_rows(self, plan, archive, on_event)
         from . import load
@@ -253,7 +253,7 @@ class SqliteEngine:
 
     def plan_part(self, archive: Archive, request: PartRequest) -> PartPlan:
         """Look the tables up in the archive and in the live file, and compare their columns."""
-        from . import part
+        from .part import plan as part
 
         return part.plan_part(self, archive, request)
 
@@ -261,6 +261,6 @@ class SqliteEngine:
         self, plan: PartPlan, archive: Archive, on_event: OnEvent = ignore
     ) -> AbstractContextManager[LoadedPart]:
         """Bring the tables in within one transaction of the live file."""
-        from . import load_part
+        from .part import load as load_part
 
         return load_part.loading_part(self, plan, archive, on_event)

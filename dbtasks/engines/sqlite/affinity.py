@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...rows.schema import Column, Table
-from ...rows.sqlite_words import is_strict
+from ...rows.sqlite.words import is_strict
 
 __all__ = ["STRICT_ANY", "affinity_of", "any_told_apart"]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import ArchiveDamaged
 from ...models import Archive, EngineName
-from ...rows.held import HeldRows, SourceRows
-from ...rows.sqlite import SqliteSource
-from ...rows.sqlite_schema import plain_tables, virtual_tables
+from ...rows.comparison.held import HeldRows, SourceRows
+from ...rows.sqlite.schema import plain_tables, virtual_tables
+from ...rows.sqlite.source import SqliteSource
 from . import check, facts, files
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ...errors import ArchiveDamaged, WrongEngine
 from ...holdings import Holdings
 from ...models import Archive, Format, Manifest
-from ...rows.definitions import definitions_of
-from ...rows.sqlite_schema import describe, plain_tables
+from ...rows.comparison.definitions import definitions_of
+from ...rows.sqlite.schema import describe, plain_tables
 from ...schemas import Schema
 from . import check, facts, files
 

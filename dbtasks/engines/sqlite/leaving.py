@@ -13,9 +13,9 @@ from ...errors import UsageError
 from ...events import OnEvent, Phase, RowsSoFar, ignore
 from ...models import SqliteTarget
 from ...nouns import many
+from ...rows.migration.survey import Survey
 from ...rows.schema import PortableSchema, Table
-from ...rows.sqlite_schema import beside_tables, describe, plain_tables, quoted
-from ...rows.survey import Survey
+from ...rows.sqlite.schema import beside_tables, describe, plain_tables, quoted
 from . import facts, files
 
 __all__ = ["LeavingRows", "Selection", "leaving_rows"]

@@ -181,11 +181,11 @@ def loading(engine: SqliteEngine, plan: LoadPlan, archive: Archive, on_event: On
         told: tuple[str, ...] = ()
         held: Collection[str] | None = None
         if plan.schema_command:
-            from .rows_command import stage_by_command
+            from .rows.command import stage_by_command
 
             told = stage_by_command(engine, plan, archive, staged, on_event)
         elif archive.format is Format.ROWS:
-            from .rows_stage import stage_rows
+            from .rows.stage import stage_rows
 
             held = stage_rows(archive, staged, on_event)
         else:

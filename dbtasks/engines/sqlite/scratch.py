@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from ...errors import Refused, WrongEngine
 from ...events import OnEvent, Phase
 from ...models import Archive, EngineName, Format
-from ...rows.held import HeldRows
+from ...rows.comparison.held import HeldRows
 from ...stores.drafts import open_draft
 from ...stores.proofs import proofs_folder, prove_room
 from .. import Scratch
-from ..rows_archive import engine_of_rows, head_to_prove, not_provable
+from ..rows.archive import engine_of_rows, head_to_prove, not_provable
 from . import check, facts, files
 from .held_rows import file_rows
 from .load import stage
-from .rows_create import prove_creation
-from .rows_stage import stage_rows
+from .rows.create import prove_creation
+from .rows.stage import stage_rows
 
 if TYPE_CHECKING:
     from . import SqliteEngine

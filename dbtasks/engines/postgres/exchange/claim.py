@@ -1,0 +1,156 @@
+"""One restore of a database at a time, from whichever machine: an advisory lock of the server itself.
+
+The run lock keeps apart the runs that share a backup folder. Two machines with
+folders of their own meet only on the server, so a restore also takes a lock
+there and keeps its session open as long as it works. PostgreSQL keeps advisory
+locks per database: this one is taken in the maintenance database, because the
+target is renamed away; it ends with the session, however that ends.
+
+No timeout of the server ends that session, but an administrator or a failover
+may, and nothing here would notice. So every step that cannot be taken back
+asks the server first whether the lock is still held by that very session.
+Once lost it is not taken again: who restored in place meanwhile left no sign
+by which that could be told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ....errors import Busy, CannotReach, DbTasksError, OperationFailed
+from ....sessions import Session
+from .swap import outside
+
+if TYPE_CHECKING:
+    from .. import PostgresEngine
+
+__all__ = ["Claim", "claim_key", "claimed", "claimed_by_another"]
+
+TAKE = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS taken, pg_catalog.pg_backend_pid() AS pid"
+SIGN = "SELECT pg_catalog.set_config('application_name', %s, false)"
+HOLDER = """
+    SELECT a.pid, a.usename::text AS role, a.application_name AS name, pg_catalog.host(a.client_addr) AS address,
+           pg_catalog.to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') AS since
+    FROM pg_catalog.pg_locks l
+    JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
+    JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+"""
+HELD_BY = """
+    SELECT 1 AS held FROM pg_catalog.pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = %s
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %s
+"""
+HELD = """
+    SELECT 1 AS held FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = %s AND a.application_name IS DISTINCT FROM %s LIMIT 1
+"""
+HOST_LETTERS = 32
+
+
+def claim_key(database: str) -> int:
+    """Return the lock's key: sha256 of `dbtasks restore`, a zero byte and the name; its first eight bytes, signed."""
+    whole = b"dbtasks restore\0" + database.encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.sha256(whole).digest()[:8], "big", signed=True)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The lock, and the session that took it."""
+
+    engine: PostgresEngine
+    key: int
+    pid: int
+    """Of that session's backend."""
+
+    def prove(self, session: Session) -> None:
+        """See that nobody could have come in between; `session` may be any one of the server, in a transaction or not.
+
+        Raises:
+            Busy: another restore is under way; says whose. OperationFailed: there may have been one.
+            Their state is for who knows what was begun to fill in.
+        """
+        if not session.rows(HELD_BY, (self.pid, self.key)):
+            raise self._lost()
+
+    def _lost(self) -> Busy | OperationFailed:
+        ended = f"the session that kept others away ended before this could take effect (process {self.pid} on the server)"
+        with suppress(DbTasksError), ExitStack() as stack:
+            if holders := _session(self.engine, stack).rows(HOLDER, (self.key,)):
+                busy = _busy(self.engine, holders)
+                busy.details, busy.state = ended, ""
+                return busy
+        return OperationFailed(
+            f"another restore of {self.engine.target.name} may have been at work: {ended}",
+            hint="begin again; what ended that session stands in the server's log",
+        )
+
+
+@contextmanager
+def claimed(engine: PostgresEngine) -> Iterator[None]:
+    """Keep other restores of this database away while the block runs; the engine proves it again before it acts.
+
+    Raises:
+        Busy: another one holds it, from this machine or another; says who and since when.
+        CannotReach: no database of the server answers.
+    """
+    key = claim_key(engine.target.database)
+    with ExitStack() as stack:
+        session = _session(engine, stack)
+        ((taken, pid),) = session.rows(TAKE, (key,))
+        if not taken:
+            raise _busy(engine, session.rows(HOLDER, (key,)))
+        session.execute(SIGN, (_signature(),))
+        held = stack.pop_all()
+    engine.claim = Claim(engine, key, int(pid))
+    try:
+        yield
+    finally:
+        engine.claim = None
+        # what was done is done: a session that is gone by now must not turn it into a failure
+        with suppress(DbTasksError):
+            held.close()
+
+
+def claimed_by_another(session: Session, database: str) -> bool:
+    """Whether another restore of a database than one of this process is at work, from whichever machine."""
+    return bool(session.rows(HELD, (claim_key(database), _signature())))
+
+
+def _signature() -> str:
+    return f"dbtasks restore {socket.gethostname()[:HOST_LETTERS]} {os.getpid()}"
+
+
+def _session(engine: PostgresEngine, stack: ExitStack) -> Session:
+    """Open the session that holds the lock; a role that may only enter the target itself uses that."""
+    try:
+        return stack.enter_context(outside(engine))
+    except CannotReach:
+        return stack.enter_context(engine.session())
+
+
+def _busy(engine: PostgresEngine, holders: list[tuple[object, ...]]) -> Busy:
+    name = engine.target.database
+    if not holders:
+        return Busy(
+            f"another restore of {name} has just ended", hint="try again", state="nothing was touched"
+        )
+    pid, role, application, address, since = holders[0]
+    # other roles' sessions show their name to those who may see it only
+    who = ", ".join(
+        str(part) for part in (application, role and f"as {role}", address and f"from {address}") if part
+    )
+    return Busy(
+        f"another restore of {name} is under way on this server: {who or 'its role is hidden'}"
+        f"{f', since {since}' if since else ''}",
+        hint=f"wait for it to end; on the server it is process {pid}",
+        state="nothing was touched",
+    )

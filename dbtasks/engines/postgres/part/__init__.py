@@ -1,0 +1,1 @@
+"""Single tables of an archive come back: chosen, planned and loaded in one transaction of the live database."""

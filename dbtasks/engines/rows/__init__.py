@@ -1,0 +1,1 @@
+"""What both engines do alike with a rows backup: its document written, read, refused and compared."""

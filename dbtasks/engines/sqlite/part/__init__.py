@@ -1,0 +1,1 @@
+"""Single tables of an archive come back into the live file, in one transaction."""

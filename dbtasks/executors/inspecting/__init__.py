@@ -1,0 +1,1 @@
+"""What db.info looks at beside the database: the store, files others can read, the forecast, what stands around."""

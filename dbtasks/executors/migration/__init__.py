@@ -1,0 +1,1 @@
+"""What a migration is made of: asked, planned, its two sides, what it wrote down."""

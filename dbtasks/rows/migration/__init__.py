@@ -1,0 +1,1 @@
+"""A migration thought through before anything is touched, and what proves it afterwards."""

@@ -1,0 +1,1 @@
+"""PostgreSQL as a table source, and its portable schema: read from the catalogue, and made again."""

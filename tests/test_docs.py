@@ -94,6 +94,21 @@ def test_every_link_to_a_chapter_leads_to_its_heading():
             assert anchor in chapters(there), f"{page.name} links to {target}#{anchor}"
 
 
+def test_every_module_that_a_page_names_is_there():
+    there = [f"/{path.relative_to(REPOSITORY).as_posix()}" for path in REPOSITORY.glob("**/*.py")]
+    for page in (DOCS / "architecture.md", REPOSITORY / "CONTRIBUTING.md"):
+        named = re.findall(r"`([\w/]+\.py)`", page.read_text("utf-8"))
+        assert named
+        assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+def test_every_room_of_the_house_is_on_the_page():
+    page = text_of("docs/architecture.md")
+    rooms = [path.parent.name for path in REPOSITORY.glob("dbtasks/*/**/__init__.py")]
+    assert "loading" in rooms
+    assert [name for name in rooms if f"{name}/`" not in page] == []
+
+
 def test_a_long_page_begins_with_its_contents():
     for page in DOCS.glob("*.md"):
         text = page.read_text("utf-8")

@@ -5,7 +5,7 @@ made faster, or only made right, when they are there: keys, indexes,
 references, what a sequence belongs to and where it stands.
 
 The texts come from a file. Names are quoted, types are read and spelt anew, and
-an expression stays inside its parentheses (`postgres_words`), so that none of
+an expression stays inside its parentheses (`words`), so that none of
 it can be a statement of its own.
 """
 

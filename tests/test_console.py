@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -128,6 +131,28 @@ def test_questions_go_to_stderr_and_their_answer_is_stripped() -> None:
     assert (out.getvalue(), err.getvalue()) == ("", "Name? ")
     with pytest.raises(Declined):
         shown.ask("Again?")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal of our own")
+def test_ctrl_c_right_before_an_answer_is_read_is_heeded_at_once() -> None:
+    typed, terminal = os.openpty()
+
+    def interrupt() -> None:
+        time.sleep(0.3)
+        # like one between the question and the read, this one does not break off what the main thread waits in
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    late = threading.Timer(10, os.write, (typed, b"too late\n"))
+    late.start()
+    threading.Thread(target=interrupt).start()
+    try:
+        with os.fdopen(terminal) as stdin, pytest.raises(KeyboardInterrupt):
+            Console(stdin=stdin, stdout=Stream(), stderr=Stream()).ask("Name?")
+        assert late.is_alive()  # nobody had to type for it
+    finally:
+        late.cancel()
+        late.join()
+        os.close(typed)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

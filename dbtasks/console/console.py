@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from ..errors import DbTasksError, Declined, SettingsError
@@ -21,6 +23,7 @@ QUIET_SECONDS = 10.0
 """Away from a terminal: at most one progress line per phase in this time."""
 BAR_SECONDS = 0.1
 BAR_WIDTH = 24
+HEED_SECONDS = 0.2
 
 
 class Console:
@@ -129,7 +132,7 @@ class Console:
         """
         self._close_bar()
         self._write(self._stderr, f"{printable(question, _encoding(self._stderr))} ")
-        answer = self._stdin.readline() if self._stdin else ""
+        answer = _line_of(self._stdin) if self._stdin else ""
         if not answer:
             self._say("")
             raise Declined("no answer was given", state="nothing was touched")
@@ -211,3 +214,12 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False  # closed
+
+
+def _line_of(stream: TextIO) -> str:
+    """Read one line, and wait for it in short steps: Python acts on a Ctrl-C between two of its own, and one that came right before the read would wait for the next key."""
+    # a text of somebody's has no descriptor, and Windows waits for sockets only
+    with suppress(OSError, ValueError):
+        while not select.select([stream], [], [], HEED_SECONDS)[0]:
+            pass
+    return stream.readline()

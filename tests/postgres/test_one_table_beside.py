@@ -503,7 +503,7 @@ def test_an_undo_takes_back_what_was_replaced(shop: Shop) -> None:
 KILLED = """
 import os, signal, sys
 import dbtasks
-from dbtasks.engines.postgres import {module}
+from dbtasks.engines.postgres.part import {module}
 real = {module}.{name}
 def die(*arguments, **named):
     print("there", flush=True)
@@ -525,7 +525,7 @@ def test_d05_a_run_that_is_killed_meanwhile_leaves_the_table_as_it_was(
     backup(config)
     database.run("DELETE FROM public.item WHERE id > 60")
     before = fingerprint(database)
-    code = KILLED.format(module="load_part", name=step)
+    code = KILLED.format(module="load", name=step)
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), database.url, str(database.server.bin)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

@@ -33,7 +33,8 @@ STEPPING = """
 import os, signal, sys
 from pathlib import Path
 import dbtasks
-from dbtasks.executors import present, undo as undoing
+from dbtasks.executors import undo as undoing
+from dbtasks.executors.restoring import present
 from dbtasks.psql import PsqlSession, render
 from dbtasks.runners.host import HostRunner
 from dbtasks.sessions import PsycopgSession

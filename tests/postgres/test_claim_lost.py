@@ -12,11 +12,12 @@ import pytest
 import dbtasks
 from dbtasks.engines.postgres.exchange.claim import claim_key
 from dbtasks.engines.postgres.loading.load import loading
+from dbtasks.engines.postgres.migration.arrival import arriving
 from dbtasks.errors import Busy, OperationFailed
 from dbtasks.events import ignore
 from dbtasks.journal import read_restores
 from dbtasks.models import Format
-from dbtasks.plans import LoadRequest
+from dbtasks.plans import LoadRequest, TargetState
 from tests.fix_postgres import PgDatabase, PgServer
 from tests.moments import at_phase
 from tests.postgres.leaving import Move, move
@@ -63,6 +64,12 @@ def told_as_lost(error: OperationFailed, name: str) -> None:
         error.message
     )
     assert error.hint == "begin again; what ended that session stands in the server's log"
+    assert not_known(name) in error.state
+    assert "as it was" not in error.state
+
+
+def not_known(name: str) -> str:
+    return f"this run changed nothing in {name}; what another one did to it meanwhile is not known here"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -81,9 +88,8 @@ def test_h08_a_restore_that_lost_the_servers_lock_while_it_loaded_touches_nothin
         cursor.execute("SELECT count(*) FROM item")
         assert cursor.fetchall() == [(6,)]
     told_as_lost(caught.value, pg_db.name)
-    assert f"{pg_db.name} is as it was" in caught.value.state
     assert databases(pg_db) == [pg_db.name]
-    assert read_restores(config.backup_dir)[0]["state"] == "failed; the target is as it was"
+    assert read_restores(config.backup_dir)[0]["state"] == "failed; it changed nothing"
     # and begun again it goes through
     dbtasks.restore(config, dbtasks.plan_restore(config, dbtasks.RestoreJob(request=request)))
     assert items(pg_db) == 10
@@ -99,7 +105,6 @@ def test_h08_a_restore_of_one_table_that_lost_the_servers_lock_touches_nothing(
     with pytest.raises(OperationFailed) as caught:
         dbtasks.restore_tables(config, plan, on_event=listen)
     told_as_lost(caught.value, pg_db.name)
-    assert f"{pg_db.name} is as it was" in caught.value.state
     assert items(pg_db) == 6
 
 
@@ -124,7 +129,8 @@ def test_h08_whoever_took_the_lost_lock_is_named_and_left_alone(pg_db: PgDatabas
     assert caught.value.exit_code == 7
     assert "is under way on this server: dbtasks restore elsewhere 4711, as postgres" in caught.value.message
     assert "the session that kept others away ended" in caught.value.details
-    assert f"{pg_db.name} is as it was; what was loaded is removed" in caught.value.state
+    assert not_known(pg_db.name) in caught.value.state
+    assert "as it was" not in caught.value.state
     assert (items(pg_db), databases(pg_db)) == (6, [pg_db.name])
 
 
@@ -153,10 +159,48 @@ def test_h08_an_undo_that_lost_the_servers_lock_exchanges_no_names(pg_db: PgData
     with pytest.raises(OperationFailed) as caught:
         dbtasks.undo(config, dbtasks.plan_undo(config), on_event=listen)
     told_as_lost(caught.value, pg_db.name)
-    assert caught.value.state == f"{pg_db.name} is as it was"
+    assert caught.value.state == not_known(pg_db.name)
     assert (items(pg_db), databases(pg_db)) == (10, before)
     dbtasks.undo(config, dbtasks.plan_undo(config))
     assert items(pg_db) == 6
+
+
+def test_h08_a_lock_that_another_took_while_the_names_are_exchanged_leaves_them_too(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    config = shop(tmp_path, pg_db)
+    plan = dbtasks.plan_restore(config)
+    with contextlib.closing(pg_db.server.connect("postgres")) as other, other.cursor() as cursor:
+
+        def overtake(_: object) -> None:
+            end_claim(pg_db.server, pg_db.name)
+            cursor.execute("SELECT pg_advisory_lock(%s)", (claim_key(pg_db.name),))
+
+        with (
+            engine_on(pg_db) as engine,
+            engine.claimed(),
+            loading(engine, plan.load, plan.archive, ignore) as loaded,
+            pytest.raises(Busy) as caught,
+        ):
+            loaded.commit(overtake)
+    assert caught.value.state == not_known(pg_db.name)
+    assert (items(pg_db), databases(pg_db)) == (6, [pg_db.name])
+
+
+def test_h08_a_database_whose_migration_lost_the_servers_lock_behind_its_commit_gets_no_name(
+    move: Move,
+) -> None:
+    with (
+        engine_on(move.database) as engine,
+        engine.claimed(),
+        pytest.raises(OperationFailed) as caught,
+        arriving(engine, TargetState.MISSING, "zzzzzz") as arrival,
+    ):
+        arrival.commit()
+        end_claim(move.server, move.name)
+    told_as_lost(caught.value, move.name)
+    assert caught.value.state == not_known(move.name)
+    assert move.databases() == []
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["missing", "empty"])
@@ -167,14 +211,39 @@ def test_h08_a_migration_that_lost_the_servers_lock_leaves_nothing(move: Move, i
     with pytest.raises(OperationFailed) as caught:
         dbtasks.migrate(move.settings(), move.plan(), on_event=listen)
     told_as_lost(caught.value, move.name)
-    assert caught.value.state == (
-        f"{move.name} is as it was" if is_there else f"{move.name} does not exist, as before"
-    )
+    assert caught.value.state == not_known(move.name)
     assert move.databases() == ([move.name] if is_there else [])
     if is_there:
         assert move.database.run(
             "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         ) == [(0,)]
+
+
+def test_h08_what_another_restore_did_meanwhile_is_not_told_as_how_it_was(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    pg_db.run("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item SELECT generate_series(1, 100)")
+    there = configured(tmp_path / "there", pg_db)
+    made_with(there)
+    pg_db.run("DROP TABLE item")
+    here = shop(tmp_path / "here", pg_db)
+
+    def overtake() -> None:
+        end_claim(pg_db.server, pg_db.name)
+        in_place = dbtasks.RestoreJob(request=LoadRequest(in_place=True))
+        dbtasks.restore(there, dbtasks.plan_restore(there, in_place))
+
+    with pytest.raises(OperationFailed) as caught:
+        dbtasks.restore(here, dbtasks.plan_restore(here), on_event=at_phase("swap", overtake))
+    told_as_lost(caught.value, pg_db.name)
+    (record,) = read_restores(here.backup_dir)
+    assert caught.value.state == (
+        f"{not_known(pg_db.name)}; what it held when this began was backed up, as {record['safety_backup']}"
+    )
+    assert record["state"] == "failed; it changed nothing"
+    assert items(pg_db) == 100
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from .swap import outside
 if TYPE_CHECKING:
     from .. import PostgresEngine
 
-__all__ = ["Claim", "claim_key", "claimed", "claimed_by_another"]
+__all__ = ["Claim", "claim_key", "claimed", "claimed_by_another", "not_known_now"]
 
 TAKE = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS taken, pg_catalog.pg_backend_pid() AS pid"
 SIGN = "SELECT pg_catalog.set_config('application_name', %s, false)"
@@ -76,7 +76,7 @@ class Claim:
 
         Raises:
             Busy: another restore is under way; says whose. OperationFailed: there may have been one.
-            Their state is for who knows what was begun to fill in.
+            Both with the state: this run changed nothing, and of what others did nothing is known.
         """
         if not session.rows(HELD_BY, (self.pid, self.key)):
             raise self._lost()
@@ -86,12 +86,18 @@ class Claim:
         with suppress(DbTasksError), ExitStack() as stack:
             if holders := _session(self.engine, stack).rows(HOLDER, (self.key,)):
                 busy = _busy(self.engine, holders)
-                busy.details, busy.state = ended, ""
+                busy.details, busy.state = ended, not_known_now(self.engine.target.database)
                 return busy
         return OperationFailed(
             f"another restore of {self.engine.target.name} may have been at work: {ended}",
             hint="begin again; what ended that session stands in the server's log",
+            state=not_known_now(self.engine.target.database),
         )
+
+
+def not_known_now(database: str) -> str:
+    """Return the state after a lock that was lost."""
+    return f"this run changed nothing in {database}; what another one did to it meanwhile is not known here"
 
 
 @contextmanager

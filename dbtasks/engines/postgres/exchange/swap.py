@@ -162,7 +162,7 @@ def _rename(
             if time.monotonic() >= deadline:
                 raise _still_used(engine, limit, exc) from exc
         except Busy as exc:
-            exc.state = f"{engine.target.database} is as it was"
+            exc.state = exc.state or f"{engine.target.database} is as it was"
             raise
         except TargetUnreachable as exc:
             # the connection broke: over the COMMIT, or before it?

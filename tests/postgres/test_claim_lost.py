@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres.exchange.claim import claim_key
+from dbtasks.engines.postgres.exchange.leftovers import MARK
 from dbtasks.engines.postgres.loading.load import loading
 from dbtasks.engines.postgres.migration.arrival import arriving
+from dbtasks.engines.postgres.names import new_name
 from dbtasks.errors import Busy, OperationFailed
 from dbtasks.events import ignore
 from dbtasks.journal import read_restores
@@ -244,6 +247,75 @@ def test_h08_what_another_restore_did_meanwhile_is_not_told_as_how_it_was(
     )
     assert record["state"] == "failed; it changed nothing"
     assert items(pg_db) == 100
+
+
+@pytest.mark.fault
+def test_h08_a_lock_lost_while_sessions_will_not_end_is_told_as_that_and_at_once(
+    pg: PgServer, pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    role = pg.create_role("LOGIN CREATEDB")
+    pg.run("postgres", f"ALTER DATABASE {pg_db.name} OWNER TO {role.user}")
+    pg_db.run(f"GRANT ALL ON SCHEMA public TO {role.user}")
+    config = shop(tmp_path, pg_db.seen_by(role))
+    plan, swapping, ended = dbtasks.plan_restore(config), threading.Event(), threading.Event()
+
+    def lose() -> None:
+        swapping.wait(60)
+        time.sleep(1)
+        end_claim(pg, pg_db.name)
+        ended.set()
+
+    # a superuser's session, which the role cannot end
+    with contextlib.closing(pg_db.connect()):
+        losing = threading.Thread(target=lose)
+        losing.start()
+        with pytest.raises(OperationFailed) as caught:
+            dbtasks.restore(config, plan, on_event=at_phase("swap", swapping.set))
+        losing.join()
+    assert ended.is_set()
+    told_as_lost(caught.value, pg_db.name)
+
+
+def left_over(database: PgDatabase) -> str:
+    """Make what a killed restore leaves, and one that is about to exchange the names looks like."""
+    name = new_name(database.name, "zzzzzz")
+    database.server.create_database(name)
+    database.server.run("postgres", f"COMMENT ON DATABASE \"{name}\" IS '{MARK}'")
+    return name
+
+
+def test_h08_whoever_lost_the_servers_lock_drops_no_leftover(pg_db: PgDatabase) -> None:
+    name = left_over(pg_db)
+    with engine_on(pg_db) as engine, engine.claimed():
+        end_claim(pg_db.server, pg_db.name)
+        with pytest.raises(OperationFailed) as caught:
+            engine.drop_left_over(name)
+    told_as_lost(caught.value, pg_db.name)
+    assert databases(pg_db) == [pg_db.name, name]
+    with engine_on(pg_db) as engine, engine.claimed():
+        engine.drop_left_over(name)
+    assert databases(pg_db) == [pg_db.name]
+
+
+def test_h08_a_restore_that_lost_the_servers_lock_over_its_safety_backup_sweeps_nothing(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    config = shop(tmp_path, pg_db)
+    plan, name = dbtasks.plan_restore(config), left_over(pg_db)
+    listen = at_phase("safety", lambda: end_claim(pg_db.server, pg_db.name))
+    with pytest.raises(OperationFailed) as caught:
+        dbtasks.restore(config, plan, on_event=listen)
+    told_as_lost(caught.value, pg_db.name)
+    assert (items(pg_db), databases(pg_db)) == (6, [pg_db.name, name])
+
+
+def test_h08_a_migration_that_lost_the_servers_lock_sweeps_nothing(move: Move) -> None:
+    plan, name = move.plan(), left_over(move.database)
+    listen = at_phase("create", lambda: end_claim(move.server, move.name))
+    with pytest.raises(OperationFailed) as caught:
+        dbtasks.migrate(move.settings(), plan, on_event=listen)
+    told_as_lost(caught.value, move.name)
+    assert move.databases() == [name]
 
 
 @pytest.fixture

@@ -180,6 +180,8 @@ def _exchange(
 
     target = sql.Identifier(engine.target.database)
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    # each time anew: the wait for sessions goes on for long, and they are ended all the while
+    engine.prove_claimed(session)
     session.execute("BEGIN")
     if before is not None:
         session.execute(rename.format(target, sql.Identifier(before)))

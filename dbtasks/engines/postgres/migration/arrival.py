@@ -371,7 +371,7 @@ def _made_beside(engine: PostgresEngine, id_: str, on_event: OnEvent) -> Iterato
     made = _Made(engine, new_name(engine.target.database, id_))
     on_event(Phase("create", f"the database {engine.target.database}"))
     with outside(engine) as session:
-        for text in sweep(session, engine.target.database):
+        for text in sweep(engine, session):
             on_event(Warned(text))
         identifier = system_identifier(session)
     mark = ProofMark(engine.target.identity.server, engine.target.database, id_, MIGRATION, identifier)

@@ -249,6 +249,27 @@ def test_h08_what_another_restore_did_meanwhile_is_not_told_as_how_it_was(
     assert items(pg_db) == 100
 
 
+def test_h08_a_lock_taken_meanwhile_in_another_database_of_the_server_lets_nothing_take_effect(
+    pg: PgServer, pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    config = shop(tmp_path, pg_db)
+    with pg.fresh() as elsewhere, contextlib.closing(elsewhere.connect()) as other, other.cursor() as cursor:
+
+        def overtake() -> None:
+            cursor.execute("SET application_name = 'dbtasks restore elsewhere 4711'")
+            cursor.execute("SELECT pg_advisory_lock(%s)", (claim_key(pg_db.name),))
+
+        plan = dbtasks.plan_restore(config)
+        with pytest.raises(Busy) as caught:
+            dbtasks.restore(config, plan, on_event=at_phase("swap", overtake))
+    assert "is under way on this server: dbtasks restore elsewhere 4711, as postgres" in caught.value.message
+    assert caught.value.details == (
+        "somebody else holds the lock on it as well, in another database of the server"
+    )
+    assert not_known(pg_db.name) in caught.value.state
+    assert (items(pg_db), databases(pg_db)) == (6, [pg_db.name])
+
+
 @pytest.mark.fault
 def test_h08_a_lock_lost_while_sessions_will_not_end_is_told_as_that_and_at_once(
     pg: PgServer, pg_db: PgDatabase, tmp_path: Path

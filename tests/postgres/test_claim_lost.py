@@ -66,7 +66,10 @@ def told_as_lost(error: OperationFailed, name: str) -> None:
     assert f"another restore of {name} may have been at work: the session that kept others away ended" in (
         error.message
     )
-    assert error.hint == "begin again; what ended that session stands in the server's log"
+    assert error.hint == (
+        "begin again; the server's log says what ended that session,"
+        " unless something between here and the server cut a connection that was quiet"
+    )
     assert not_known(name) in error.state
     assert "as it was" not in error.state
 

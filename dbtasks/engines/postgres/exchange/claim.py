@@ -8,11 +8,12 @@ target is renamed away, or where a role may enter nothing but the target, there.
 The list of locks is the whole server's: whoever holds this one in any database
 counts. It ends with the session, however that ends.
 
-No timeout of the server ends that session, but an administrator or a failover
-may, and nothing here would notice. So every step that cannot be taken back
-asks the server first whether the lock is still held by that very session, and
-by nobody else. Once lost it is not taken again: who restored in place
-meanwhile left no sign by which that could be told.
+No timeout of the server ends that session, and a thread says something on it
+now and then, for what lies between and cuts quiet connections. But an
+administrator or a failover may end it, and nothing here would notice. So every
+step that cannot be taken back asks the server first whether the lock is still
+held by that very session, and by nobody else. Once lost it is not taken again:
+who restored in place meanwhile left no sign by which that could be told.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Claim", "claim_key", "claimed", "claimed_by_another", "not_known_now"]
 
+AWAKE_SECONDS = 30.0
+"""Between two words on the session that holds the lock; what cuts quiet connections waits for minutes."""
+ENDING_SECONDS = 10.0
+"""How long the end of a run waits for the end of that session, which may be stuck on a network that is gone."""
 TAKE = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS taken, pg_catalog.pg_backend_pid() AS pid"
 SIGN = "SELECT pg_catalog.set_config('application_name', %s, false)"
 # of whichever database: no d.datname here
@@ -102,7 +108,8 @@ class Claim:
             f"another restore of {database} may have been at work: {why}",
             hint="begin again"
             if still_held
-            else "begin again; what ended that session stands in the server's log",
+            else "begin again; the server's log says what ended that session,"
+            " unless something between here and the server cut a connection that was quiet",
             state=not_known_now(database),
         )
 
@@ -134,14 +141,37 @@ def claimed(engine: PostgresEngine) -> Iterator[None]:
         if (pids := _holders(session, key)) != {pid} or not taken:
             raise _busy(engine, _told(session, pids - {pid}))
         held = stack.pop_all()
-    engine.claim = Claim(engine, key, int(pid))
+    with _kept_awake(session, held):
+        engine.claim = Claim(engine, key, int(pid))
+        try:
+            yield
+        finally:
+            engine.claim = None
+
+
+@contextmanager
+def _kept_awake(session: Session, held: ExitStack) -> Iterator[None]:
+    """Say something on the session now and then while the block runs, then end it: from here on a thread alone uses it.
+
+    Whatever goes wrong with it is no news of its own: the proof tells, and what was done is done. The end is not
+    waited for without limit.
+    """
+    over = threading.Event()
+
+    def speak() -> None:
+        with suppress(Exception), held:
+            while not over.wait(AWAKE_SECONDS):
+                with suppress(Exception):
+                    session.execute("SELECT 1")
+
+    speaker = threading.Thread(target=speak, name="dbtasks-claim", daemon=True)
     try:
+        speaker.start()
         yield
     finally:
-        engine.claim = None
-        # what was done is done: a session that is gone by now must not turn it into a failure
-        with suppress(DbTasksError):
-            held.close()
+        over.set()
+        if speaker.is_alive():
+            speaker.join(ENDING_SECONDS)
 
 
 def _holders(session: Session, key: int) -> set[int]:

@@ -405,7 +405,7 @@ def test_a_restore_that_is_interrupted_after_its_safety_backup_names_it(tmp_path
     plan = dbtasks.plan_restore(config)
     with pytest.raises(Interrupted) as caught:
         dbtasks.restore(config, plan, on_event=at("load", stop))
-    assert f"backed up before, as {safety_of(config)}" in caught.value.state
+    assert f"what it held when this began was backed up, as {safety_of(config)}" in caught.value.state
 
 
 def test_the_way_back_is_quoted_for_the_shell(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class LoadedPart(Protocol):
         numbers of both, before that happens; what it raises stops the commit.
 
         Raises:
-            OperationFailed, Busy: it is not; the state says so, and the live database is as it was.
+            OperationFailed, Busy: it is not; the state says so, and this run changed nothing in the live database.
         """
 
 

@@ -230,7 +230,7 @@ def restore(
 
     After success the target holds the backup, every row count equals the
     manifest's, and a record under restores/ says how to go back. After a
-    failure the target is as it was; the error's state says so. An interruption
+    failure the target is as it was, or what others made of it meanwhile; the error's state says so. An interruption
     that comes when the backup is live already is told as one, with that state.
 
     Raises:

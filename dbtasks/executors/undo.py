@@ -26,7 +26,7 @@ from .backup import writing_run
 from .browse import list_backups
 from .restore import RestoreJob, RestorePlan, plan_restore, restore
 from .restoring.destination import doubts_about
-from .restoring.history import DONE, WITHOUT_EFFECT, PastRestore, in_question, past_restores
+from .restoring.history import DONE, WITHOUT_CHANGE, WITHOUT_EFFECT, PastRestore, in_question, past_restores
 from .restoring.kept import KeptDatabase, kept_databases
 from .restoring.last_restore import OLDER, LastRestore, find_last, named, prove_reversible, prove_same_hands
 from .restoring.losses import UndoneTable, backup_rows, changed_tables, restored_rows
@@ -415,7 +415,7 @@ def _written_down(
         # where the server went away, or a bug broke it off, nobody knows whether the COMMIT arrived: the next undo asks it
         away = isinstance(exc, CannotReach) and not isinstance(exc, RightMissing)
         if isinstance(exc, DbTasksError | KeyboardInterrupt) and not away:
-            _write(settings, id_, {**record, "state": "failed; the target is as it was"}, on_event)
+            _write(settings, id_, {**record, "state": WITHOUT_CHANGE}, on_event)
         raise
     _write(settings, id_, {**record, **outcome}, on_event)
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 import dbtasks
+from dbtasks.engines.postgres.exchange import claim
+from dbtasks.engines.routes import open_engine
 from dbtasks.errors import Busy, DbTasksError, NotFound, OperationFailed, StoreFull
 from dbtasks.events import Event, Phase, Progress, Warned
 from dbtasks.models import Format
@@ -287,9 +289,22 @@ def test_h08_a_restore_by_a_container_that_lost_the_servers_lock_touches_nothing
         with pytest.raises(OperationFailed, match="another restore of shop may have been at work") as caught:
             dbtasks.restore(config, dbtasks.plan_restore(config, job), on_event=at_phase("load", end_claim))
         assert (type(caught.value), caught.value.exit_code) == (OperationFailed, 9)
-        assert "shop is as it was" in caught.value.state
+        assert "this run changed nothing in shop; what another one did" in caught.value.state
         assert shop.sql("SELECT count(*) FROM item") == "6"
         assert shop.sql("SELECT datname FROM pg_database ORDER BY 1", "postgres") == names
+
+
+def test_h08_the_psql_inside_that_holds_the_servers_lock_is_never_quiet_for_long(
+    shop: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(tmp_path, shop)
+    monkeypatch.setattr(claim, "AWAKE_SECONDS", 0.05)
+    heard = "SELECT state_change FROM pg_stat_activity WHERE application_name LIKE 'dbtasks restore %'"
+    with open_engine(config, config.target) as engine, engine.claimed():
+        first = shop.sql(heard)
+        assert first
+        assert eventually(lambda: shop.sql(heard) != first)
+    assert eventually(lambda: shop.sql(heard) == "")
 
 
 def test_g17_a_psqlrc_inside_the_container_changes_nothing(shop: Box, tmp_path: Path) -> None:

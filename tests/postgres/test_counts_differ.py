@@ -82,7 +82,7 @@ def test_d22_what_is_printed_names_each_table_what_things_are_in_and_the_saved_p
         "public.item: 10 instead of 11",
         "public.other: 0 instead of 1",
         f"{pg_db.name} is as it was; what was loaded is removed",
-        f"what it holds was backed up before, as {safety['backup']['id']}",
+        f"what it held when this began was backed up, as {safety['backup']['id']}",
     ):
         assert said in ran.stderr
     assert "Traceback" not in ran.stderr

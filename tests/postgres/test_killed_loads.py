@@ -97,7 +97,7 @@ def test_d05_d08_d09_whatever_of_a_restore_is_killed_in_its_middle_the_live_data
     else:
         assert running.returncode == 9, said
         assert f"state: {name} was not touched" in said or f"state: {name} is as it was" in said
-        assert "what it holds was backed up before, as " in said
+        assert "what it held when this began was backed up, as " in said
         assert "Traceback" not in said
     connected = "SELECT count(*) FROM pg_stat_activity WHERE left(datname, %s) = %s"
     until(lambda: pg_db.server.run("postgres", connected, (len(name), name)) == [(0,)])

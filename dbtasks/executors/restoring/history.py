@@ -17,6 +17,7 @@ __all__ = [
     "ADDED",
     "DONE",
     "TABLES",
+    "WITHOUT_CHANGE",
     "WITHOUT_EFFECT",
     "PastRestore",
     "added_since",
@@ -31,6 +32,7 @@ TABLES = "tables"
 """The strategy of a restore of single tables that replaced rows."""
 ADDED = "tables added"
 """The same of one that replaced nothing: there is nothing to go back to, and what was restored before is still the last."""
+WITHOUT_CHANGE = "failed; it changed nothing"
 WITHOUT_EFFECT = "failed; it was killed before it took effect"
 
 

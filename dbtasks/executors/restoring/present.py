@@ -15,6 +15,7 @@ from ...journal import write_restore
 from ...models import Backup, Target, Type
 from ...settings import Settings
 from ..backup import BackupJob, make_backup
+from .history import WITHOUT_CHANGE
 
 __all__ = ["SWAPPING", "naming", "save_present", "write_swapping", "written_down"]
 
@@ -57,7 +58,7 @@ def naming(safety: Backup | None, state: str) -> str:
     """Add to a failure's state that its safety backup was made: nobody should have to look for it."""
     if safety is None or safety.id in state:
         return state
-    saved = f"what it holds was backed up before, as {safety.id}"
+    saved = f"what it held when this began was backed up, as {safety.id}"
     return f"{state}; {saved}" if state else saved
 
 
@@ -73,7 +74,7 @@ def written_down(
 ) -> Iterator[dict[str, Any]]:
     """Keep the restore's record: loading, then how it ended, which the block fills in."""
     write_restore(settings.backup_dir, id_, record)
-    outcome: dict[str, Any] = {"state": "failed; the target is as it was"}
+    outcome: dict[str, Any] = {"state": WITHOUT_CHANGE}
     try:
         yield outcome
     except BaseException as exc:

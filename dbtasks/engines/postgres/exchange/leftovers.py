@@ -73,6 +73,8 @@ def drop_left_over(engine: PostgresEngine, name: str) -> None:
     if not is_new_name(engine.target.database, name):
         raise Refused(f"{name} is not what a restore of {engine.target.database} left", state=UNTOUCHED)
     with engine.maintenance_session() as session:
+        # whole and not yet live, another restore's looks just like it
+        engine.prove_claimed(session)
         try:
             _drop(session, name)
         except QueryFailed as exc:
@@ -106,9 +108,14 @@ def in_use(
     }
 
 
-def sweep(session: Session, database: str) -> tuple[str, ...]:
-    """Drop what killed restores of this database left, as far as they had marked it; returns why some of it stays."""
-    stays: list[str] = []
+def sweep(engine: PostgresEngine, session: Session) -> tuple[str, ...]:
+    """Drop what killed restores of this database left, as far as they had marked it; returns why some of it stays.
+
+    Raises:
+        Busy, OperationFailed: others are not kept away any more, and it may be theirs; nothing was dropped.
+    """
+    engine.prove_claimed(session)
+    database, stays = engine.target.database, list[str]()
     for name in found(session, database, ()):
         try:
             _drop(session, name)

@@ -162,7 +162,7 @@ def _rename(
             if time.monotonic() >= deadline:
                 raise _still_used(engine, limit, exc) from exc
         except Busy as exc:
-            exc.state = f"{engine.target.database} is as it was"
+            exc.state = exc.state or f"{engine.target.database} is as it was"
             raise
         except TargetUnreachable as exc:
             # the connection broke: over the COMMIT, or before it?
@@ -180,6 +180,8 @@ def _exchange(
 
     target = sql.Identifier(engine.target.database)
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    # each time anew: the wait for sessions goes on for long, and they are ended all the while
+    engine.prove_claimed(session)
     session.execute("BEGIN")
     if before is not None:
         session.execute(rename.format(target, sql.Identifier(before)))

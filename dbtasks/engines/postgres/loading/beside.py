@@ -181,7 +181,7 @@ def loading_beside(
     new = new_name(engine.target.database, id_ or os.urandom(ID_BYTES).hex())
     loaded = LoadedBeside(engine, plan, archive, new)
     with outside(engine) as session:
-        loaded.warnings += sweep(session, engine.target.database)
+        loaded.warnings += sweep(engine, session)
         _create(session, engine, plan, archive, loaded, on_event)
     try:
         loaded.held.enter_context(engine.session(new))

@@ -32,6 +32,7 @@ from ....rows.schema import PortableSchema
 from ....sessions import PsycopgSession, Session
 from ....stores.proofs import MIGRATION, ProofMark, marking_proof
 from ..direct import direct_session
+from ..exchange.claim import not_known_now
 from ..exchange.leftovers import MARK, drop_unfinished, sweep
 from ..exchange.swap import outside, take_place
 from ..facts import COUNTED, PARTITIONED, Relation, database_facts, relations, system_identifier
@@ -354,7 +355,8 @@ class _Made:
                 raise CommitInDoubt(
                     exc.message, details=exc.details, state=self._doubt(), hint=IN_DOUBT
                 ) from exc
-            exc.state = ""
+            if exc.state != not_known_now(self._engine.target.database):
+                exc.state = ""
             raise
 
     def _doubt(self) -> str:
@@ -369,7 +371,7 @@ def _made_beside(engine: PostgresEngine, id_: str, on_event: OnEvent) -> Iterato
     made = _Made(engine, new_name(engine.target.database, id_))
     on_event(Phase("create", f"the database {engine.target.database}"))
     with outside(engine) as session:
-        for text in sweep(session, engine.target.database):
+        for text in sweep(engine, session):
             on_event(Warned(text))
         identifier = system_identifier(session)
     mark = ProofMark(engine.target.identity.server, engine.target.database, id_, MIGRATION, identifier)

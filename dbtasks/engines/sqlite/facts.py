@@ -15,7 +15,7 @@ from ...plans import TargetState
 from ...revisions import find_revision
 from ...rows.losses import KEY_BROKEN
 from ...schemas import Schema, SchemaObject
-from .files import SIDECARS, connect, folded, identifier, reading, sidecar, size_of
+from .files import SIDECARS, connect, folded, identifier, is_one_byte, reading, sidecar, size_of
 
 __all__ = [
     "Examined",
@@ -53,6 +53,8 @@ def state_of(path: Path, timeout: float) -> TargetState:
         return TargetState.MISSING
     if size_bytes == 0 and not any(sidecar(path, s).exists() for s in SIDECARS):
         return TargetState.EMPTY
+    if is_one_byte(path):
+        return TargetState.DAMAGED
     try:
         with reading(path, timeout) as connection:
             if integrity_problems(connection, which_check(size_bytes)):

@@ -246,7 +246,6 @@ class _Loaded:
 
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         path = self._engine.path
-        self._prove_still_worthless()
         if self._plan.strategy is LoadStrategy.SWAP:
             return Swapped(old=None, warnings=(*self._told, *self._copy_in(path)))
         if self._plan.strategy is LoadStrategy.CREATE and path.exists():
@@ -263,18 +262,6 @@ class _Loaded:
                 state=state or self._untouched,
             ) from exc
         return Swapped(old=str(aside) if aside else None, warnings=self._told)
-
-    def _prove_still_worthless(self) -> None:
-        """Look again at what was empty or damaged and so has no safety backup: another restore may have filled it."""
-        planned, path = self._plan.state, self._engine.path
-        if planned not in (TargetState.EMPTY, TargetState.DAMAGED):
-            return
-        if (state := self._engine.state()) is not planned:
-            raise Refused(
-                f"{path} was {planned} when the restore was planned, and is {state} now",
-                state="it was not touched",
-                hint="look at it, then restore again",
-            )
 
     def _copy_in(self, path: Path) -> tuple[str, ...]:
         timeout = self._engine.settings.lock_timeout

@@ -14,7 +14,19 @@ import pytest
 
 import dbtasks
 
-from .databases import archives, assert_whole, count, leftovers, make, process, run, settings, tree
+from .databases import (
+    archives,
+    ask,
+    assert_whole,
+    count,
+    holder,
+    leftovers,
+    make,
+    process,
+    run,
+    settings,
+    tree,
+)
 
 pytestmark = [
     pytest.mark.fault,
@@ -188,8 +200,6 @@ def test_a10_an_interrupted_restore_says_what_the_live_file_holds_and_leaves_not
 
 def test_a10_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_path: Path) -> None:
     config, wanted = _prepared(tmp_path, "wal")
-    from .databases import holder
-
     with (
         holder(tmp_path / "app.db", "BEGIN IMMEDIATE"),
         process(CHILD, tmp_path, "restore", "600", wanted) as child,
@@ -205,6 +215,26 @@ def test_a10_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_p
     assert "as it was" in words
     assert _old_or_new(tmp_path) == "old"
     assert dbtasks.list_runs(config)[0].exit_code == 130
+
+
+def test_a10_a_restore_into_an_empty_file_that_waits_for_a_writer_ends_at_once_when_interrupted(
+    tmp_path: Path,
+) -> None:
+    _, wanted = _prepared(tmp_path)
+    path = tmp_path / "app.db"
+    path.write_bytes(b"")
+    with (
+        holder(path, "BEGIN IMMEDIATE", "CREATE TABLE mine (n)") as application,
+        process(CHILD, tmp_path, "restore", "600", wanted) as child,
+    ):
+        assert child.stdout
+        assert "swap" in map(str.strip, child.stdout)
+        time.sleep(0.3)
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.stdout.readline().startswith("END interrupted app.db is as it was")
+        assert ask(application, "COMMIT") == "[]"
+    assert count(path, "mine") == 0
+    assert_whole(path)
 
 
 @pytest.mark.long

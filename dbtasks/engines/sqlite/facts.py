@@ -20,6 +20,7 @@ from .files import SIDECARS, connect, folded, identifier, is_one_byte, reading, 
 __all__ = [
     "Examined",
     "broken_foreign_keys",
+    "count_objects",
     "count_rows",
     "count_table",
     "examine",
@@ -59,12 +60,13 @@ def state_of(path: Path, timeout: float) -> TargetState:
         with reading(path, timeout) as connection:
             if integrity_problems(connection, which_check(size_bytes)):
                 return TargetState.DAMAGED
-            return TargetState.PRESENT if _objects(connection) else TargetState.EMPTY
+            return TargetState.PRESENT if count_objects(connection) else TargetState.EMPTY
     except ArchiveDamaged:
         return TargetState.DAMAGED
 
 
-def _objects(connection: sqlite3.Connection) -> int:
+def count_objects(connection: sqlite3.Connection) -> int:
+    """Count what somebody made in it: tables, views, indexes, triggers; not what SQLite keeps for itself."""
     # the table of AUTOINCREMENT numbers and those of statistics stay when the last table is dropped
     query = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     (count,) = connection.execute(query).fetchone()

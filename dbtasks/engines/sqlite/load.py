@@ -38,6 +38,7 @@ from . import check, facts, files
 from .after_load import prove_scripts, run_scripts
 from .bounded import Bounded
 from .dump import copy_pages
+from .into_empty import copy_into_empty
 from .set_aside import aside_name
 
 if TYPE_CHECKING:
@@ -265,12 +266,13 @@ class _Loaded:
 
     def _copy_in(self, path: Path) -> tuple[str, ...]:
         timeout = self._engine.settings.lock_timeout
+        copy = copy_into_empty if self._plan.state is TargetState.EMPTY else copy_pages
         try:
             with files.writing(path) as live:
                 left_wal = self._leave_wal(live)
                 try:
                     with files.opened(self._staged, "ro", immutable=True) as source:
-                        copy_pages(source, live, timeout, blocked=path)
+                        copy(source, live, timeout, blocked=path)
                 finally:
                     is_back = not left_wal or _enter_wal(live)
                 return (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from .errors import Refused
 from .models import (
     Compression,
     DatabaseFacts,
@@ -42,6 +43,7 @@ __all__ = [
     "Swapped",
     "TargetState",
     "Timescale",
+    "not_as_planned",
 ]
 
 
@@ -159,6 +161,15 @@ class TargetState(StrEnum):
     EMPTY = "empty"
     MISSING = "missing"
     DAMAGED = "damaged"
+
+
+def not_as_planned(name: str, planned: TargetState, now: TargetState) -> Refused:
+    """Say that what had nothing worth a safety backup is not so any more."""
+    return Refused(
+        f"{name} was {planned} when the restore was planned, and is {now} now",
+        state=f"{name} was not touched",
+        hint="look at it, then restore again",
+    )
 
 
 class LoadStrategy(StrEnum):

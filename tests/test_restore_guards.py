@@ -49,26 +49,33 @@ def test_a_restore_into_the_backup_folder_is_refused(tmp_path: Path, into: str) 
     assert made.path.read_bytes() == before
 
 
-def test_a_restore_into_a_file_that_is_no_database_is_refused_and_moves_nothing(tmp_path: Path) -> None:
+# SQLite itself takes a file of one byte for an empty database
+@pytest.mark.parametrize("work", ["ten years of work", "1"])
+def test_a_restore_into_a_file_that_is_no_database_is_refused_and_moves_nothing(
+    tmp_path: Path, work: str
+) -> None:
     make(tmp_path / "app.db")
     config = settings(tmp_path)
     dbtasks.backup(config)
     thesis = tmp_path / "thesis.odt"
-    thesis.write_text("ten years of work")
+    thesis.write_text(work)
     with pytest.raises(Refused, match=r"thesis\.odt exists and is not a SQLite database"):
         dbtasks.plan_restore(config, dbtasks.RestoreJob(into="thesis.odt"))
-    assert thesis.read_text() == "ten years of work"
+    assert thesis.read_text() == work
     assert not list(tmp_path.glob("*__before_*"))
 
 
-def test_a_configured_database_that_is_damaged_is_still_moved_aside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [b"nothing of a database is left", b"1"])
+def test_a_configured_database_that_is_damaged_is_still_moved_aside(tmp_path: Path, left: bytes) -> None:
     path = make(tmp_path / "app.db")
     config = settings(tmp_path)
     dbtasks.backup(config)
-    path.write_bytes(b"nothing of a database is left")
+    path.write_bytes(left)
     plan = dbtasks.plan_restore(config, dbtasks.RestoreJob(into="app.db"))
-    dbtasks.restore(config, plan)
+    result = dbtasks.restore(config, plan)
     assert count(path) == 100
+    assert result.old is not None
+    assert (Path(result.old) / "app.db").read_bytes() == left
 
 
 # -- whose backup ----------------------------------------------------------------

@@ -254,7 +254,9 @@ def restore(
         ):
             state = f"{plan.target.name} is as it was; unfinished files are removed"
             run.note(backup=plan.archive.manifest.id if plan.archive.manifest else str(plan.archive.path))
-            prove_still_as_planned(engine, plan.load.state)
+            if plan.load.strategy is not LoadStrategy.ASIDE:
+                # a damaged file is read whole for it: that is done once, right before it is moved aside
+                prove_still_as_planned(engine, plan.load.state)
             safety = _save_present(settings, plan, now, on_event) if plan.safety else None
             record = _record(plan, id_, safety, started_at.isoformat())
             with written_down(settings, id_, record, on_event) as outcome:
@@ -394,6 +396,9 @@ def _load(
             counts = loaded.counts()
         prove_same_file(plan.archive)
         on_event(Phase("commit" if plan.load.strategy in INSIDE else "swap", plan.target.name))
+        if plan.load.route is Route.FILE and plan.overwrites:
+            # before interrupts are held back: a damaged file is read whole, which may take minutes
+            prove_still_as_planned(engine, plan.load.state)
         held.enter_context(held_back())
         record["rows"] = counts
         if plan.load.strategy is not LoadStrategy.SWAP or plan.load.route is Route.FILE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_a_file_that_is_no_database_is_a_wrong_flag(move: Move, flag: str) -> No
     own = dbtasks.load_settings(move.project.root, environ={}, url="sqlite:///tasks.py")
     with pytest.raises(UsageError, match=r"the configured database: .*tasks\.py is not a SQLite database"):
         dbtasks.plan_migration(own, dbtasks.MigrationJob(target=move.server.url(move.name)))
+
+
+def test_a_file_of_one_byte_is_no_database_though_sqlite_takes_it_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "flag").write_bytes(b"1")
+    config = dbtasks.load_settings(tmp_path, environ={}, url="postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(UsageError, match=r"--from: .*flag is not a SQLite database"):
+        dbtasks.plan_migration(config, dbtasks.MigrationJob(source="flag"))
 
 
 def test_a_url_with_a_slash_too_many_is_a_wrong_flag_with_the_right_spelling(move: Move) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,19 @@ import pytest
 
 import dbtasks
 
-from .databases import archives, assert_whole, count, leftovers, make, process, run, settings
+from .databases import (
+    archives,
+    ask,
+    assert_whole,
+    count,
+    holder,
+    leftovers,
+    make,
+    process,
+    run,
+    settings,
+    tree,
+)
 
 pytestmark = [
     pytest.mark.fault,
@@ -54,6 +67,22 @@ except dbtasks.DbTasksError as exc:
 """
 
 
+PRESSED_AT_THE_SECOND_LOOK = """
+import os, signal
+from dbtasks.engines.sqlite import SqliteEngine
+
+state, looks = SqliteEngine.state, []
+
+def look(engine):
+    looks.append(engine)
+    if len(looks) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return state(engine)
+
+SqliteEngine.state = look
+"""
+
+
 def _prepared(root: Path, journal: str = "delete") -> tuple[dbtasks.Settings, str]:
     """Make a live database of OLD rows and a backup that holds NEW of other content."""
     path = make(root / "app.db", NEW, journal=journal, width=600)
@@ -84,6 +113,23 @@ def _signalled(root: Path, phase: str, delay: float, number: int, *arguments: st
             last = line.strip()
         child.wait()
     return last
+
+
+def test_a10_ctrl_c_while_a_damaged_file_is_looked_at_again_leaves_it_where_it_is(tmp_path: Path) -> None:
+    _, wanted = _prepared(tmp_path)
+    path = tmp_path / "app.db"
+    path.write_bytes(path.read_bytes()[:4096] + os.urandom(4096 * 500))
+    damaged = tree(tmp_path)["app.db"]
+    with process(PRESSED_AT_THE_SECOND_LOOK + CHILD, tmp_path, "restore", "5", wanted) as child:
+        assert child.stdout
+        *said, last = map(str.strip, child.stdout)
+    # how long a look takes grows with the file: it is over before interrupts are held back
+    assert said[-1] == "swap"
+    assert last == "END interrupted app.db is as it was; unfinished files are removed"
+    assert tree(tmp_path)["app.db"] == damaged
+    assert leftovers(tmp_path) == []
+    (record,) = (tmp_path / "backups" / "restores").glob("*.json")
+    assert json.loads(record.read_text())["state"] == "failed; the target is as it was"
 
 
 def _old_or_new(root: Path) -> str:
@@ -154,8 +200,6 @@ def test_a10_an_interrupted_restore_says_what_the_live_file_holds_and_leaves_not
 
 def test_a10_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_path: Path) -> None:
     config, wanted = _prepared(tmp_path, "wal")
-    from .databases import holder
-
     with (
         holder(tmp_path / "app.db", "BEGIN IMMEDIATE"),
         process(CHILD, tmp_path, "restore", "600", wanted) as child,
@@ -171,6 +215,26 @@ def test_a10_a_restore_that_waits_for_a_lock_ends_at_once_when_interrupted(tmp_p
     assert "as it was" in words
     assert _old_or_new(tmp_path) == "old"
     assert dbtasks.list_runs(config)[0].exit_code == 130
+
+
+def test_a10_a_restore_into_an_empty_file_that_waits_for_a_writer_ends_at_once_when_interrupted(
+    tmp_path: Path,
+) -> None:
+    _, wanted = _prepared(tmp_path)
+    path = tmp_path / "app.db"
+    path.write_bytes(b"")
+    with (
+        holder(path, "BEGIN IMMEDIATE", "CREATE TABLE mine (n)") as application,
+        process(CHILD, tmp_path, "restore", "600", wanted) as child,
+    ):
+        assert child.stdout
+        assert "swap" in map(str.strip, child.stdout)
+        time.sleep(0.3)
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.stdout.readline().startswith("END interrupted app.db is as it was")
+        assert ask(application, "COMMIT") == "[]"
+    assert count(path, "mine") == 0
+    assert_whole(path)
 
 
 @pytest.mark.long

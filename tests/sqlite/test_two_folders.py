@@ -66,10 +66,10 @@ def test_h08_two_restores_into_one_file_come_one_after_the_other_each_whole(
     assert count(path) == 7
 
 
-EMPTIED: dict[str, tuple[Callable[[Path], object], type[DbTasksError]]] = {
-    "missing": (lambda path: path.unlink(), LoadFailed),
-    "empty": (lambda path: path.write_bytes(b""), Refused),
-    "damaged": (lambda path: path.write_bytes(b"oops\n" * 500), Refused),
+EMPTIED: dict[str, tuple[Callable[[Path], object], type[DbTasksError], str]] = {
+    "missing": (lambda path: path.unlink(), LoadFailed, "it was not touched"),
+    "empty": (lambda path: path.write_bytes(b""), Refused, "app.db was not touched"),
+    "damaged": (lambda path: path.write_bytes(b"oops\n" * 500), Refused, "app.db was not touched"),
 }
 
 
@@ -79,13 +79,13 @@ def test_h08_what_another_restore_filled_meanwhile_is_not_overwritten_without_a_
 ) -> None:
     here, there = two_folders(tmp_path)
     path = tmp_path / "app.db"
-    empty, refusal = EMPTIED[what]
+    empty, refusal, untouched = EMPTIED[what]
     empty(path)
     plan = dbtasks.plan_restore(here)
     assert not plan.safety
     with pytest.raises(refusal) as caught:
         dbtasks.restore(here, plan, on_event=at_phase("swap", lambda: restore(there)))
-    assert "it was not touched" in caught.value.state
+    assert caught.value.state == untouched
     assert count(path) == 300
     assert_whole(path)
     assert leftovers(tmp_path) == []

@@ -127,9 +127,18 @@ def _sync(copy: Path) -> None:
 
 
 def copy_pages(
-    source: sqlite3.Connection, sink: sqlite3.Connection, timeout: float, *, blocked: Path
+    source: sqlite3.Connection,
+    sink: sqlite3.Connection,
+    timeout: float,
+    *,
+    blocked: Path,
+    pages: int = -1,
+    on_locked: Callable[[], object] | None = None,
 ) -> None:
     """Copy all pages in one step, repeated while one side is locked.
+
+    `pages`: in steps of so many, fewer than the source has. `on_locked` is called behind the first of them: from
+    there to the end nobody else can write into the sink, nothing is committed, and what it raises leaves it as it was.
 
     Raises:
         Busy: it stayed locked for `timeout` seconds.
@@ -138,18 +147,24 @@ def copy_pages(
     source.execute("PRAGMA busy_timeout=0")
 
     def copy() -> None:
-        source.backup(sink, pages=-1, progress=_deadline(timeout, blocked), sleep=files.POLL_SECONDS)
+        progress = _deadline(timeout, blocked, on_locked)
+        source.backup(sink, pages=pages, progress=progress, sleep=files.POLL_SECONDS)
 
     files.patiently(copy, timeout, passing=files.COMMITTING)
 
 
-def _deadline(timeout: float, blocked: Path) -> Callable[[int, int, int], None]:
+def _deadline(
+    timeout: float, blocked: Path, on_locked: Callable[[], object] | None
+) -> Callable[[int, int, int], None]:
     """Bound the wait: Python's backup() itself retries a locked source for ever."""
     end = time.monotonic() + timeout
+    waiting = [on_locked] if on_locked else []
 
     def progress(status: int, remaining: int, total: int) -> None:
         del remaining, total
         if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if waiting:
+                waiting.pop()()
             return
         if is_waiting():
             raise KeyboardInterrupt

@@ -15,11 +15,12 @@ from ...plans import TargetState
 from ...revisions import find_revision
 from ...rows.losses import KEY_BROKEN
 from ...schemas import Schema, SchemaObject
-from .files import SIDECARS, connect, folded, identifier, reading, sidecar, size_of
+from .files import SIDECARS, connect, folded, identifier, is_one_byte, reading, sidecar, size_of
 
 __all__ = [
     "Examined",
     "broken_foreign_keys",
+    "count_objects",
     "count_rows",
     "count_table",
     "examine",
@@ -53,16 +54,19 @@ def state_of(path: Path, timeout: float) -> TargetState:
         return TargetState.MISSING
     if size_bytes == 0 and not any(sidecar(path, s).exists() for s in SIDECARS):
         return TargetState.EMPTY
+    if is_one_byte(path):
+        return TargetState.DAMAGED
     try:
         with reading(path, timeout) as connection:
             if integrity_problems(connection, which_check(size_bytes)):
                 return TargetState.DAMAGED
-            return TargetState.PRESENT if _objects(connection) else TargetState.EMPTY
+            return TargetState.PRESENT if count_objects(connection) else TargetState.EMPTY
     except ArchiveDamaged:
         return TargetState.DAMAGED
 
 
-def _objects(connection: sqlite3.Connection) -> int:
+def count_objects(connection: sqlite3.Connection) -> int:
+    """Count what somebody made in it: tables, views, indexes, triggers; not what SQLite keeps for itself."""
     # the table of AUTOINCREMENT numbers and those of statistics stay when the last table is dropped
     query = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     (count,) = connection.execute(query).fetchone()

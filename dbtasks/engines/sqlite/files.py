@@ -32,6 +32,7 @@ __all__ = [
     "folded",
     "has_header",
     "identifier",
+    "is_one_byte",
     "opened",
     "openers",
     "patiently",
@@ -74,12 +75,15 @@ def connect(
 def has_header(path: Path) -> bool:
     """Whether a file begins as a database does, damaged or not, or is empty, which SQLite takes for one.
 
-    SQLite looks first. POSIX takes every lock of this process off a file when one descriptor of it is closed, and only
-    SQLite knows what its other connections here have locked; on what is no database they hold nothing.
+    SQLite looks first, but for a file of one byte. POSIX takes every lock of this process off a file when one descriptor
+    of it is closed, and only SQLite knows what its other connections here have locked; on what is no database they hold
+    nothing.
 
     Raises:
-        OSError: it may not be read.
+        OSError, TargetUnreachable: it may not be read.
     """
+    if is_one_byte(path):
+        return False
     try:
         with opened(path, "ro", immutable=True) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
@@ -89,6 +93,15 @@ def has_header(path: Path) -> bool:
         with path.open("rb") as stream:
             return stream.read(len(HEADER)) in (b"", HEADER)
     return True
+
+
+def is_one_byte(path: Path) -> bool:
+    """Whether a file holds a single byte: SQLite takes it for an empty database and writes over it.
+
+    Raises:
+        TargetUnreachable: this user may not look there.
+    """
+    return size_of(path) == 1
 
 
 def read_only_uri(path: Path) -> str:

@@ -38,6 +38,7 @@ from . import check, facts, files
 from .after_load import prove_scripts, run_scripts
 from .bounded import Bounded
 from .dump import copy_pages
+from .into_empty import copy_into_empty
 from .set_aside import aside_name
 
 if TYPE_CHECKING:
@@ -246,7 +247,6 @@ class _Loaded:
 
     def commit(self, on_keep: OnKeep | None = None) -> Swapped:
         path = self._engine.path
-        self._prove_still_worthless()
         if self._plan.strategy is LoadStrategy.SWAP:
             return Swapped(old=None, warnings=(*self._told, *self._copy_in(path)))
         if self._plan.strategy is LoadStrategy.CREATE and path.exists():
@@ -264,26 +264,15 @@ class _Loaded:
             ) from exc
         return Swapped(old=str(aside) if aside else None, warnings=self._told)
 
-    def _prove_still_worthless(self) -> None:
-        """Look again at what was empty or damaged and so has no safety backup: another restore may have filled it."""
-        planned, path = self._plan.state, self._engine.path
-        if planned not in (TargetState.EMPTY, TargetState.DAMAGED):
-            return
-        if (state := self._engine.state()) is not planned:
-            raise Refused(
-                f"{path} was {planned} when the restore was planned, and is {state} now",
-                state="it was not touched",
-                hint="look at it, then restore again",
-            )
-
     def _copy_in(self, path: Path) -> tuple[str, ...]:
         timeout = self._engine.settings.lock_timeout
+        copy = copy_into_empty if self._plan.state is TargetState.EMPTY else copy_pages
         try:
             with files.writing(path) as live:
                 left_wal = self._leave_wal(live)
                 try:
                     with files.opened(self._staged, "ro", immutable=True) as source:
-                        copy_pages(source, live, timeout, blocked=path)
+                        copy(source, live, timeout, blocked=path)
                 finally:
                     is_back = not left_wal or _enter_wal(live)
                 return (

@@ -8,7 +8,7 @@ from ...engines import Engine, Loaded, Scratch
 from ...errors import CountsDiffer, LoadFailed, Refused
 from ...models import Archive, DatabaseFacts
 from ...nouns import many
-from ...plans import TargetState
+from ...plans import TargetState, not_as_planned
 from ..reading import hash_file
 
 __all__ = [
@@ -30,18 +30,16 @@ def expected_counts(archive: Archive) -> Mapping[str, int] | None:
 def prove_still_as_planned(engine: Engine, planned: TargetState) -> None:
     """Look again where the plan found nothing worth a safety backup: somebody may have filled it since.
 
+    A damaged file is read whole for it.
+
     Raises:
         Refused: somebody did.
     """
-    if planned not in (TargetState.MISSING, TargetState.EMPTY):
+    if planned is TargetState.PRESENT:
         return
-    name, state = engine.target.name, engine.state()
+    state = engine.state()
     if state is not planned:
-        raise Refused(
-            f"{name} was {planned} when the restore was planned, and is {state} now",
-            state=f"{name} was not touched",
-            hint="look at it, then restore again",
-        )
+        raise not_as_planned(engine.target.name, planned, state)
 
 
 def prove_same_database(engine: Engine, planned: DatabaseFacts) -> None:

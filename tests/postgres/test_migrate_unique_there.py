@@ -249,6 +249,43 @@ def test_a_key_with_a_column_that_sqlite_has_not_is_counted_where_every_row_gets
     as_planned(move, tables=others)
 
 
+# by name the one over some rows, or of a column that only the server fills, is read in front of the plain one
+BEHIND = {
+    "some rows": (
+        "CREATE UNIQUE INDEX a ON t (v) WHERE gone IS NULL; CREATE UNIQUE INDEX b ON t (v)",
+        {"t.v": ("2: as row 1",)},
+    ),
+    "a key that is not counted": (
+        "ALTER TABLE t ADD tenant int DEFAULT given(); ALTER TABLE t ADD UNIQUE (tenant, v); CREATE UNIQUE INDEX b ON t (v)",
+        {"t.v": ("2: as row 1",)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "clashes"), BEHIND.values(), ids=BEHIND)
+def test_a_plain_key_behind_one_that_says_less_over_the_same_columns_is_counted(
+    move: Move, keys: str, clashes: dict[str, tuple[str, ...]]
+) -> None:
+    there(
+        move,
+        f"""CREATE FUNCTION given() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';
+        CREATE TABLE t (id bigint PRIMARY KEY, v text, gone timestamptz); {keys}""",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, gone DATETIME);"
+        "INSERT INTO t VALUES (1, 'a', NULL), (2, 'a', '2024-01-01 00:00:00'), (3, 'b', NULL)",
+    )
+    assert counted(as_planned(move, tables=("t",))) == clashes
+
+
+def test_a_plain_index_behind_one_over_some_rows_is_counted_where_both_are_made(move: Move) -> None:
+    made(
+        move.path,
+        """CREATE TABLE t (id INTEGER PRIMARY KEY, v, live INTEGER);
+        CREATE UNIQUE INDEX a ON t (v) WHERE live > 0; CREATE UNIQUE INDEX b ON t (v);
+        INSERT INTO t VALUES (1, 1, 1), (2, '1', 0), (3, 'x', 0), (4, 2, 0), (5, '2', 0)""",
+    )
+    assert counted(as_planned(move, tables=("t",))) == {"t.v": ("2: as row 1", "5: as row 4")}
+
+
 def test_a_unique_index_of_one_partition_alone_is_named(move: Move) -> None:
     there(
         move,

@@ -202,7 +202,9 @@ class _Looking:
                 is_done = not (one.why or one.where) and (key, one.nulls_are_equal) in done
                 if is_done or not self._choices.rows[name] or self._stays(name, one, made=live is None):
                     continue
-                done.add((key, one.nulls_are_equal))
+                # one over some rows, or one that is not looked at, says nothing of the next over the same columns
+                if not (one.why or one.where):
+                    done.add((key, one.nulls_are_equal))
                 if one.why or one.unknown:
                     yield _uncounted(name, one)
                 else:

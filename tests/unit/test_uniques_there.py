@@ -119,6 +119,18 @@ def test_a_column_in_a_collation_of_ones_own_is_compared_by_the_server() -> None
     ]
 
 
+def test_a_condition_on_a_column_in_a_collation_of_ones_own_is_read_by_the_server() -> None:
+    own = Column("v", "text", collation="public.folds")
+    given = Column("more", "text", default="'x'::text", collation="public.folds")
+    found = uniques(
+        *("(n) WHERE (v = 'x'::text)", "(n) WHERE (v <> ALL (ARRAY['x'::text]))", "(n) WHERE ((v)::text = 'x'::text)"),
+        *("(n) WHERE (more = 'x'::text)", "(n) WHERE (v IS NOT NULL)", "(n) WHERE (p > (1)::numeric)"),
+        v=own,
+        more=given,
+    )  # fmt: skip
+    assert [one.why for one in found] == [*[MORE_THAN_COLUMNS] * 4, "", ""]
+
+
 def test_what_sqlite_holds_apart_is_no_promise_for_a_collation_of_ones_own(tmp_path: Path) -> None:
     path = made(tmp_path / "a.db", "CREATE TABLE t (v TEXT UNIQUE); INSERT INTO t VALUES ('a'), ('A')")
     own = Column("v", "text", collation="public.folds")

@@ -197,7 +197,7 @@ class _Looking:
             table = there[self._choices.names[name]]
             done: set[tuple[frozenset[tuple[str, str]], bool]] = set()
             counted: list[UniqueThere] = []
-            for one in uniques_there(table, chosen, over_there.types):
+            for one in uniques_there(table, chosen, over_there.types, over_there.sequences):
                 key = frozenset((of.column, fold) for of, fold in zip(one.columns, one.folds, strict=True))
                 is_done = not (one.why or one.where) and (key, one.nulls_are_equal) in done
                 if is_done or not self._choices.rows[name] or self._stays(name, one, made=live is None):
@@ -216,7 +216,7 @@ class _Looking:
                 yield from (clash for one in counted for clash in self._clash(name, one))
             for part in _parts_of(table, over_there):
                 # which rows go there the server knows
-                for one in uniques_there(part, chosen, over_there.types):
+                for one in uniques_there(part, chosen, over_there.types, over_there.sequences):
                     alone = replace(one, why=one.why or f"it is the partition's {part.name} alone")
                     if self._choices.rows[name] and not self._stays(name, alone, made=False):
                         yield _uncounted(name, alone)
@@ -381,7 +381,7 @@ def _uncounted(name: str, one: UniqueThere) -> str:
     """Return words for a key that cannot be looked at."""
     if one.unknown and not one.index:
         return f"{place_of(name, one.unknown)}: rows that are twice in a unique key: only the server compares them"
-    over = ", ".join(of.column for of in one.columns)
+    over = ", ".join([of.column for of in one.columns] or one.over)
     what = f"the unique index {one.index}" if one.index else f"a unique key over {over}"
     return f"{name}: rows that {what} turns down: {one.why or COMPARED_THERE}; the load finds them"
 

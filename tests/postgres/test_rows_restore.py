@@ -241,6 +241,11 @@ def test_tools_that_are_not_in_a_container_are_warned_of_as_those_of_the_safety_
     why = f"not by a container: Docker is not running here: nothing answers at DOCKER_HOST={nowhere}"
     assert warning == f"any safety backup is made by the host's client tools, {why}"
     assert (told["route"], told["plan"]["safety_route"]) == ("python", "host")
+    environ = {"DATABASE_URL": shop.database.url, **tools}
+    for more, off in ((("--skip-safety-backup",), {}), ((), {"DBTASKS_SAFETY_BACKUP": "no"})):
+        for table in ((), ("--table=item",)):
+            ran = project.invoke(*flags, *more, *table, "--json", **environ, **off)
+            assert [text for text in json.loads(ran.stdout)["warnings"] if "client tools" in text] == []
 
 
 def test_where_nothing_is_saved_no_way_of_it_is_told(shop: Shop, project: Project) -> None:

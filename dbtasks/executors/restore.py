@@ -432,6 +432,7 @@ def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str)
         "strategy": str(plan.load.strategy),
         "before": str(plan.load.state),
         "backup": plan.archive.manifest.id if plan.archive.manifest else None,
+        "brings": plan.load.request.takes_away is None,
         "archive": str(plan.archive.path),
         "after_load": [str(file) for file in plan.load.request.after_load or ()],
         "safety_backup": safety.id if safety else None,

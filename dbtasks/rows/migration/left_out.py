@@ -136,6 +136,11 @@ def left_out(
         found = [*looking.clashes(live)]
         clashes = tuple(one for one in found if isinstance(one, Clash))
         words = [one for one in found if isinstance(one, str)]
+        words += [
+            f"{place_of(one.table.name, one.columns)}: rows that refer to nothing in {one.referred.name}: {COMPARED_THERE}; the load finds them"
+            for one in references_of(schema, choices, live)
+            if one.is_compared_there and choices.rows[one.table.name]
+        ]
         words += [one.uncounted for one in out if one.references in filled and choices.rows[one.table.name]]
         if not (choices.misfits or orphans or clashes):
             return LeftOut(uncounted=tuple(words))
@@ -329,7 +334,8 @@ class _Looking:
         broken = {(one.table, one.columns, one.references) for one in orphans}
         for number in _leading(references, losing, broken):
             one = references[number]
-            if all(compared_as(mine) == compared_as(theirs) != "" for mine, theirs in one.pairs):
+            is_known = all(compared_as(mine) == compared_as(theirs) != "" for mine, theirs in one.pairs)
+            if is_known and not one.is_compared_there:
                 self._lead(number, one)
             else:
                 place = place_of(one.table.name, one.columns)

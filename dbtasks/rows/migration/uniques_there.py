@@ -17,7 +17,7 @@ from .choices import ColumnChoice
 from .conditions_there import WHOLE, Constant, Unread, constant_of, read_condition
 from .keyed import Where, compared_as
 
-__all__ = ["COMPARED_THERE", "UniqueThere", "uniques_there"]
+__all__ = ["COMPARED_THERE", "UniqueThere", "folding_columns", "uniques_there"]
 
 FOLDS = {"lower": "NOCASE", "rtrim": "RTRIM"}
 """Functions that are what `folded.FOLDED` makes of a collation, where they go by the rules of C."""
@@ -131,12 +131,7 @@ class _Reading:
         self._columns = {column.name: column for column in table.columns}
         domains = {one.name: one for one in types if one.kind == "domain"}
         self._with_default = {name for name, one in domains.items() if one.default or one.base in domains}
-        self._folding = {
-            column.name
-            for column in table.columns
-            if _is_own(column.collation)
-            or (column.type in domains and _is_own(domains[column.type].collation))
-        }
+        self._folding = folding_columns(table, types)
         self._given = dict(self._constants())
 
     def of(self, said: _Said) -> Iterator[UniqueThere]:
@@ -202,6 +197,12 @@ class _Reading:
         if not column.default and column.type in self._with_default:
             raise Unread(column.type)
         return constant_of(column.default) if column.default else Constant(None)
+
+
+def folding_columns(table: Table, types: Sequence[UserType]) -> set[str]:
+    """Return the columns with a collation of somebody's own, or a domain's: only the server compares what is in them."""
+    own = {one.name for one in types if one.kind == "domain" and _is_own(one.collation)}
+    return {column.name for column in table.columns if _is_own(column.collation) or column.type in own}
 
 
 def _is_own(collation: str) -> bool:

@@ -49,6 +49,8 @@ def _loaded_from(plan: UndoPlan) -> str | None:
 
 
 def _source(last: PastRestore) -> str:
+    if not last.brings:
+        return ", which took tables away"
     if last.backup:
         return f", from backup {last.backup}"
     return f", from {last.archive}" if last.archive else ""
@@ -154,5 +156,5 @@ def _past(past: PastRestore) -> dict[str, Any]:
         "id": past.id,
         "kind": past.kind,
         "at": moment(past.started_at) if past.started_at else None,
-        "backup": past.backup,
+        "backup": past.backup if past.brings else None,
     }

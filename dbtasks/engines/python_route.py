@@ -46,6 +46,8 @@ class Dumping:
     """Tells the id of a complete backup that there is of this database; empty where there is none."""
     loads_rows: bool = False
     """It saves the present for a restore of rows, which go their own way."""
+    saves: bool = True
+    """Whether anything is saved at all."""
 
     @classmethod
     def of(
@@ -63,12 +65,12 @@ class Dumping:
         return cls(request.format or settings.format, needs_tools, complete)
 
 
-def saving_rows(format_: Format) -> Dumping | None:
-    """Say what the safety backup of a restore needs where rows alone come back: it may be one of rows too.
+def saving_rows(format_: Format, *, saves: bool = True) -> Dumping | None:
+    """Say what the safety backup of a restore needs where rows alone come back, if one is made: it may be one of rows too.
 
     None: the restore is one by client tools.
     """
-    return Dumping(None, loads_rows=True) if format_ is Format.ROWS else None
+    return Dumping(None, loads_rows=True, saves=saves) if format_ is Format.ROWS else None
 
 
 def way_of_rows(route: Route, why: str) -> tuple[Route, str]:

@@ -198,9 +198,9 @@ def _host_access(
     with closing(access):
         for tool in tools:
             access.runner.version(tool)
-        if why_not and "host" not in asked.wanted:
-            loads_rows = asked.dumping is not None and asked.dumping.loads_rows
-            what = "any safety backup is made " if loads_rows else ""
+        dumping = asked.dumping or Dumping(None)
+        if why_not and "host" not in asked.wanted and dumping.saves:
+            what = "any safety backup is made " if dumping.loads_rows else ""
             on_event(Warned(f"{what}by the host's client tools, {why}"))
         yield access
 

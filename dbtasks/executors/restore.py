@@ -189,9 +189,8 @@ def _plan(settings: Settings, job: RestoreJob, on_event: OnEvent) -> RestorePlan
     if request.after_load is None:
         request = replace(request, after_load=() if job.undoes else settings.after_load)
     there = reaching(settings, target)
-    with open_engine(
-        there, target, via=job.via, restoring=True, on_event=on_event, dumping=saving_rows(archive.format)
-    ) as engine:
+    saved = saving_rows(archive.format, saves=settings.safety_backup and not job.skip_safety_backup)
+    with open_engine(there, target, via=job.via, restoring=True, on_event=on_event, dumping=saved) as engine:
         checked = read_chosen(settings, engine, archive, on_event)
         load = engine.plan_load(archive, request)
         drift = planned_drift(engine, archive, load, checked.schema)
@@ -438,6 +437,7 @@ def _record(plan: RestorePlan, id_: str, safety: Backup | None, started_at: str)
         "strategy": str(plan.load.strategy),
         "before": str(plan.load.state),
         "backup": plan.archive.manifest.id if plan.archive.manifest else None,
+        "brings": plan.load.request.takes_away is None,
         "archive": str(plan.archive.path),
         "after_load": [str(file) for file in plan.load.request.after_load or ()],
         "safety_backup": safety.id if safety else None,

@@ -136,9 +136,8 @@ def _plan(settings: Settings, job: TablesJob, target: Target, on_event: OnEvent)
     _refuse_unscrubbed(settings)
     archive = find_archive(settings, job.file, unverified=job.unverified)
     prove_same_engine(archive, target)
-    opening = open_engine(
-        settings, target, via=job.via, restoring=True, on_event=on_event, dumping=saving_rows(archive.format)
-    )
+    saved = saving_rows(archive.format, saves=settings.safety_backup and not job.skip_safety_backup)
+    opening = open_engine(settings, target, via=job.via, restoring=True, on_event=on_event, dumping=saved)
     with opening as engine:
         checked = read_chosen(settings, engine, archive, on_event)
         with _one_name_each(job):

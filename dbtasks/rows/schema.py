@@ -72,6 +72,8 @@ class Key:
     columns: tuple[str, ...]
     name: str = ""
     definition: str = ""
+    is_partly: bool = False
+    """Of a partitioned table: not all partitions have it. In no file; only a migration asks."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class Index:
     name: str
     definition: str
     """The whole statement."""
+    is_partly: bool = False
+    """Of a partitioned table: not all partitions have it. In no file; only a migration asks."""
 
 
 @dataclass(frozen=True)

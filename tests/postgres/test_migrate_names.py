@@ -97,6 +97,29 @@ def test_the_refusal_of_names_says_the_statements_that_give_others_and_then_it_g
     assert move.database.run(f'SELECT unnamed, xmin_3, "XMIN_2" FROM "{LONG[:61]}_4"') == [("d", "e", "f")]
 
 
+@pytest.mark.parametrize(
+    ("other", "excluded"),
+    [
+        ("CREATE VIEW {} AS SELECT 1", ()),
+        ("CREATE TABLE {} (a)", ("{}",)),
+        ("CREATE TABLE other (a); CREATE INDEX {} ON other (a)", ("other",)),
+        ("CREATE VIRTUAL TABLE {} USING fts5 (a)", ()),
+    ],
+)
+def test_the_new_name_is_none_that_anything_of_sqlites_has_also_what_does_not_go(
+    move: Move, other: str, excluded: tuple[str, ...]
+) -> None:
+    long, cut = f"{LONG}_and more", f"{LONG}_and more"[:63]
+    made(move.path, f'CREATE TABLE "{long}" (id INTEGER PRIMARY KEY); ' + other.format(f'"{cut.upper()}"'))
+    without = tuple(name.format(cut.upper()) for name in excluded)
+    with pytest.raises(Refused) as caught:
+        move.plan(exclude_tables=without)
+    script = caught.value.hint.removeprefix("in SQLite, in this order: ").rpartition("; (")[0]
+    assert script == f'ALTER TABLE "{long}" RENAME TO "{cut[:61]}_2"'
+    made(move.path, f"{script};")
+    move.plan(exclude_tables=without)
+
+
 def test_what_no_statement_mends_is_told_beside_those_that_do(move: Move) -> None:
     move.server.create_database(move.name).run("CREATE TABLE orders (id bigint, must text NOT NULL)")
     with pytest.raises(Refused) as caught:

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from psycopg2.errors import LockNotAvailable
 
 import dbtasks
 from dbtasks.errors import LoadFailed, Refused
@@ -249,6 +250,43 @@ def test_a_key_with_a_column_that_sqlite_has_not_is_counted_where_every_row_gets
     as_planned(move, tables=others)
 
 
+# by name the one over some rows, or of a column that only the server fills, is read in front of the plain one
+BEHIND = {
+    "some rows": (
+        "CREATE UNIQUE INDEX a ON t (v) WHERE gone IS NULL; CREATE UNIQUE INDEX b ON t (v)",
+        {"t.v": ("2: as row 1",)},
+    ),
+    "a key that is not counted": (
+        "ALTER TABLE t ADD tenant int DEFAULT given(); ALTER TABLE t ADD UNIQUE (tenant, v); CREATE UNIQUE INDEX b ON t (v)",
+        {"t.v": ("2: as row 1",)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "clashes"), BEHIND.values(), ids=BEHIND)
+def test_a_plain_key_behind_one_that_says_less_over_the_same_columns_is_counted(
+    move: Move, keys: str, clashes: dict[str, tuple[str, ...]]
+) -> None:
+    there(
+        move,
+        f"""CREATE FUNCTION given() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';
+        CREATE TABLE t (id bigint PRIMARY KEY, v text, gone timestamptz); {keys}""",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, gone DATETIME);"
+        "INSERT INTO t VALUES (1, 'a', NULL), (2, 'a', '2024-01-01 00:00:00'), (3, 'b', NULL)",
+    )
+    assert counted(as_planned(move, tables=("t",))) == clashes
+
+
+def test_a_plain_index_behind_one_over_some_rows_is_counted_where_both_are_made(move: Move) -> None:
+    made(
+        move.path,
+        """CREATE TABLE t (id INTEGER PRIMARY KEY, v, live INTEGER);
+        CREATE UNIQUE INDEX a ON t (v) WHERE live > 0; CREATE UNIQUE INDEX b ON t (v);
+        INSERT INTO t VALUES (1, 1, 1), (2, '1', 0), (3, 'x', 0), (4, 2, 0), (5, '2', 0)""",
+    )
+    assert counted(as_planned(move, tables=("t",))) == {"t.v": ("2: as row 1", "5: as row 4")}
+
+
 def test_a_unique_index_of_one_partition_alone_is_named(move: Move) -> None:
     there(
         move,
@@ -261,6 +299,151 @@ def test_a_unique_index_of_one_partition_alone_is_named(move: Move) -> None:
     assert plan.warnings == (
         "not counted before: t: rows that the unique index t2_v turns down: it is the partition's public.t2 alone; the load finds them",
     )
+
+
+def words_of(plan: dbtasks.MigrationPlan) -> list[str]:
+    """What of the keys is left to the load, without what is said of all."""
+    begin, end = "not counted before: t: rows that ", "; the load finds them"
+    return [text.removeprefix(begin).removesuffix(end) for text in plan.warnings if text.startswith(begin)]
+
+
+@pytest.mark.parametrize("over", ["(n::text)", 'lower(n::text COLLATE "C")'])
+@pytest.mark.parametrize(("type_", "alike"), [("numeric", "1.50"), ("double precision", "-0")])
+def test_the_text_of_a_number_is_not_compared_as_the_number(
+    move: Move, over: str, type_: str, alike: str
+) -> None:
+    there(
+        move,
+        f"CREATE TABLE t (id bigint PRIMARY KEY, n {type_}); CREATE UNIQUE INDEX a_n ON t (({over}))",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT);"
+        f"INSERT INTO t VALUES (1, '1.5'), (2, '{alike}'), (3, '0')",
+    )
+    plan = move.plan(tables=("t",))
+    assert (plan.clashes, words_of(plan)) == ((), [f"the unique index a_n turns down: {WORDS}"])
+    assert dbtasks.migrate(move.settings(), plan).rows == 3
+
+
+def test_the_text_of_a_whole_number_or_a_text_is_compared_as_what_it_is(move: Move) -> None:
+    there(
+        move,
+        """CREATE TABLE t (id bigint PRIMARY KEY, n int, v varchar(9), b boolean);
+        CREATE UNIQUE INDEX a_n ON t ((n::text)); CREATE UNIQUE INDEX a_v ON t ((v::text)); CREATE UNIQUE INDEX a_b ON t ((b::text), n)""",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT, v TEXT, b BOOLEAN);"
+        "INSERT INTO t VALUES (1, '1', 'a', 1), (2, '01', 'b', 0), (3, '2', 'a', 1)",
+    )
+    plan = as_planned(move, tables=("t",))
+    assert plan.warnings == ()
+    assert counted(plan) == {"t.n": ("2: as row 1",), "t.v": ("3: as row 1",)}
+
+
+PARTED = """
+    CREATE TABLE t (id bigint, v text) PARTITION BY RANGE (id);
+    CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10); CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
+"""
+PARTS = "CREATE TABLE t (id INTEGER, v TEXT); INSERT INTO t VALUES (1, 'a'), (11, 'b'), (11, 'c')"
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        "CREATE UNIQUE INDEX u ON ONLY t (id)",
+        "ALTER TABLE ONLY t ADD CONSTRAINT u UNIQUE (id)",
+        "CREATE UNIQUE INDEX u ON ONLY t (id); CREATE UNIQUE INDEX u1 ON t1 (id); ALTER INDEX u ATTACH PARTITION u1",
+    ],
+)
+def test_a_key_that_not_all_partitions_have_is_named_and_the_load_goes(move: Move, only: str) -> None:
+    there(move, PARTED + only, PARTS)
+    plan = move.plan(tables=("t",))
+    what = "a unique key over id" if "CONSTRAINT" in only else "the unique index u"
+    assert (plan.clashes, words_of(plan)) == ((), [f"{what} turns down: not all partitions have it"])
+    assert dbtasks.migrate(move.settings(), plan).rows == 3
+
+
+def test_a_key_of_a_partitioned_table_that_all_partitions_have_is_counted(move: Move) -> None:
+    attached = "".join(
+        f"CREATE UNIQUE INDEX u{part} ON t{part} (id); ALTER INDEX u ATTACH PARTITION u{part};"
+        for part in (1, 2)
+    )
+    there(move, f"{PARTED} CREATE UNIQUE INDEX u ON ONLY t (id); {attached}", PARTS)
+    plan = as_planned(move, tables=("t",))
+    assert (counted(plan), plan.warnings) == ({"t.id": ("3: as row 2",)}, ())
+
+
+def test_what_an_index_turns_down_that_was_never_finished_is_counted(move: Move) -> None:
+    there(
+        move,
+        "CREATE TABLE t (id bigint PRIMARY KEY, v text); CREATE TABLE read (a int)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'a')",
+    )
+    with closing(move.database.connect()) as reader:
+        reader.autocommit = False
+        reader.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT * FROM read")
+        # it waits for whoever might look for a row without it, when all others use it already
+        with closing(move.database.connect()) as maker, pytest.raises(LockNotAvailable):
+            maker.autocommit = True
+            cursor = maker.cursor()
+            cursor.execute("SET lock_timeout = 200")
+            cursor.execute("CREATE UNIQUE INDEX CONCURRENTLY u ON t (v)")
+    query = "SELECT indisready, indisvalid FROM pg_index WHERE indexrelid = 'u'::regclass"
+    assert move.database.run(query) == [(True, False)]
+    assert counted(as_planned(move, tables=("t",))) == {"t.v": ("2: as row 1",)}
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_an_index_over_a_constant_is_over_no_column_of_that_name(move: Move, value: str) -> None:
+    there(
+        move,
+        f"""CREATE TABLE t (id bigint PRIMARY KEY, "{value}" text, f boolean); CREATE UNIQUE INDEX one ON t (({value})) WHERE f""",
+        f"""CREATE TABLE t (id INTEGER PRIMARY KEY, "{value}" TEXT, f BOOLEAN); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1)""",
+    )
+    plan = move.plan(tables=("t",), on_error="skip")
+    assert (plan.rejects, words_of(plan)) == ({}, [f"the unique index one turns down: {WORDS}"])
+    assert told(dbtasks.migrate(move.settings(), plan)) == {"t": 1}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "k int DEFAULT nextval('s')",
+        "k int GENERATED ALWAYS AS IDENTITY (MINVALUE 1 MAXVALUE 2 CYCLE)",
+    ],
+)
+def test_numbers_of_a_sequence_that_begins_again_are_not_taken_for_all_different(
+    move: Move, column: str
+) -> None:
+    there(
+        move,
+        f"CREATE SEQUENCE s MINVALUE 1 MAXVALUE 2 CYCLE; CREATE TABLE t (v text, {column}, UNIQUE (k, v))",
+        "CREATE TABLE t (v TEXT); INSERT INTO t VALUES ('a'), ('a'), ('a')",
+    )
+    plan = move.plan(tables=("t",), on_error="skip")
+    why = "k is not in SQLite, and only the server gives it a value"
+    assert (plan.rejects, words_of(plan)) == ({}, [f"a unique key over v turns down: {why}"])
+    assert told(dbtasks.migrate(move.settings(), plan)) == {"t": 1}
+
+
+def test_a_key_over_a_column_that_is_called_as_nulls_are_is_a_key_as_any(move: Move) -> None:
+    name = "NULLS NOT DISTINCT"
+    there(
+        move,
+        f'CREATE TABLE t (id bigint PRIMARY KEY, "{name}" text, UNIQUE ("{name}"))',
+        f'CREATE TABLE t (id INTEGER PRIMARY KEY, "{name}" TEXT); INSERT INTO t VALUES (1, NULL), (2, NULL)',
+    )
+    plan = move.plan(tables=("t",))
+    assert (plan.clashes, plan.warnings) == ((), ())
+    assert dbtasks.migrate(move.settings(), plan).rows == 2
+
+
+def test_a_key_of_which_sqlite_has_no_column_is_named_by_those_it_is_over(move: Move) -> None:
+    there(
+        move,
+        "CREATE TABLE t (a int, g text GENERATED ALWAYS AS (a % 2) STORED UNIQUE, z int DEFAULT 1, UNIQUE (z))",
+        "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1), (2)",
+    )
+    assert words_of(move.plan(tables=("t",))) == [
+        "a unique key over g turns down: g is not in SQLite, and only the server gives it a value",
+        "a unique key over z turns down: every row has the same in it",
+    ]
 
 
 def test_of_several_keys_that_are_there_each_row_is_held_against_those_that_came_in(move: Move) -> None:

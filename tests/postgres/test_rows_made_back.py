@@ -87,6 +87,11 @@ def test_an_undo_that_takes_tables_away_says_so_and_speaks_of_no_backup_that_is_
     ran = project.invoke("db.undo", "--yes", **environ)
     assert f"✓ took back the restore {done.id} of {pg_db.name} by taking tables away in " in ran.stdout
     assert ": 3 tables gone\n" in ran.stdout
+    # of a backup that was not loaded the next one says nothing
+    shown = project.invoke("db.undo", "--dry-run", **environ).stdout.splitlines()[0]
+    assert shown.startswith("Undo     the undo ") and shown.endswith("), which took tables away")
+    undoes = json.loads(project.invoke("db.undo", "--dry-run", "--json", **environ).stdout)["plan"]["undoes"]
+    assert (undoes["kind"], undoes["backup"]) == ("undo", None)
     # the way back of that loads one again
     again = json.loads(project.invoke("db.undo", "--yes", "--json", **environ).stdout)["undo"]
     assert (again["way"], again["tables"], again["taken_away"]) == ("safety backup", 2, [])
@@ -95,7 +100,16 @@ def test_an_undo_that_takes_tables_away_says_so_and_speaks_of_no_backup_that_is_
     assert sorted(gone["taken_away"]) == ['odd schema."Pa.rt"', "public.part", "public.t"]
 
 
-@pytest.mark.parametrize("since", ["a view on it", "dropped", "renamed", "another"])
+LEANING = {
+    "a view on it": "view public.v",
+    "a view of a type": "view public.v",
+    "a matview": "materialized view public.v",
+    "a function of its rows": "function public.takes(public.t)",
+    "a function of a type": 'function public.takes("odd schema".mood[])',
+}
+
+
+@pytest.mark.parametrize("since", [*LEANING, "dropped", "renamed", "another"])
 def test_what_made_tables_is_not_taken_back_where_something_leans_on_them_or_they_are_others(
     pg_db: PgDatabase, tmp_path: Path, since: str
 ) -> None:
@@ -106,25 +120,49 @@ def test_what_made_tables_is_not_taken_back_where_something_leans_on_them_or_the
     restored(config, made)
     statement = {
         "a view on it": "CREATE VIEW v AS TABLE t",
+        "a view of a type": "CREATE VIEW v AS SELECT 'sad'::\"odd schema\".mood AS m",
+        "a matview": "CREATE MATERIALIZED VIEW v AS TABLE part",
+        "a function of its rows": "CREATE FUNCTION takes(t) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "a function of a type": "CREATE FUNCTION takes(\"odd schema\".mood[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "dropped": "DROP TABLE t",
         "another": "CREATE TABLE since (i int)",
         "renamed": "ALTER TABLE t RENAME TO u",
     }
     pg_db.run(statement[since])
     before = pg_db.run(EVERYTHING)
-    with pytest.raises(LoadFailed if since == "a view on it" else Refused) as caught:
-        dbtasks.undo(config, dbtasks.plan_undo(config))
-    assert caught.value.state.startswith(
-        f"{pg_db.name} is as it was" if since == "a view on it" else "nothing was touched"
-    )
+    with pytest.raises(Refused) as caught:
+        dbtasks.plan_undo(config)
+    assert caught.value.state == "nothing was touched"
+    if since in LEANING:
+        assert caught.value.message == (
+            f"{pg_db.name} has what came since and leans on the tables that the restore made: {LEANING[since]}"
+        )
+        pg_db.run(f"DROP {LEANING[since]}")
+        assert dbtasks.undo(config, dbtasks.plan_undo(config)).taken_away
+        return
     if since == "another":
         assert (
             "has tables that came since the restore that made the others: public.since"
             in caught.value.message
         )
-    elif since != "a view on it":
+    else:
         assert "has not all the tables any more that the restore made: public.t" in caught.value.message
         assert 'DROP TABLE "odd schema"."Pa.rt", "public"."part";' in caught.value.hint
+    assert pg_db.run(EVERYTHING) == before
+
+
+def test_taking_tables_away_that_breaks_off_is_not_called_a_load(pg_db: PgDatabase, tmp_path: Path) -> None:
+    pg_db.run(MADE)
+    config = settings_of(pg_db, tmp_path)
+    made = backed_up(config)
+    emptied(pg_db)
+    restored(config, made)
+    plan = dbtasks.plan_undo(config)
+    pg_db.run("CREATE VIEW v AS TABLE t")
+    before = pg_db.run(EVERYTHING)
+    with pytest.raises(LoadFailed, match=f"^taking tables of {pg_db.name} away broke off: ") as caught:
+        dbtasks.undo(config, plan)
+    assert caught.value.state.startswith(f"{pg_db.name} is as it was")
     assert pg_db.run(EVERYTHING) == before
 
 

@@ -86,7 +86,8 @@ def test_e14_the_numbers_of_a_table_that_stays_are_never_set_back(
     plan = planned(config, made)
     assert plan.load.stays.count("table public.big") == 1
     dbtasks.restore(config, plan)
-    assert pg_db.run("SELECT nextval('big_id_seq'), nextval('free')") == [(101, 2)]
+    # nor are those that nobody knows the takers of
+    assert pg_db.run("SELECT nextval('big_id_seq'), nextval('free')") == [(101, 51)]
 
 
 SHARED = """
@@ -111,6 +112,58 @@ def test_e14_a_sequence_that_a_table_that_stays_takes_numbers_of_is_never_set_ba
     restored(config, name, unverified=file == "older")
     # 53 was given to a row that was deleted
     assert pg_db.run("INSERT INTO stays DEFAULT VALUES RETURNING n") == [(54 * step,)]
+
+
+TAKEN = {
+    "a domain's default": ("CREATE DOMAIN num AS int DEFAULT nextval('ticket')", "n num"),
+    "a domain over one": (
+        "CREATE DOMAIN inner_ AS int DEFAULT nextval('ticket'); CREATE DOMAIN num AS inner_",
+        "n num",
+    ),
+    "one that begins again": ("ALTER SEQUENCE ticket CYCLE", "n int DEFAULT nextval('ticket')"),
+    "a function": (
+        "CREATE FUNCTION nx() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT nextval(''ticket'')::int'",
+        "n int DEFAULT nx()",
+    ),
+    "a name that is text": ("", "n int DEFAULT nextval('ticket'::text)"),
+}
+OWNED_TOO = (
+    ("a domain's default", "owned"),
+    ("a domain over one", "owned"),
+    ("one that begins again", "owned"),
+)
+
+
+@pytest.mark.parametrize(("way", "owner"), [*((way, "free") for way in TAKEN), *OWNED_TOO])
+def test_e14_however_a_table_that_stays_comes_to_its_numbers_they_are_never_set_back(
+    pg_db: PgDatabase, tmp_path: Path, way: str, owner: str
+) -> None:
+    made, column = TAKEN[way]
+    owned = "ALTER SEQUENCE ticket OWNED BY t.n" if owner == "owned" else ""
+    pg_db.run(
+        f"CREATE SEQUENCE ticket; {made}; CREATE TABLE t (a int, n int DEFAULT nextval('ticket')); {owned};"
+        f"CREATE TABLE stays (a int, {column} PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3)"
+    )
+    config = settings_of(pg_db, tmp_path, exclude_tables="stays")
+    backup = backed_up(config)
+    pg_db.run("INSERT INTO stays (a) SELECT 1 FROM generate_series(1, 50)")
+    restored(config, backup.id)
+    assert pg_db.run("INSERT INTO stays (a) VALUES (1) RETURNING n") == [(54,)]
+
+
+def test_sequences_of_tables_that_come_back_whole_are_set_back_though_another_table_stays(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run(
+        "CREATE TABLE s (id serial, n int); CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY, n int); CREATE TABLE stays (a int);"
+        "CREATE TABLE m (id serial, d int) PARTITION BY LIST (d); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1);"
+        "INSERT INTO s (n) VALUES (1); INSERT INTO i (n) VALUES (1); INSERT INTO m (d) VALUES (1)"
+    )
+    config = settings_of(pg_db, tmp_path, exclude_tables="stays")
+    made = backed_up(config)
+    pg_db.run("SELECT setval('s_id_seq', 50), setval('i_id_seq', 50), setval('m_id_seq', 50)")
+    restored(config, made.id)
+    assert pg_db.run("SELECT nextval('s_id_seq'), nextval('i_id_seq'), nextval('m_id_seq')") == [(2, 2, 2)]
 
 
 def test_a_sequence_that_a_view_takes_numbers_of_is_never_set_back(pg_db: PgDatabase, tmp_path: Path) -> None:
@@ -203,3 +256,36 @@ def test_nobody_takes_a_number_between_the_look_at_a_sequence_and_the_commit(
     restored(config, made.id)
     assert len(tried) == 1
     assert pg_db.run("INSERT INTO stays DEFAULT VALUES RETURNING n") == [(71,)]
+
+
+@pytest.mark.parametrize("may", ["ALL", "USAGE"])
+def test_a_sequence_of_somebody_else_is_told_with_its_number_unless_it_stands_there(
+    owned: PgDatabase, pg_db: PgDatabase, tmp_path: Path, may: str
+) -> None:
+    sequence, tables = SHARED.format(step=1, first=1).strip().split(";", 1)
+    pg_db.run(f"{sequence}; GRANT ALL ON SEQUENCE ticket TO PUBLIC")
+    owned.run(tables)
+    config = settings_of(owned, tmp_path)
+    made = backed_up(config)
+    told = 'the sequence public.ticket belongs to postgres and was not moved: ALTER SEQUENCE "public"."ticket" RESTART WITH 4;'
+    skip = {"skip_safety_backup": True}
+    pg_db.run(f"REVOKE ALL ON SEQUENCE ticket FROM PUBLIC; GRANT {may} ON SEQUENCE ticket TO PUBLIC")
+    found = [text for text in restored(config, made, **skip).warnings if "ticket" in text]
+    # nobody tells a role that may not look
+    assert found == ([] if may == "ALL" else [told])
+    pg_db.run("SELECT setval('ticket', 90)")
+    assert [text for text in restored(config, made, **skip).warnings if "ticket" in text] == [told]
+
+
+def test_a_sequence_of_somebody_else_that_cannot_be_looked_at_is_told_while_a_table_stays(
+    owned: PgDatabase, pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    pg_db.run("CREATE SEQUENCE theirs; GRANT ALL ON SEQUENCE theirs TO PUBLIC")
+    owned.run("CREATE TABLE t (a int); CREATE TABLE stays (a int); INSERT INTO t VALUES (1)")
+    config = settings_of(owned, tmp_path, exclude_tables="stays")
+    made = backed_up(config)
+    pg_db.run("REVOKE ALL ON SEQUENCE theirs FROM PUBLIC")
+    found = restored(config, made, skip_safety_backup=True).warnings
+    assert [text for text in found if "theirs" in text] == [
+        "the sequence public.theirs belongs to postgres and cannot be looked at"
+    ]

@@ -13,7 +13,7 @@ from dbtasks.rows.migration.conditions_there import Constant, Unread, constant_o
 from dbtasks.rows.migration.left_out import left_out
 from dbtasks.rows.migration.uniques_there import COMPARED_THERE, MORE_THAN_COLUMNS, UniqueThere, uniques_there
 from dbtasks.rows.postgres.words import Words
-from dbtasks.rows.schema import Column, Index, Key, PortableSchema, Table, UserType
+from dbtasks.rows.schema import Column, ForeignKey, Index, Key, PortableSchema, Table, UserType
 from tests.postgres.leaving import made
 from tests.postgres.migrated import opened
 
@@ -119,6 +119,18 @@ def test_a_column_in_a_collation_of_ones_own_is_compared_by_the_server() -> None
     ]
 
 
+def test_a_condition_on_a_column_in_a_collation_of_ones_own_is_read_by_the_server() -> None:
+    own = Column("v", "text", collation="public.folds")
+    given = Column("more", "text", default="'x'::text", collation="public.folds")
+    found = uniques(
+        *("(n) WHERE (v = 'x'::text)", "(n) WHERE (v <> ALL (ARRAY['x'::text]))", "(n) WHERE ((v)::text = 'x'::text)"),
+        *("(n) WHERE (more = 'x'::text)", "(n) WHERE (v IS NOT NULL)", "(n) WHERE (p > (1)::numeric)"),
+        v=own,
+        more=given,
+    )  # fmt: skip
+    assert [one.why for one in found] == [*[MORE_THAN_COLUMNS] * 4, "", ""]
+
+
 def test_what_sqlite_holds_apart_is_no_promise_for_a_collation_of_ones_own(tmp_path: Path) -> None:
     path = made(tmp_path / "a.db", "CREATE TABLE t (v TEXT UNIQUE); INSERT INTO t VALUES ('a'), ('A')")
     own = Column("v", "text", collation="public.folds")
@@ -131,6 +143,27 @@ def test_what_sqlite_holds_apart_is_no_promise_for_a_collation_of_ones_own(tmp_p
     assert found.uncounted == (
         f"t: rows that a unique key over v turns down: {COMPARED_THERE}; the load finds them",
     )
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_reference_by_a_collation_of_ones_own_is_compared_by_the_server(tmp_path: Path, skip: bool) -> None:
+    path = made(
+        tmp_path / "a.db",
+        "CREATE TABLE p (v TEXT PRIMARY KEY); CREATE TABLE t (v TEXT REFERENCES p); INSERT INTO p VALUES ('a'); INSERT INTO t VALUES ('A')",
+    )
+    own = Column("v", "text", collation="public.folds")
+    to_p = ForeignKey(("v",), "public.p", ("v",), "t_v_fkey", "FOREIGN KEY (v) REFERENCES public.p(v)")
+    live = PortableSchema(
+        tables=(Table("public.p", (own,), Key(("v",))), Table("public.t", (own,), foreign_keys=(to_p,)))
+    )
+    with opened(path) as (connection, schema):
+        survey = survey_for(schema, [], live)
+        survey.read(connection)
+        choices = choose(schema, survey, live=live)
+        found = left_out(connection, schema, choices, live, skip=skip)
+    assert (found.orphans, found.rows) == ((), {})
+    said = f"t.v: rows that refer to nothing in p: {COMPARED_THERE}; the load finds them"
+    assert said in found.uncounted
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from . import facts, files
 __all__ = ["LeavingRows", "Selection", "leaving_rows"]
 
 WAL_HEADER_BYTES = 32
+NAMES = "SELECT name FROM sqlite_master"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class LeavingRows:
         """Of the tables that go."""
         self.beside: tuple[tuple[str, str], ...] = beside_tables(connection)
         """What is in the database beside tables, by kind and name."""
+        self.names = frozenset(str(name) for (name,) in connection.execute(NAMES))
+        """Of all that is in the database, and of what is left out too: a table's new name is none of them."""
 
     def read(self, survey: Survey, on_event: OnEvent = ignore) -> Survey:
         """Let a survey learn what the values of every column are, in one pass over all rows."""

@@ -170,7 +170,13 @@ class Met:
         casts = [Cast.parse(text) for text in job.casts]
         survey = held.read(survey_for(self.schema, casts, self.live), on_event)
         choices = choose(
-            self.schema, survey, casts=casts, live=self.live, beside=held.beside, taken=self.taken
+            self.schema,
+            survey,
+            casts=casts,
+            live=self.live,
+            beside=held.beside,
+            taken=self.taken,
+            used=held.names,
         )
         if self.live is None:
             choices = replace(choices, only_target=self.others)

@@ -53,6 +53,8 @@ class PastRestore:
     backup: str | None = None
     """Id of the backup it brought, where that has one."""
     archive: str = ""
+    brings: bool = True
+    """Whether anything of that backup was loaded: not so where only tables were taken away."""
     safety_backup: str | None = None
     why_no_safety: str = ""
     old: str | None = None
@@ -137,6 +139,7 @@ def _past(record: Mapping[str, Any]) -> PastRestore:
         before=str(record.get("before") or ""),
         backup=_text(record.get("backup")),
         archive=str(record.get("archive") or ""),
+        brings=record.get("brings") is not False,
         safety_backup=_text(record.get("safety_backup")),
         why_no_safety=str(record.get("why_no_safety_backup") or ""),
         old=_text(record.get("old")),

@@ -47,7 +47,7 @@ SYSTEM = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
 class Carried:
     """The schema around the columns; `losses` gathers what stays behind.
 
-    `taken` are the names of what is there already, and is no table of these.
+    `taken` are the names of what is there already, and is no table of these; `used` all that SQLite's database has.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Carried:
         losses: list[Loss],
         condition: Condition = lambda table, said: None,  # noqa: ARG005 - nothing is carried unless it is said how
         taken: Collection[str] = (),
+        used: Collection[str] = (),
     ) -> None:
         self._schema = schema
         self._names = names
@@ -67,6 +68,8 @@ class Carried:
         self._renamed: dict[str, str] = {}
         """Tables whose names the server would not have, and what they could be called."""
         self._by_case = {table.name.lower(): table for table in schema.tables}
+        # in SQLite indexes and views share the names of tables, and case makes none another one
+        self._used = {*used, *(one.name for table in schema.tables for one in table.indexes)}
         self._taken = {table.name for table in schema.tables}.union(taken)
         # made in front of the indexes, by names of the server's
         for table in schema.tables:
@@ -75,9 +78,8 @@ class Carried:
     def prove_table(self, table: Table) -> None:
         """Tell a table's name that the server would not have, with the statement of SQLite's that gives it another."""
         if why := _why_no_name(table.name):
-            # in SQLite indexes share the names of tables, and case makes none another one
-            used = {*self._taken, *(one.name for other in self._schema.tables for one in other.indexes)}
-            new = self._renamed[table.name] = _another(table.name, {*used, *self._renamed.values()})
+            used = {*self._taken, *self._used, *self._renamed.values()}
+            new = self._renamed[table.name] = _another(table.name, used)
             mend = f"ALTER TABLE {_quoted(table.name)} RENAME TO {_quoted(new)};"
             self._losses.append(Loss(_called("table", table.name), why, True, mend))
 

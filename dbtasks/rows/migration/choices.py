@@ -119,18 +119,19 @@ def choose(
     live: PortableSchema | None = None,
     beside: Sequence[tuple[str, str]] = (),
     taken: Collection[str] = (),
+    used: Collection[str] = (),
 ) -> Choices:
     """Return what becomes of these tables, once `survey` has read their rows.
 
     `beside` names what else is in the database, such as `("view", "totals")`: it is told as left behind.
-    `taken` are the names of what is in the schema where tables are made: indexes get others.
+    `taken` are the names of what is in the schema where tables are made: indexes get others. `used` are all of SQLite's.
 
     Raises:
         UsageError: as `survey_for`.
     """
     left = [Loss(f"the {kind} {name}", "is not carried: make it there by hand") for kind, name in beside]
     if live is None:
-        return _Making(schema, survey, casts_for(schema, casts), left, taken).whole()
+        return _Making(schema, survey, casts_for(schema, casts), left, taken, used).whole()
     return _into(met(schema, live, casts_for(schema, casts)), survey, left)
 
 
@@ -240,6 +241,7 @@ class _Making:
         casts: Mapping[tuple[str, str], str],
         losses: list[Loss],
         taken: Collection[str],
+        used: Collection[str],
     ) -> None:
         self._schema = schema
         self._survey = survey
@@ -247,7 +249,7 @@ class _Making:
         self._losses = losses
         self._names = {table.name: table_name(SCHEMA, table.name) for table in schema.tables}
         self._chosen: dict[str, dict[str, ColumnChoice]] = {}
-        self._carried = Carried(schema, self._names, self._type, losses, self._condition, taken)
+        self._carried = Carried(schema, self._names, self._type, losses, self._condition, taken, used)
 
     def whole(self) -> Choices:
         for table in self._schema.tables:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from ..postgres.words import NotWritten, Words
 from .choices import ColumnChoice
 from .keyed import Row, Where, compared_as
 
-__all__ = ["Constant", "Unread", "constant_of", "read_condition"]
+__all__ = ["WHOLE", "Constant", "Unread", "constant_of", "read_condition"]
 
 Test = Callable[[Row], bool | None]
 """Whether a row keeps to it; None: nobody knows, as the server puts it."""
@@ -61,7 +61,7 @@ class Constant:
 class _Column:
     one: ColumnChoice
     kind: str
-    """What its values are compared as, behind the casts that stand there."""
+    """What its values are compared as, behind the casts that stand there; empty: only the server compares them."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,21 @@ class _Condition:
 _Term = Constant | _Column | _Condition
 
 
-def read_condition(words: Words, columns: Mapping[str, ColumnChoice], given: Mapping[str, Constant]) -> Where:
+def read_condition(
+    words: Words,
+    columns: Mapping[str, ColumnChoice],
+    given: Mapping[str, Constant],
+    folding: Collection[str] = (),
+) -> Where:
     """Read a condition; `columns` by their names there, `given` those that every row has one value in.
+
+    `folding` are those with a collation of somebody's own: only the server compares what is in them.
 
     Raises:
         Unread: here and below: it holds something else.
     """
     try:
-        reader = _Reader(words, columns, given)
+        reader = _Reader(words, columns, given, folding)
         test = _truth(reader.alternatives())
         words.end()
     except NotWritten as exc:
@@ -102,9 +109,14 @@ def constant_of(text: str) -> Constant:
 
 class _Reader:
     def __init__(
-        self, words: Words, columns: Mapping[str, ColumnChoice], given: Mapping[str, Constant]
+        self,
+        words: Words,
+        columns: Mapping[str, ColumnChoice],
+        given: Mapping[str, Constant],
+        folding: Collection[str] = (),
     ) -> None:
         self._words = words
+        self._folding = folding
         self._columns = columns
         self._given = given
         self.used: dict[str, ColumnChoice] = {}
@@ -227,7 +239,7 @@ class _Reader:
         if one is None:
             raise Unread(name)
         self.used[name] = one
-        return _Column(one, compared_as(one))
+        return _Column(one, "" if name in self._folding else compared_as(one))
 
     def _type(self) -> str:
         schema, name = self._words.qualified()

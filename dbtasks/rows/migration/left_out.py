@@ -136,6 +136,11 @@ def left_out(
         found = [*looking.clashes(live)]
         clashes = tuple(one for one in found if isinstance(one, Clash))
         words = [one for one in found if isinstance(one, str)]
+        words += [
+            f"{place_of(one.table.name, one.columns)}: rows that refer to nothing in {one.referred.name}: {COMPARED_THERE}; the load finds them"
+            for one in references_of(schema, choices, live)
+            if one.is_compared_there and choices.rows[one.table.name]
+        ]
         words += [one.uncounted for one in out if one.references in filled and choices.rows[one.table.name]]
         if not (choices.misfits or orphans or clashes):
             return LeftOut(uncounted=tuple(words))
@@ -197,12 +202,14 @@ class _Looking:
             table = there[self._choices.names[name]]
             done: set[tuple[frozenset[tuple[str, str]], bool]] = set()
             counted: list[UniqueThere] = []
-            for one in uniques_there(table, chosen, over_there.types):
+            for one in uniques_there(table, chosen, over_there.types, over_there.sequences):
                 key = frozenset((of.column, fold) for of, fold in zip(one.columns, one.folds, strict=True))
                 is_done = not (one.why or one.where) and (key, one.nulls_are_equal) in done
                 if is_done or not self._choices.rows[name] or self._stays(name, one, made=live is None):
                     continue
-                done.add((key, one.nulls_are_equal))
+                # one over some rows, or one that is not looked at, says nothing of the next over the same columns
+                if not (one.why or one.where):
+                    done.add((key, one.nulls_are_equal))
                 if one.why or one.unknown:
                     yield _uncounted(name, one)
                 else:
@@ -214,7 +221,7 @@ class _Looking:
                 yield from (clash for one in counted for clash in self._clash(name, one))
             for part in _parts_of(table, over_there):
                 # which rows go there the server knows
-                for one in uniques_there(part, chosen, over_there.types):
+                for one in uniques_there(part, chosen, over_there.types, over_there.sequences):
                     alone = replace(one, why=one.why or f"it is the partition's {part.name} alone")
                     if self._choices.rows[name] and not self._stays(name, alone, made=False):
                         yield _uncounted(name, alone)
@@ -327,7 +334,8 @@ class _Looking:
         broken = {(one.table, one.columns, one.references) for one in orphans}
         for number in _leading(references, losing, broken):
             one = references[number]
-            if all(compared_as(mine) == compared_as(theirs) != "" for mine, theirs in one.pairs):
+            is_known = all(compared_as(mine) == compared_as(theirs) != "" for mine, theirs in one.pairs)
+            if is_known and not one.is_compared_there:
                 self._lead(number, one)
             else:
                 place = place_of(one.table.name, one.columns)
@@ -379,7 +387,7 @@ def _uncounted(name: str, one: UniqueThere) -> str:
     """Return words for a key that cannot be looked at."""
     if one.unknown and not one.index:
         return f"{place_of(name, one.unknown)}: rows that are twice in a unique key: only the server compares them"
-    over = ", ".join(of.column for of in one.columns)
+    over = ", ".join([of.column for of in one.columns] or one.over)
     what = f"the unique index {one.index}" if one.index else f"a unique key over {over}"
     return f"{name}: rows that {what} turns down: {one.why or COMPARED_THERE}; the load finds them"
 

@@ -20,6 +20,7 @@ from ..sqlite.source import TEXT, rowid_of
 from ..sqlite.words import counts_itself
 from .choices import Choices, ColumnChoice
 from .survey import EXAMPLES
+from .uniques_there import folding_columns
 
 __all__ = ["FOR_NEW_ROWS", "Orphans", "Referring", "orphans_of", "place_of", "references_of"]
 
@@ -61,6 +62,8 @@ class Referring:
     table: Table
     referred: Table
     pairs: tuple[tuple[ColumnChoice, ColumnChoice], ...]
+    is_compared_there: bool = False
+    """Whether a column of it there has a collation of somebody's own: only the server compares such values."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -104,9 +107,11 @@ def references_of(
     tables = {table.name: table for table in schema.tables}
     chosen = {name: {one.into: one for one in found} for name, found in choices.columns.items()}
     back = {into: name for name, into in choices.names.items()}
-    there = {back[one.name]: one.foreign_keys for one in (live or choices.schema).tables if one.name in back}
+    over_there = live or choices.schema
+    there = {back[one.name]: one for one in over_there.tables if one.name in back}
+    folding = {name: folding_columns(one, over_there.types) for name, one in there.items()}
     for name in choices.order:
-        for one in there.get(name, ()):
+        for one in there[name].foreign_keys if name in there else ():
             if one.references not in back or one.definition.endswith(FOR_NEW_ROWS):
                 continue
             referred = tables[back[one.references]]
@@ -116,7 +121,9 @@ def references_of(
             pairs = [(a, b) for a, b in zip(mine, theirs, strict=False) if a is not None and b is not None]
             # one of the columns stays behind
             if mine and len(pairs) == len(mine) == len(theirs):
-                yield Referring(tables[name], referred, tuple(pairs))
+                own = {a.into for a, _ in pairs} & folding[name]
+                other = {b.into for _, b in pairs} & folding[referred.name]
+                yield Referring(tables[name], referred, tuple(pairs), bool(own or other))
 
 
 def orphans_of(
@@ -136,7 +143,7 @@ class _Looking:
         kinds = [_kind(mine, theirs) for mine, theirs in one.pairs]
         certain = [kind for kind in kinds if kind is not None]
         # else values are compared otherwise
-        if len(certain) == len(kinds):
+        if len(certain) == len(kinds) and not one.is_compared_there:
             yield from self._looked(one.table, one.referred, one.pairs, certain)
 
     def _looked(

@@ -28,6 +28,7 @@ from ....events import OnEvent, Phase, Warned, ignore
 from ....models import Revision
 from ....plans import TargetState
 from ....rows.postgres.source import PostgresSource
+from ....rows.postgres.unfinished import with_unfinished
 from ....rows.schema import PortableSchema
 from ....sessions import PsycopgSession, Session
 from ....stores.proofs import MIGRATION, ProofMark, marking_proof
@@ -152,12 +153,10 @@ def _not_ours(session: Session, found: Sequence[Relation], exc: RightMissing) ->
 def _live_schema(session: PsycopgSession, found: Sequence[Relation]) -> PortableSchema:
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
-        source = PostgresSource(
-            session,
-            [relation.oid for relation in found if relation.kind in COUNTED],
-            without_rows=[relation.oid for relation in found if relation.kind == PARTITIONED],
-        )
-        return source.schema
+        tables = [relation.oid for relation in found if relation.kind in COUNTED]
+        partitioned = [relation.oid for relation in found if relation.kind == PARTITIONED]
+        source = PostgresSource(session, tables, without_rows=partitioned)
+        return with_unfinished(session, source.schema, (*tables, *partitioned))
     finally:
         session.execute("ROLLBACK")
 

@@ -175,8 +175,9 @@ def loading_rows(
         if isinstance(exc, RightMissing | Busy):
             exc.state = exc.state or f"{name} is as it was"
             raise
+        what = f"taking tables of {name} away" if plan.request.takes_away else f"the load into {name}"
         broken = LoadFailed(
-            f"the load into {name} broke off: {exc.message}",
+            f"{what} broke off: {exc.message}",
             details=exc.details,
             state=f"{name} is as it was",
             hint=exc.hint,

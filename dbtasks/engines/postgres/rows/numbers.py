@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ....rows.schema import Sequence
 from ....sessions import Session
-from ..facts import COUNTED, PARTITIONED, SEQUENCE, Relation, table_name
+from ..facts import COUNTED, FOREIGN, PARTITIONED, SEQUENCE, Relation, table_name
 from ..part.next_numbers import Use, beyond, edge, hold, uses
 from ..script.statements import quoted
 
@@ -19,8 +19,22 @@ __all__ = ["set_sequences"]
 FACTS = """
     SELECT s.seqrelid::bigint AS oid, s.seqincrement AS step, s.seqmin AS lowest, s.seqmax AS highest,
            s.seqcycle AS cycles,
-           CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN pg_catalog.pg_get_userbyid(c.relowner)::text ELSE '' END
+           CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN pg_catalog.pg_get_userbyid(c.relowner)::text ELSE '' END,
+           pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
     FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
+"""
+# who calls for any other one nobody can tell: a function's text is in no catalogue, nor is a name that is text
+OWN = """
+    SELECT s.seqrelid::bigint AS oid FROM pg_catalog.pg_sequence s
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = s.seqrelid
+                    AND d.refclassid = d.classid AND d.refobjid = ANY (%(tables)s) AND d.refobjsubid > 0
+                    AND d.deptype IN ('a', 'i'))
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      LEFT JOIN pg_catalog.pg_attrdef f
+                             ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid
+                      WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = s.seqrelid
+                        AND NOT coalesce(f.adrelid = ANY (%(tables)s), false))
 """
 
 
@@ -31,6 +45,8 @@ class _Facts(NamedTuple):
     cycles: bool
     stranger: str
     """Whose it is where it is not ours."""
+    seen: bool
+    """Whether this role may read where it stands."""
 
 
 class _Stand(NamedTuple):
@@ -50,15 +66,14 @@ def set_sequences(
     """Let each recorded sequence stand where it stood, and each that fills a column give out what no row has.
 
     `there` are all relations by their names: a sequence may fill others than the tables that were `loaded`; one that does is
-    not set back. So it is with those `partly` loaded, of which some partitions stayed. `given` has the last number that a
+    not set back, and while any table stays none is but those that belong to loaded ones. Those `partly` loaded, of which some
+    partitions stayed, are none of these. `given` has the last number that a
     column, by its table's name and its own, ever got elsewhere: it is not given out again either.
     A rollback takes all of it back. Returns what is to be said of those that were not moved.
     """
     known = {one.name: one for one in recorded}
     filled = {str(use) for use in uses(session, list(loaded))}
-    emptied = uses(session, [oid for oid in loaded if oid not in partly])
-    everywhere = uses(session, [relation.oid for relation in there.values()])
-    outside = {str(use) for use in {*everywhere}.difference(emptied)}
+    free = _may_go_back(session, there, loaded, partly)
     by_name: dict[str, list[Use]] = {}
     for use in uses(session, [r.oid for r in there.values() if r.kind in (*COUNTED, PARTITIONED)]):
         if str(use) in known or str(use) in filled:
@@ -70,8 +85,8 @@ def set_sequences(
         if relation is None or relation.kind != SEQUENCE or relation.oid not in facts:
             continue
         held, used_by = facts[relation.oid], by_name.get(name, [])
-        goes_on = name not in known or name in outside
-        if held.stranger and goes_on and not all(use.seen for use in used_by):
+        goes_on = name not in known or name not in free
+        if held.stranger and goes_on and not held.seen:
             said.append(f"the sequence {name} belongs to {held.stranger} and cannot be looked at")
             continue
         place = _Place(session, relation, held, known.get(name), used_by, given or {}, goes_on=goes_on)
@@ -79,7 +94,9 @@ def set_sequences(
         if wanted == now:
             continue
         if held.stranger:
-            said.append(_by_hand(relation, held, wanted))
+            now = now or (_standing(session, relation) if held.seen else None)
+            if now is None or _following(now, held.step) != _following(wanted, held.step):
+                said.append(_by_hand(relation, held, wanted))
             continue
         if goes_on:
             # others may have taken numbers since
@@ -88,6 +105,20 @@ def set_sequences(
         if wanted != now:
             _move(session, relation, wanted)
     return tuple(said)
+
+
+def _may_go_back(
+    session: Session, there: Mapping[str, Relation], loaded: Collection[int], partly: Collection[int]
+) -> set[str]:
+    """Return the sequences that gave no number to anything but rows that are gone."""
+    emptied = [oid for oid in loaded if oid not in partly]
+    everywhere = uses(session, [relation.oid for relation in there.values()])
+    outside = {str(use) for use in {*everywhere}.difference(uses(session, emptied))}
+    free = {name: one.oid for name, one in there.items() if one.kind == SEQUENCE and name not in outside}
+    if any(one.kind in (*COUNTED, FOREIGN) and one.oid not in loaded for one in there.values()):
+        own = {oid for (oid,) in session.rows(OWN, {"tables": emptied})}
+        return {name for name, oid in free.items() if oid in own}
+    return {*free}
 
 
 class _Place(NamedTuple):
@@ -101,7 +132,7 @@ class _Place(NamedTuple):
     used_by: list[Use]
     given: Mapping[tuple[str, str], int]
     goes_on: bool
-    """Whether it is never set back: the backup has it not, or tables that stay take numbers of it."""
+    """Whether it is never set back: the backup has it not, or what stays may take numbers of it."""
 
     def look(self) -> tuple[_Stand | None, _Stand]:
         """Return where it stands, where that counts, and where it is to stand."""

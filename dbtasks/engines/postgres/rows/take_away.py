@@ -36,6 +36,25 @@ FROM pg_catalog.pg_class WHERE relacl IS NOT NULL AND oid = ANY (%(oids)s)
 ORDER BY 1
 """
 """What is dropped with a table, and is in no backup of rows: a restore of rows makes none of it."""
+LEANS = """
+WITH types AS (
+    SELECT t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    WHERE t.typrelid = ANY (%(oids)s) OR (n.nspname::text, t.typname::text) IN (
+        SELECT * FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::text[]), pg_catalog.unnest(%(names)s::text[])))
+), made AS (
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS classid, pg_catalog.unnest(%(oids)s::oid[]) AS objid
+    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid FROM types
+    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, typarray FROM pg_catalog.pg_type WHERE oid IN (SELECT oid FROM types)
+)
+SELECT DISTINCT pg_catalog.pg_describe_object(
+    CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_catalog.pg_class'::pg_catalog.regclass END, coalesce(r.ev_class, d.objid), 0)
+FROM pg_catalog.pg_depend d JOIN made ON made.classid = d.refclassid AND made.objid = d.refobjid
+LEFT JOIN pg_catalog.pg_rewrite r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid
+WHERE d.deptype = 'n'
+  AND (r.ev_class <> ALL (%(oids)s) OR d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
+ORDER BY 1
+"""
+"""Views and functions that tables and types cannot be dropped under."""
 
 
 def taking_away(made: Made) -> tuple[str, ...]:
@@ -63,6 +82,7 @@ def plan_taking_away(
     with direct_session(engine) as session:
         there = {str(relation): relation for relation in relations(session)}
         _prove_as_made(name, made, there)
+        _prove_nothing_leans(session, name, made, there)
         facts = database_facts(session, migration_table=engine.settings.migration_table)
         rows = count_rows(session, [there[table] for table in made.tables if table in facts.tables])
         oids = [there[table].oid for table in made.tables]
@@ -100,6 +120,18 @@ def _prove_as_made(name: str, made: Made, there: Mapping[str, Relation]) -> None
         state="nothing was touched",
         hint=f"what is left of those is taken away by hand: {' '.join(taking_away(left))}",
     )
+
+
+def _prove_nothing_leans(session: Session, name: str, made: Made, there: Mapping[str, Relation]) -> None:
+    oids = [there[one].oid for one in (*made.tables, *made.sequences) if one in there]
+    types = [split_name(one) for one in made.types]
+    asked = {"oids": oids, "schemas": [pair[0] for pair in types], "names": [pair[1] for pair in types]}
+    if leaning := [str(text) for (text,) in session.rows(LEANS, asked)]:
+        raise Refused(
+            f"{name} has what came since and leans on the tables that the restore made: {some(leaning)}",
+            state="nothing was touched",
+            hint="drop that, then db.undo again",
+        )
 
 
 def take_away(session: Session, made: Made) -> None:

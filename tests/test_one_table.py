@@ -365,7 +365,7 @@ def test_e15_a_load_that_fails_leaves_the_file_as_it_was(shop: Shop) -> None:
     with pytest.raises(LoadFailed, match="UNIQUE constraint failed") as failed:
         bring(config, "item")
     assert "is as it was" in failed.value.state
-    assert "backed up before" in failed.value.state
+    assert "what it held when this began was backed up" in failed.value.state
     assert content(path) == before
     assert read_restores(config.backup_dir)[0]["state"].startswith("failed")
 
@@ -410,7 +410,7 @@ def test_a10_an_interrupt_in_the_middle_of_the_rows_ends_it_and_the_file_is_as_i
     with pytest.raises(Interrupted, match="restore of item was interrupted") as interrupted:
         bring(config, "item")
     assert "app.db is as it was" in interrupted.value.state
-    assert "backed up before" in interrupted.value.state
+    assert "what it held when this began was backed up" in interrupted.value.state
     assert content(path) == before
     assert leftovers(path.parent) == []
 

@@ -92,7 +92,7 @@ def test_d01_d07_d09_an_error_in_a_load_inside_leaves_the_live_database_alone(
     failed = shop.run("db.restore", "--file=latest", "--yes", *PLACES[place], code=9)
     assert "division by zero" in failed["error"]["details"]
     assert f"{shop.name} " in state_of(failed)
-    assert "what it holds was backed up before" in state_of(failed)
+    assert "what it held when this began was backed up" in state_of(failed)
     assert (whole(shop), shop.kin()) == (before, [shop.name])
 
 

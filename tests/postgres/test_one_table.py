@@ -168,7 +168,7 @@ def test_e15_a_load_that_fails_leaves_rows_triggers_keys_and_sequence_as_they_we
         bring(config, "item")
     assert "small" in failed.value.details
     assert "is as it was" in failed.value.state
-    assert "backed up before" in failed.value.state
+    assert "what it held when this began was backed up" in failed.value.state
     assert fingerprint(database) == before
     (record,) = read_restores(config.backup_dir)
     assert record["state"].startswith("failed")

@@ -129,7 +129,7 @@ def test_a10_ctrl_c_while_a_damaged_file_is_looked_at_again_leaves_it_where_it_i
     assert tree(tmp_path)["app.db"] == damaged
     assert leftovers(tmp_path) == []
     (record,) = (tmp_path / "backups" / "restores").glob("*.json")
-    assert json.loads(record.read_text())["state"] == "failed; the target is as it was"
+    assert json.loads(record.read_text())["state"] == "failed; it changed nothing"
 
 
 def _old_or_new(root: Path) -> str:

@@ -201,6 +201,7 @@ STORE_KEYS = {
 """No task needs them yet; they lie in the environment or in .env for something else."""
 
 
+@pytest.mark.long
 def test_g04_g05_g20_no_command_line_and_no_tools_environment_holds_a_password_or_a_key_during_any_task(
     project: Project, shop: PgDatabase
 ) -> None:

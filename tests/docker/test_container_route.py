@@ -64,11 +64,11 @@ def left_inside(box: Box) -> list[str]:
 @pytest.mark.parametrize(
     ("format_", "place"),
     [
-        ("custom", "published"),
         ("sql", "inside"),
         *(
             pytest.param(*case, marks=pytest.mark.long)
             for case in (
+                ("custom", "published"),
                 ("custom", "inside"),
                 ("sql", "published"),
                 ("directory", "inside"),

@@ -26,6 +26,7 @@ def shop(tmp_path: Path, pg_db: PgDatabase) -> Shop:
     return configured(tmp_path, pg_db), pg_db
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 @pytest.mark.parametrize("format_", FORMATS)
 def test_e06_tables_come_created_replaced_and_beside_from_every_format_in_every_compression(

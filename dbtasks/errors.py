@@ -217,13 +217,22 @@ class OperationFailed(DbTasksError):
 
 
 class CommandFailed(OperationFailed):
-    """A client tool ended badly; details hold the redacted tail of its stderr."""
+    """A client tool ended badly; details hold the redacted tail of its stderr.
 
-    def __init__(self, tool: str, where: str, returncode: int, tail: str) -> None:
+    `cause` is what ended it from outside, where that is known: its container stopped, or Docker went away.
+    """
+
+    def __init__(self, tool: str, where: str, returncode: int, tail: str, *, cause: str = "") -> None:
         how = f"was killed by signal {-returncode}" if returncode < 0 else f"exited {returncode}"
-        super().__init__(f"{tool} {how} ({where})", details=tail)
+        super().__init__(f"{tool} broke off: {cause}" if cause else f"{tool} {how} ({where})", details=tail)
         self.tool = tool
         self.returncode = returncode
+        self.cause = cause
+
+    @property
+    def last_words(self) -> str:
+        """What is known of its end: the cause, then what it said itself."""
+        return "\n".join(filter(None, (self.cause, self.details))) or self.message
 
 
 class QueryFailed(OperationFailed):

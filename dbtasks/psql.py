@@ -74,7 +74,7 @@ class PsqlSession:
             self._psql.write(text.encode() + tail.encode())
             self._psql.flush()
         except CommandFailed as exc:
-            raise self._gone(exc.details or exc.message) from exc
+            raise self._gone(exc.last_words) from exc
         lines, outcome = self._until_mark()
         message, _ = self._until_mark()
         _, failed, *code = outcome.split()
@@ -102,7 +102,7 @@ class PsqlSession:
                 self._psql.write(b"\n")
                 self._psql.flush()
             except CommandFailed as exc:
-                return exc.details or exc.message
+                return exc.last_words
             time.sleep(0.02)
         return self._psql.said
 

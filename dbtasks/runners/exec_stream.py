@@ -172,13 +172,12 @@ class Exec:
             return self._runner.takes_none(self._first.decode(errors="replace").strip(), was_down=True)
         if missing is not None:
             return missing
-        error = CommandFailed(self._tool, self._runner.where, code, self.said)
-        if state == UNKNOWN:
-            error.message = f"{self._tool} broke off: Docker stopped answering"
-        elif state != "running":
-            error.message = f"{self._tool} broke off: {self._runner.where} stopped ({state})"
+        cause = {"running": "", UNKNOWN: "Docker stopped answering"}.get(
+            state, f"{self._runner.where} stopped ({state})"
+        )
+        error = CommandFailed(self._tool, self._runner.where, code, self.said, cause=cause)
+        if cause and state != UNKNOWN:
             error.hint = self._runner.helps()
-        error.args = (error.message,)
         return error
 
     def is_in_running_container(self) -> bool:

@@ -440,6 +440,47 @@ def test_docker_that_stops_answering_in_the_middle_is_named_and_nothing_runs_on(
     assert left_inside(box) == []
 
 
+HELD = """
+import sys
+import docker
+from dbtasks.errors import TargetUnreachable
+from dbtasks.psql import connect_psql
+from dbtasks.runners.container import ContainerRunner
+client = docker.from_env(timeout=10)
+runner = ContainerRunner(client.containers.get(sys.argv[1]))
+try:
+    with connect_psql(runner, "shop", user="postgres", env={}, prepare=("SELECT 1", ())) as session:
+        session.execute("DO $$ BEGIN RAISE WARNING 'words of its own'; END $$")
+        while "words" not in session.last_words():
+            pass  # the two streams of an exec are not ordered
+        print("held", flush=True)
+        sys.stdin.read()
+        session.rows("SELECT 1")
+except TargetUnreachable as exc:
+    print(exc.details, flush=True)
+runner.close()
+"""
+
+
+def test_a_held_psql_that_loses_docker_says_so_whatever_it_had_said_itself(
+    between: Between, box: Box, project: Project
+):
+    holding_it = subprocess.Popen(
+        [sys.executable, "-c", HELD, box.container.id],
+        env=project.environ(DOCKER_HOST=between.url),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert holding_it.stdout is not None
+    assert holding_it.stdout.readline() == "held\n"
+    between.cut()
+    told, err = holding_it.communicate(timeout=60)
+    assert holding_it.returncode == 0, err
+    assert told.splitlines()[:2] == ["Docker stopped answering", "WARNING:  words of its own"]
+
+
 def test_a_backup_that_loses_docker_fails_and_lists_nothing(
     between: Between, box: Box, project: Project, ask: Any
 ):

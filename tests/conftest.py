@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import signal
@@ -138,6 +139,11 @@ def pytest_configure() -> None:
     # a shell starts what runs in the background deaf to Ctrl-C, and every child would inherit that
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    # some thousand tests stay to the end: no collection of garbage needs to walk through them
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -363,6 +363,7 @@ def test_the_run_ends_with_8_and_every_screen_shows_it(host: Project) -> None:
     assert any("cleanup is suspended" in text for text in document(host, "db.info")["notes"])
 
 
+@pytest.mark.long
 def test_the_cleanup_says_why_nothing_goes_and_goes_on_when_the_backup_is_accepted(host: Project) -> None:
     for _ in range(2):
         document(host, "db.backup", "--skip-cleanup")

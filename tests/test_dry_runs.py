@@ -212,6 +212,7 @@ def test_d23_a_dry_run_changes_not_one_row_of_a_server_nor_byte_of_a_project(
     assert bool(ran.stdout) is (line not in FAILING)
 
 
+@pytest.mark.long
 def test_d23_what_the_server_is_asked_would_show_a_write(pg_shop: PgDry) -> None:
     """One row that is written and taken back at once: the others would prove nothing otherwise."""
     before = pg_shop.state()

@@ -261,6 +261,7 @@ def test_a_restore_into_a_protected_name_that_is_not_there_is_not_told_as_overwr
     assert (refused.returncode, "this restores into app.db" in refused.stderr) == (6, True)
 
 
+@pytest.mark.long
 def test_an_undo_and_a_table_say_in_the_plan_that_only_the_name_will_do(project: Project) -> None:
     project.mount()
     make(project.root / "app.db")

@@ -614,6 +614,7 @@ def test_closed_streams_stop_nothing(shop: Project, closed: str) -> None:
     assert len(ids(shop)) == 1
 
 
+@pytest.mark.long
 @POSIX
 def test_g14_hostile_names_never_reach_the_terminal_raw(shop: Project) -> None:
     path = make(shop.root / "evil\x1b[31m\nname\x07.db")

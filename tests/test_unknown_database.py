@@ -79,6 +79,7 @@ def test_latest_of_an_unknown_database_says_why_it_is_unknown(
     assert "no complete" not in ran.stderr
 
 
+@pytest.mark.long
 def test_a_backup_that_is_named_is_found_without_a_database(two: tuple[Project, str, str]) -> None:
     project, app, other = two
     path = document(project, "db.show", f"--file={app}", **AWAY)["backup"]["path"]
@@ -116,6 +117,7 @@ def test_nothing_configured_at_all_names_both_ways(project: Project) -> None:
     assert "docker compose up -d" in ran.stderr
 
 
+@pytest.mark.long
 def test_backups_of_the_same_name_under_another_address_are_mentioned(project: Project) -> None:
     project.mount()
     fill(project.root / "old" / "app.db")

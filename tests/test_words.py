@@ -44,6 +44,7 @@ def test_one_thing_is_one_thing(project: Project) -> None:
     assert done.stdout.startswith("✓ removed 1 backup, kept 1, freed ")
 
 
+@pytest.mark.long
 def test_a_cleanup_that_dropped_a_replaced_database_names_it(project: Project, pg_db: PgDatabase) -> None:
     project.mount()
     pg_db.run("CREATE TABLE public.t (id int PRIMARY KEY)")
@@ -66,6 +67,7 @@ def test_after_a_restore_into_a_new_database_nothing_is_said_not_to_exist_yet(tm
     assert result.way_back == "there is no way back, and nothing to go back to: copy.db did not exist before"
 
 
+@pytest.mark.long
 def test_one_session_is_ended_and_one_object_is_dropped(project: Project, pg_db: PgDatabase) -> None:
     project.mount()
     pg_db.run("CREATE TABLE public.t AS SELECT 1 AS a")
@@ -91,6 +93,7 @@ def test_one_more_table_is_one_more_table(project: Project) -> None:
     assert "… and 1 more table\n" in told
 
 
+@pytest.mark.long
 def test_a_script_without_counts_is_said_not_to_be_compared_and_why(project: Project, pg: PgServer) -> None:
     project.mount()
     role = pg.create_role("LOGIN CREATEDB")

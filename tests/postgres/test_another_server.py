@@ -38,6 +38,7 @@ def backup(project: Project, environ: dict[str, str], *flags: str, elsewhere: bo
     return str(document["id"])
 
 
+@pytest.mark.long
 def test_a_backup_of_another_server_at_this_address_needs_the_typed_name(
     project: Project, pg_db: PgDatabase, environ: dict[str, str]
 ) -> None:

@@ -61,6 +61,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.long
 def test_h08_what_cuts_quiet_connections_leaves_the_one_that_holds_the_servers_lock(
     pg_db: PgDatabase, between: Between, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

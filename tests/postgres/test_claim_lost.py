@@ -273,6 +273,7 @@ def test_h08_a_lock_taken_meanwhile_in_another_database_of_the_server_lets_nothi
     assert (items(pg_db), databases(pg_db)) == (6, [pg_db.name])
 
 
+@pytest.mark.long
 @pytest.mark.fault
 def test_h08_a_lock_lost_while_sessions_will_not_end_is_told_as_that_and_at_once(
     pg: PgServer, pg_db: PgDatabase, tmp_path: Path
@@ -353,6 +354,7 @@ def hurried(pg: PgServer, pg_db: PgDatabase) -> Iterator[PgDatabase]:
     yield pg_db.seen_by(role)
 
 
+@pytest.mark.long
 def test_h08_no_timeout_for_idle_sessions_ends_the_one_that_holds_the_lock(
     hurried: PgDatabase, tmp_path: Path
 ) -> None:

@@ -415,6 +415,7 @@ def test_each_tools_migration_step_comes_with_its_command(
 # -- what is not whole, or not ours ----------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_a_partial_backup_leaves_out_is_no_difference(tmp_path: Path, pg_db: PgDatabase) -> None:
     pg_db.run("CREATE TABLE item (id int PRIMARY KEY); CREATE TABLE log (a int); INSERT INTO log VALUES (1)")
     config = configured(tmp_path, pg_db)

@@ -68,6 +68,7 @@ def test_an_ordinary_role_drops_a_database_an_autovacuum_worker_is_in(
     assert databases(owned) == [owned.name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["restore", "proof"])
 def test_d08_a_failed_load_leaves_nothing_behind_where_autovacuum_is_at_it(
     busy: PgServer, owned: PgDatabase, tmp_path: Path, what: str

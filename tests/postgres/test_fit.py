@@ -79,6 +79,7 @@ def test_e02_missing_extensions_are_named(full: PgDatabase, tmp_path: Path) -> N
         plan_load(engine, archive, LoadRequest())
 
 
+@pytest.mark.long
 def test_an_extension_only_a_superuser_may_create_is_named(pg17: PgServer, tmp_path: Path) -> None:
     owner = pg17.create_role("LOGIN CREATEDB")
     with pg17.fresh(f"OWNER {owner.user}") as database:

@@ -72,6 +72,7 @@ def test_a_backup_goes_into_another_server_and_what_was_there_is_saved_as_that_d
     assert record["system_identifier"] == identifier
 
 
+@pytest.mark.long
 def test_it_is_taken_back_with_that_database_configured_or_by_the_command_that_is_printed(
     config: dbtasks.Settings, there: PgDatabase, tmp_path: Path
 ) -> None:

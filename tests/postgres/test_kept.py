@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 import dbtasks
 from dbtasks.clock import utc_now
 from dbtasks.console.cleanup import kept_text
@@ -32,6 +34,7 @@ def told(config: dbtasks.Settings) -> str:
     return "\n".join(info_lines(dbtasks.inspect(config), utc_now(), None))
 
 
+@pytest.mark.long
 def test_databases_that_restores_replaced_are_counted_with_their_size_and_what_drops_them(
     pg_db: PgDatabase, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_d08_a_leftover_that_somebody_is_connected_to_is_told_by_info_and_both_p
     assert left.name not in databases(left.database)
 
 
+@pytest.mark.long
 def test_d08_a_leftover_that_somebody_came_to_after_the_plan_is_told_when_the_restore_ends(
     left: Left,
 ) -> None:
@@ -136,6 +137,7 @@ def test_d13_what_another_restore_is_making_is_not_called_a_leftover(left: Left)
         assert list(engine.left_in_use(["zzzzzz"])) == [left.name]
 
 
+@pytest.mark.long
 def test_d08_the_tasks_say_that_a_leftover_stays(left: Left, project: Project) -> None:
     project.mount()
     environ = {

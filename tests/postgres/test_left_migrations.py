@@ -91,6 +91,7 @@ def test_d14_the_tasks_name_it_and_remove_it(move: Move) -> None:
     assert_gone(move)
 
 
+@pytest.mark.long
 def test_d14_a_database_that_was_not_marked_yet_is_known_by_its_name_and_goes_with_the_next_migration(
     move: Move, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ def test_d14_a_migration_killed_when_its_database_had_its_name_leaves_a_folder_t
     assert_gone(move)
 
 
+@pytest.mark.long
 def test_d14_one_that_somebody_is_connected_to_stays_and_is_told(move: Move) -> None:
     name = killed(move)
     with contextlib.closing(move.server.connect(name)):
@@ -164,6 +166,7 @@ def test_d14_one_of_another_server_that_had_this_address_is_told_and_not_touched
     assert name in move.databases()
 
 
+@pytest.mark.long
 def test_d14_the_source_tells_where_a_killed_migration_to_elsewhere_is_removed(move: Move) -> None:
     name = killed(move)
     own = dbtasks.load_settings(move.project.root, environ={}, url=f"sqlite:///{move.path}")
@@ -192,6 +195,7 @@ def test_d14_a_project_with_another_database_of_that_server_removes_it_too(move:
     assert_gone(move)
 
 
+@pytest.mark.long
 def test_d14_what_a_failed_migration_could_not_drop_is_told_as_well(move: Move) -> None:
     role = move.server.create_role("LOGIN CREATEDB")
     with contextlib.ExitStack() as stack:

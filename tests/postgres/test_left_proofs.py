@@ -204,6 +204,7 @@ def test_a_folder_that_may_not_be_entered_is_no_reason_against_a_proof(pg_db: Pg
         as_ordinary_user(act)
 
 
+@pytest.mark.long
 def test_the_task_lists_and_removes_it(shop: Shop, project: Project) -> None:
     config, database = shop
     name = killed(shop)

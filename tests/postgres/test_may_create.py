@@ -71,6 +71,7 @@ def test_what_needs_no_schema_of_its_own_needs_no_right_to_make_one(pg: PgServer
         assert dbtasks.restore(config, planned(config, theirs.name)).rows == 1
 
 
+@pytest.mark.long
 def test_an_ordinary_role_gets_into_no_maintenance_database_and_is_told_what_it_is(
     project: Project, pg: PgServer
 ) -> None:

@@ -249,6 +249,7 @@ def test_rows_that_go_with_one_that_is_left_out_are_counted_before(move: Move) -
     assert rejected(report) == {"region": [2], "shop": [2, 4], "sale": [2, 3, 4, 6]}
 
 
+@pytest.mark.long
 def test_what_skipping_would_cost_is_told_before_somebody_asks_for_it(move: Move) -> None:
     made(move.path, CHAIN)
     made(

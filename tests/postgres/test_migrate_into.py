@@ -107,6 +107,7 @@ def test_e09_tables_with_rows_in_them_are_refused_by_name(there: Move) -> None:
     assert [*there.plan(exclude_tables=("customer",)).choices.order] == ["orders"]
 
 
+@pytest.mark.long
 def test_rows_of_a_table_that_the_target_does_not_have_are_losses_unless_they_were_to_stay(
     there: Move,
 ) -> None:
@@ -279,6 +280,7 @@ MANY = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a10_ctrl_c_while_rows_come_is_told_in_words_only(move: Move) -> None:
     made(move.path, MANY)

@@ -337,6 +337,7 @@ def test_where_no_tables_are_it_is_refused_with_what_would_make_them(
     assert "schema_command" in caught.value.hint
 
 
+@pytest.mark.long
 def test_b09_one_value_of_fifty_megabytes_goes_in(pg_db: PgDatabase, tmp_path: Path) -> None:
     pg_db.run("CREATE TABLE big (v text)")
     file = older(tmp_path, {"big": table(["v"], ["y" * 50_000_000], ["z"])})

@@ -235,6 +235,7 @@ def test_a_newer_partition_is_emptied_and_the_plan_says_so(shop: Shop) -> None:
     assert database.run("SELECT count(*) FROM public.orders") == [(500,)]
 
 
+@pytest.mark.long
 def test_e06_foreign_partitions_are_left_out_and_never_emptied(shop: Shop) -> None:
     config, database = shop
     database.run(

@@ -320,6 +320,7 @@ def peak_mb(database: PgDatabase, root: Path) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 def test_b09_memory_does_not_grow_with_the_rows_nor_with_one_value(pg_db: PgDatabase, tmp_path: Path) -> None:
     pg_db.run("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')")
     small = peak_mb(pg_db, tmp_path)

@@ -123,6 +123,7 @@ def test_a_database_with_other_tables_gets_none(pg_db: PgDatabase, tmp_path: Pat
             planned(config, made, copy.name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", [TargetState.EMPTY, TargetState.MISSING])
 def test_a_failure_at_any_phase_leaves_it_as_empty_or_missing_as_it_was(
     pg_db: PgDatabase, tmp_path: Path, state: TargetState

@@ -65,6 +65,7 @@ def test_a_restore_that_made_tables_is_taken_back_to_the_last_type_and_that_agai
     assert pg_db.run("SELECT a, p FROM t ORDER BY p") == [(7, 1), (7, 2)]
 
 
+@pytest.mark.long
 def test_an_undo_that_takes_tables_away_says_so_and_speaks_of_no_backup_that_is_loaded(
     pg_db: PgDatabase, project: Project
 ) -> None:

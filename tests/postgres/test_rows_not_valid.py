@@ -53,6 +53,7 @@ def back_everywhere(database: PgDatabase, root: Path, spoil: str) -> None:
             assert rows == {name: before[name] for name in rows}
 
 
+@pytest.mark.long
 def test_e12_rows_older_than_a_check_of_their_table_or_domain_come_back(
     any_db: PgDatabase, tmp_path: Path
 ) -> None:

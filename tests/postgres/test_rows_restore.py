@@ -200,6 +200,7 @@ def test_with_client_tools_the_present_is_saved_whole(shop: Shop, tmp_path: Path
     assert shop.database.run("SELECT count(*) FROM item") == [(0,)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["filled", "made", "one table"])
 def test_the_route_of_rows_is_python_and_the_tools_are_said_to_save_the_present(
     shop: Shop, project: Project, what: str
@@ -230,6 +231,7 @@ def test_the_route_of_rows_is_python_and_the_tools_are_said_to_save_the_present(
     assert (saved.id, saved.manifest.route) == (done["restore"]["safety_backup"], Route.HOST)
 
 
+@pytest.mark.long
 def test_tools_that_are_not_in_a_container_are_warned_of_as_those_of_the_safety_backup(
     shop: Shop, project: Project
 ) -> None:
@@ -250,6 +252,7 @@ def test_tools_that_are_not_in_a_container_are_warned_of_as_those_of_the_safety_
             assert [text for text in json.loads(ran.stdout)["warnings"] if "client tools" in text] == []
 
 
+@pytest.mark.long
 def test_where_nothing_is_saved_no_way_of_it_is_told(shop: Shop, project: Project) -> None:
     project.mount()
     environ = {"DATABASE_URL": shop.database.url, "DBTASKS_VIA": "python"}

@@ -235,6 +235,7 @@ def test_an_owner_who_may_create_no_schema_brings_its_tables_back(pg_db: PgDatab
         plan(config, "theirs")
 
 
+@pytest.mark.long
 def test_e15_a_failure_at_any_phase_leaves_everything_as_it_was(shop: Shop) -> None:
     config, database = shop
     database.run("DROP TABLE public.item CASCADE; UPDATE public.customer SET name = 'x' || id")

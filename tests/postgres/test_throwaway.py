@@ -117,6 +117,7 @@ def test_d19_auto_goes_there_when_the_role_may_not_create_databases_and_says_why
         assert databases(database) == [database.name]
 
 
+@pytest.mark.long
 def test_auto_goes_there_when_the_server_is_away_and_starts_one_server_for_all(
     pg_db: PgDatabase, home: Path
 ) -> None:

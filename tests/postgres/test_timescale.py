@@ -224,6 +224,7 @@ def test_e20_post_restore_is_called_after_a_failed_load_too_and_no_worker_starts
     assert databases(metrics) == [metrics.name]
 
 
+@pytest.mark.long
 @pytest.mark.fault
 def test_e20_post_restore_is_called_after_an_interrupted_load_too(
     stub: Stub, metrics: PgDatabase, project: Project
@@ -517,6 +518,7 @@ def test_e20_chunks_that_came_and_went_are_no_difference(metrics: PgDatabase, tm
 # -- workers, proofs and the way back ------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_e20_an_exchange_that_fails_leaves_the_live_databases_workers_running(
     stub: Stub, metrics: PgDatabase, tmp_path: Path
 ) -> None:

@@ -533,6 +533,7 @@ def test_d16_an_undo_killed_around_the_exchange_is_understood_by_the_next(shop: 
     assert states[killed_id].startswith("swapping" if took_effect else "failed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "between", "after"])
 def test_d08_d16_a_restore_killed_around_the_exchange_is_understood_by_the_next_undo(
     shop: Shop, when: str
@@ -567,6 +568,7 @@ def test_after_a_killed_undo_a_restore_goes_on_as_ever(shop: Shop) -> None:
     assert rows(database) == 10
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["undo", "restore"])
 def test_a_server_that_goes_away_over_the_commit_is_asked_by_the_next_undo(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str

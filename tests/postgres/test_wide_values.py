@@ -117,6 +117,7 @@ def bits_of(path: Path) -> list[Any]:
         return held + (connection.execute("SELECT * FROM bare").fetchall() if bare else [])
 
 
+@pytest.mark.long
 def test_b09_wide_rows_go_into_the_other_engine_and_back_equal(
     wide: tuple[Path, Path, Backup], pg_db: PgDatabase
 ) -> None:
@@ -150,6 +151,7 @@ def test_long_texts_are_no_json_where_they_are_none(pg_db: PgDatabase, tmp_path:
     assert pg_db.run(query) == [("text",)]
 
 
+@pytest.mark.long
 def test_one_character_of_a_long_value_is_a_change_and_is_told_by_its_beginning(
     wide: tuple[Path, Path, Backup], pg_db: PgDatabase
 ) -> None:

@@ -169,7 +169,7 @@ class Inside:
                 if len(held) >= BLOCK_BYTES:
                     taker.write(bytes(held))
                     held.clear()
-            taker.write(bytes(held))
+            _write_last(taker, bytes(held))
         return sums
 
     def _tar(self, folder: str, files: dict[str, Path], sums: dict[str, str]) -> Iterator[bytes]:
@@ -201,6 +201,16 @@ class Inside:
         arrived = [line.split()[0].lstrip("\\") for line in said.splitlines()]
         if arrived != list(sums.values()):
             raise ArchiveDamaged(f"what was copied into {self._runner.where} is not what arrived there")
+
+
+def _write_last(tar: HasWrite, data: bytes) -> None:
+    """Write what ends with the mark at which a tar ends by itself, maybe before we have seen that all was taken."""
+    try:
+        tar.write(data)
+    except CommandFailed as exc:
+        # what has arrived is compared afterwards
+        if exc.returncode != 0:
+            raise
 
 
 def _is_unseen(exc: OperationFailed) -> bool:

@@ -32,6 +32,8 @@ BUSY = (
 """Workers of a dump that put file after file there, for two seconds or as long as the folder is there."""
 LIVES_ON = ("sh", "-c", BUSY, "sh")
 DATA = b"what a table holds\n" * 5_000
+RECORD = 10240
+"""Bytes that a tar reads at once."""
 SERVER_IDS = ("70", "70")
 """User and group of the image's tools."""
 COPYING = """
@@ -160,6 +162,30 @@ def test_a12_a_keeper_whose_run_is_gone_before_it_could_answer_removes_its_folde
         os.close(answer)
     assert keeper.returncode == 0
     assert not own.exists()
+
+
+def test_a_tar_that_has_read_its_end_before_we_look_has_taken_all(
+    runner: ContainerRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "dump"
+    folder.mkdir()
+    # two headers, this and the mark of the end fill one record: nothing of another one is waited for
+    (folder / "toc.dat").write_bytes(DATA[: RECORD - 4 * 512])
+    send = ContainerInput._send
+
+    def send_and_wait(taker: ContainerInput, data: memoryview) -> int:
+        sent = send(taker, data)
+        deadline = time.monotonic() + 20
+        while not taker._ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return sent
+
+    with kept_folder(runner) as inside:
+        # from here on only what is copied in is written
+        monkeypatch.setattr(ContainerInput, "_send", send_and_wait)
+        there = inside.put(folder)
+        monkeypatch.undo()
+        assert len(runner.run(Command("cat", (f"{there}/toc.dat",)))) == RECORD - 4 * 512
 
 
 def test_a12_a_folder_that_goes_while_it_is_copied_into_is_not_made_anew(

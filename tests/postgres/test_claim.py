@@ -12,6 +12,7 @@ import pytest
 
 import dbtasks
 from dbtasks.engines.postgres import PostgresEngine
+from dbtasks.engines.postgres.exchange import claim
 from dbtasks.engines.postgres.exchange.claim import claim_key
 from dbtasks.errors import Busy, RightMissing
 from dbtasks.events import Event, Phase
@@ -66,6 +67,27 @@ def test_h08_a_restore_from_another_machine_is_refused_and_told_whose_is_under_w
     # and free again afterwards
     dbtasks.restore(there, planned(there, in_place))
     assert pg_db.run("SELECT count(*) FROM t") == [(10,)]
+
+
+def test_h08_the_lock_is_given_back_before_its_session_ends(
+    pg_db: PgDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may take its time over that, and the next restore comes at once."""
+    outside, at_the_end = claim.outside, []
+
+    def holders() -> int:
+        return len(pg_db.run(claim.HOLDERS, (claim_key(pg_db.name),)))
+
+    @contextlib.contextmanager
+    def looked_at(engine: PostgresEngine) -> Iterator[Session]:
+        with outside(engine) as session:
+            yield session
+            at_the_end.append(holders())
+
+    monkeypatch.setattr(claim, "outside", looked_at)
+    with engine_on(pg_db) as engine, engine.claimed():
+        assert holders() == 1
+    assert at_the_end == [0]
 
 
 def test_h08_the_key_is_the_one_the_documentation_computes_in_sql(pg: PgServer) -> None:

@@ -42,6 +42,7 @@ AWAKE_SECONDS = 30.0
 ENDING_SECONDS = 10.0
 """How long the end of a run waits for the end of that session, which may be stuck on a network that is gone."""
 TAKE = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS taken, pg_catalog.pg_backend_pid() AS pid"
+GIVE = "SELECT pg_catalog.pg_advisory_unlock(%s)"
 SIGN = "SELECT pg_catalog.set_config('application_name', %s, false)"
 # of whichever database: no d.datname here
 HOLDERS = """
@@ -141,7 +142,7 @@ def claimed(engine: PostgresEngine) -> Iterator[None]:
         if (pids := _holders(session, key)) != {pid} or not taken:
             raise _busy(engine, _told(session, pids - {pid}))
         held = stack.pop_all()
-    with _kept_awake(session, held):
+    with _kept_awake(session, key, held):
         engine.claim = Claim(engine, key, int(pid))
         try:
             yield
@@ -150,11 +151,11 @@ def claimed(engine: PostgresEngine) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_awake(session: Session, held: ExitStack) -> Iterator[None]:
-    """Say something on the session now and then while the block runs, then end it: from here on a thread alone uses it.
+def _kept_awake(session: Session, key: int, held: ExitStack) -> Iterator[None]:
+    """Say something on the session now and then while the block runs, then give the lock back and end the session.
 
-    Whatever goes wrong with it is no news of its own: the proof tells, and what was done is done. The end is not
-    waited for without limit.
+    From here on a thread alone uses it. Whatever goes wrong with it is no news of its own: the proof tells, and what
+    was done is done. The end is not waited for without limit.
     """
     over = threading.Event()
 
@@ -163,6 +164,9 @@ def _kept_awake(session: Session, held: ExitStack) -> Iterator[None]:
             while not over.wait(AWAKE_SECONDS):
                 with suppress(Exception):
                     session.execute("SELECT 1")
+            with suppress(Exception):
+                # a session ends some moments after it is told to: who restores next is not to meet its lock
+                session.execute(GIVE, (key,))
 
     speaker = threading.Thread(target=speak, name="dbtasks-claim", daemon=True)
     try:

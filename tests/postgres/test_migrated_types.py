@@ -394,6 +394,16 @@ def test_the_present_time_as_text_is_written_as_sqlite_writes_it(
     assert re.sub("[0-9]", "0", there) == re.sub("[0-9]", "0", here)
 
 
+def test_the_present_time_is_no_act_where_the_server_calls_a_namesake_volatile(
+    tmp_path: Path, pg_db: PgDatabase
+) -> None:
+    """As PostgreSQL 14 does."""
+    pg_db.run("ALTER FUNCTION pg_catalog.timezone(text, timetz) VOLATILE")
+    path = made(tmp_path / "a.db", "CREATE TABLE t (a INT, b TEXT DEFAULT CURRENT_TIMESTAMP)")
+    brought(path, chosen(path), pg_db)
+    assert pg_db.run("INSERT INTO public.t (a) VALUES (1) RETURNING b IS NULL") == [(False,)]
+
+
 def test_a_cast_of_a_rows_own_number_keeps_it_counting(tmp_path: Path, across: PgDatabase) -> None:
     script = (
         "CREATE TABLE t (id INTEGER PRIMARY KEY, up INT REFERENCES t); INSERT INTO t VALUES (7, NULL), (8, 7)"

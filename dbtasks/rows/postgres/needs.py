@@ -29,6 +29,8 @@ HARMLESS = (
     "uuidv7",
     "clock_timestamp",
     "timeofday",
+    # of timetz and marked volatile up to PostgreSQL 14; what SQLite's CURRENT_TIMESTAMP becomes calls one of that name
+    "timezone",
 )
 """Volatile functions that defaults are made of, and that do nothing but answer or count on."""
 

@@ -9,11 +9,15 @@ from ..script.statements import Name
 
 __all__ = ["put_to_sleep", "rules_of", "strange_clones", "triggers_of", "wake"]
 
+# what a partition has of its parent's triggers is internal up to PostgreSQL 14; so are those of keys, with all versions
 TRIGGERS = """
     SELECT n.nspname::text AS schema, c.relname::text AS tab, t.tgname::text AS name, t.tgenabled::text AS state
     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE t.tgrelid = ANY (%s) AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY c.relispartition, t.oid
+    WHERE t.tgrelid = ANY (%s) AND t.tgenabled <> 'D'
+      AND (NOT t.tgisinternal OR t.tgparentid <> 0 AND NOT EXISTS (
+          SELECT FROM pg_catalog.pg_constraint k WHERE k.oid = t.tgconstraint AND k.contype <> 't'))
+    ORDER BY c.relispartition, t.oid
 """
 # COPY passes by them, a dump's INSERTs do not
 RULES = """

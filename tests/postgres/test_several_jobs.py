@@ -23,6 +23,7 @@ MANY = {
     "foreign key": re.compile(r"ALTER TABLE [^;]* FOREIGN KEY"),
     "trigger": re.compile(r"CREATE TRIGGER"),
 }
+LARGE = 300_000
 ONE = re.compile(r"CREATE (?:UNIQUE )?INDEX|ALTER TABLE ONLY [^;]* PRIMARY KEY")
 LINE = re.compile(r"^\S+ \S+ \S+ \[(?P<pid>\d+)\] (?P<text>.*)$")
 
@@ -61,13 +62,17 @@ def test_what_locks_several_tables_is_sent_by_one_session_and_indexes_are_built_
 ) -> None:
     with logged.fresh() as database:
         fill(database)
+        # while one session is at this index, another one has to take the next
+        database.run(
+            f"CREATE TABLE large AS SELECT generate_series(1, {LARGE}) AS a; CREATE INDEX ON large (a)"
+        )
         config = configured(tmp_path, database, jobs=4)
         made = made_with(config, format=format_)
         before = log_of(logged).stat().st_size
         (done,) = dbtasks.verify(config, [made], restore=True, where="server")
         assert done.ok, done.how
         assert done.restored is not None
-        assert done.restored.rows == sum(ROWS.values())
+        assert done.restored.rows == sum(ROWS.values()) + LARGE
     kinds = sessions_of(log_of(logged).read_bytes()[before:].decode())
     assert set(kinds) == {*MANY, "one"}
     assert len({pid for kind in MANY for pid in kinds[kind]}) == 1, kinds

@@ -257,6 +257,8 @@ class LoadPlan:
     warnings: tuple[str, ...] = ()
     timescale: Timescale | None = None
     """None: the archive holds none."""
+    public_stays: bool = False
+    """The schema `public` keeps its owner or comment: the role that loads may not change them."""
     fills: tuple[str, ...] = ()
     """Rows: the tables that are emptied and filled, by name."""
     creates: tuple[str, ...] = ()

@@ -107,7 +107,8 @@ def archive_holdings(engine: PostgresEngine, archive: Archive) -> Holdings:
     """
     manifest = archive.manifest
     contents = read_contents(engine, archive)
-    roles = frozenset(contents.owners | contents.named | contents.in_policies)
+    given = {contents.public_owner} - {""}
+    roles = frozenset(contents.owners | contents.named | contents.in_policies | given)
     tool = "" if archive.is_ours or archive.format is Format.SQL else "pg_restore"
     holes = known_holes(engine.runner.version(tool)) if tool else ()
     warnings = tuple(f"pg_restore {hole}" for hole in holes)

@@ -162,6 +162,9 @@ def prove_roles(
     needed = set(contents.in_policies)
     if not request.no_owner:
         needed |= contents.owners | contents.named
+        if server.superuser and contents.public_owner:
+            # who may not give the schema away leaves it as it is
+            needed.add(contents.public_owner)
     missing = sorted(needed - roles.keys())
     if missing:
         create = create_roles(missing)

@@ -22,6 +22,7 @@ from ....schemas import Schema
 from ....stores.local import open_archive
 from ....streams import HashingReader, HasRead, decompressing
 from ..dumping.commands import list_command
+from ..public_schema import owner_of_public
 from ..script.gate import Gate
 from ..script.head import Head
 from ..script.needless import clears
@@ -65,6 +66,8 @@ class Contents:
 
     owners: set[str] = field(default_factory=set)
     """Roles the loading role has to be a member of."""
+    public_owner: str = ""
+    """Whom the schema `public` is given to, which every database has; empty where it is nobody else's."""
     named: set[str] = field(default_factory=set)
     """Roles that privileges are given to or taken from."""
     in_policies: set[str] = field(default_factory=set)
@@ -96,6 +99,8 @@ class Contents:
                 self.in_policies |= _names(policy[1])
             elif extension := _EXTENSION.match(text):
                 self.extensions[_plain(extension[1])] = _plain(extension[2] or "")
+        elif given := owner_of_public(text):
+            self.public_owner = given
         elif owner := _OWNER.fullmatch(text):
             self.owners |= _names(owner[1])
         elif defaults := _DEFAULTS.fullmatch(text):

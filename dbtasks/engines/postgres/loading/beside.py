@@ -166,9 +166,10 @@ def needs_script(engine: PostgresEngine, plan: LoadPlan, archive: Archive) -> bo
 
     pg_restore 17 and later set transaction_timeout, which servers before 17 do
     not know; only a script can be rid of it. So it is with a schema that is there
-    because TimescaleDB lives in it.
+    because TimescaleDB lives in it, and with what is said of `public` to a role
+    that may not change it.
     """
-    if archive.format is Format.SQL or _kept_schemas(plan):
+    if archive.format is Format.SQL or _kept_schemas(plan) or plan.public_stays:
         return True
     return engine.server_version() < 170000 and engine.runner.version("pg_restore").major >= 17
 

@@ -19,7 +19,8 @@ from ..archive.contents import Contents, read_contents
 from ..holes import known_holes
 from ..last_words import by_hand
 from ..names import prove_name
-from ..server import Server, look_at_server, prove_extensions, prove_roles
+from ..public_schema import public_stays
+from ..server import Server, anywhere, look_at_server, prove_extensions, prove_roles
 from .after_load import prove_scripts
 from .fit_timescale import prove_beside, prove_timescale, timescale_words
 from .inplace import find_in_the_way, lock_capacity
@@ -63,6 +64,9 @@ def plan_load(engine: PostgresEngine, archive: Archive, request: LoadRequest) ->
     prove_beside(engine, request, strategy, why, timescale)
     _prove_ties(engine, server, strategy)
     warnings = prove_roles(engine, request, contents, server)
+    with anywhere(engine) as session:
+        stays, words = public_stays(session, contents, request)
+    warnings += words
     warnings += prove_extensions(engine, _extensions(archive, contents), server, strategy, state)
     warnings += stranger_words(engine, archive, server)
     warnings += _cleared(contents)
@@ -84,6 +88,7 @@ def plan_load(engine: PostgresEngine, archive: Archive, request: LoadRequest) ->
         sessions=server.sessions if strategy is LoadStrategy.SWAP else (),
         warnings=(*warnings, *more),
         timescale=timescale,
+        public_stays=stays,
     )
     if strategy is LoadStrategy.IN_PLACE:
         drops = _prove_in_place(engine, request, why, contents)

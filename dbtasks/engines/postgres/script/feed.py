@@ -23,6 +23,7 @@ from ....runners import Command, CommandInput, ToolVersion
 from ....sessions import Session
 from ..archive.contents import Script, is_ownership
 from ..last_words import way_left
+from ..public_schema import left_as_it_is
 from .gate import Gate
 from .needless import Needless
 from .over_the_commit import end_backend, is_committed
@@ -77,9 +78,12 @@ class Feed:
         from psycopg2 import sql
 
         server = self._engine.server_version()
-        needless = Needless(kept_schemas, also=is_ownership if request.no_owner else None)
         if request.role:
             self.session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(request.role)))
+        stays = left_as_it_is(self.session)
+        needless = Needless(
+            kept_schemas, also=lambda text: stays(text) or (request.no_owner and is_ownership(text))
+        )
         without = frozenset({"transaction_timeout"}) if server < 170000 else frozenset[str]()
         self.send(Gate(script.source, without=without, leave_out=needless), on_event)
         script.prove()

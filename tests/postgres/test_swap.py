@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from dbtasks.engines import Loaded
+from dbtasks.engines.postgres.loading.beside import LoadedBeside
 from dbtasks.engines.postgres.loading.load import loading, plan_load
 from dbtasks.errors import Busy, CannotReach, Refused
 from dbtasks.events import Event
@@ -235,6 +237,23 @@ def test_d13_a_restore_twice_gives_the_backup_and_not_its_double(shop: PgDatabas
     assert count(shop) == {"public.item": 10, "public.without_key": 1}
     assert first.old != second.old
     assert databases(shop) == sorted([shop.name, first.old or "", second.old or ""])
+
+
+def test_a_session_in_the_new_database_is_ended_and_not_counted_as_one_of_the_live_one(
+    pg_db: PgDatabase, tmp_path: Path
+) -> None:
+    """Ours may be on the way out still when the names are exchanged."""
+    pg_db.run("CREATE TABLE t AS SELECT 1 AS a")
+    archive = archive_of(pg_db, tmp_path, Format.CUSTOM)
+    with contextlib.ExitStack() as stack, engine_on(pg_db) as engine:
+
+        def stay(loaded: Loaded) -> None:
+            assert isinstance(loaded, LoadedBeside)
+            stack.enter_context(contextlib.closing(PgDatabase(pg_db.server, loaded.new).connect()))
+
+        stack.enter_context(contextlib.closing(pg_db.connect()))
+        _, swapped, _ = restore(engine, archive, before_commit=stay)
+    assert swapped.sessions_ended == 1
 
 
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"

@@ -198,7 +198,8 @@ def _go_on(shop: Shop, died: Died, id_: str, took_effect: bool) -> None:
     remains = left(database)
     assert remains in ([], [new_name(database.name, id_)]), died
     said = told(config)
-    if id_ and died.step != "the end":
+    # behind its last record a run only gives its lock back
+    if id_ and record_of(config)["state"] != "done":
         assert any(f"{id_} was killed: {database.name} is " in text and "db." in text for text in said), died
         # the names tell whether they were exchanged; of a transaction nothing does
         unsure = record_of(config)["strategy"] == "in place" and record_of(config)["state"] == "swapping"

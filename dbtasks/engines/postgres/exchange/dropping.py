@@ -19,15 +19,15 @@ CONNECTED = """
     WHERE a.datname = %s AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() LIMIT 1
 """
 END_SESSIONS = """
-    SELECT pid FROM (
-        SELECT a.pid, pg_catalog.pg_terminate_backend(a.pid) AS done FROM pg_catalog.pg_stat_activity a
+    SELECT pid, name FROM (
+        SELECT a.pid, a.datname::text AS name, pg_catalog.pg_terminate_backend(a.pid) AS done FROM pg_catalog.pg_stat_activity a
         JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
         WHERE a.datname = ANY (%s) AND a.pid <> pg_catalog.pg_backend_pid()
           AND (pg_catalog.pg_has_role(r.oid, 'USAGE')
                OR (NOT r.rolsuper AND pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))) AS ended
     WHERE done
 """
-"""Those the role may end; returns their processes."""
+"""Those the role may end; returns their processes, and the database of each."""
 
 
 def drop_with_sessions(session: Session, name: str) -> None:

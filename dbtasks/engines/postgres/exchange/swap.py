@@ -117,7 +117,7 @@ def _take_place(
         session = stack.enter_context(_until_done(engine))
         # before anybody's session is ended, and once more when the names are about to be others
         engine.prove_claimed(session)
-        ended = stack.enter_context(_ending(engine, [target, new]))
+        ended = stack.enter_context(_ending(engine, target, new))
         live = session.rows(OID, (target,))
         before = _free_name(session, target) if live else None
         ((oid,),) = session.rows(OID, (new,))
@@ -232,15 +232,17 @@ def _still_used(engine: PostgresEngine, limit: float, exc: QueryFailed) -> Busy:
 
 
 @contextmanager
-def _ending(engine: PostgresEngine, names: list[str]) -> Iterator[set[int]]:
-    """End other sessions of these databases over and over while the block runs; yields whom."""
+def _ending(engine: PostgresEngine, target: str, new: str) -> Iterator[set[int]]:
+    """End other sessions of both databases over and over while the block runs; yields whose in the live one."""
     ended: set[int] = set()
     stop = threading.Event()
 
     def end() -> None:
         with suppress(DbTasksError), outside(engine) as session:
             while True:
-                ended.update(pid for (pid,) in session.rows(END_SESSIONS, (names,)))
+                found = session.rows(END_SESSIONS, ([target, new],))
+                # in the new one there is nobody but us, who may be on the way out still
+                ended.update(pid for pid, name in found if name == target)
                 if stop.wait(0.05):
                     return
 

@@ -418,17 +418,22 @@ runner.close()
 """
 
 
-def test_docker_that_stops_answering_in_the_middle_is_named_and_nothing_runs_on(
-    between: Between, box: Box, project: Project
-):
-    # in a process of its own: the library leaves sockets open with which it cannot connect
-    losing = subprocess.Popen(
-        [sys.executable, "-c", LOSING, box.container.id],
+def started(script: str, between: Between, box: Box, project: Project) -> subprocess.Popen[str]:
+    """Run it in a process of its own: the library leaves sockets open with which it cannot connect."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, box.container.id],
         env=project.environ(DOCKER_HOST=between.url),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_docker_that_stops_answering_in_the_middle_is_named_and_nothing_runs_on(
+    between: Between, box: Box, project: Project
+):
+    losing = started(LOSING, between, box, project)
     assert eventually(lambda: [line for line in box.processes() if "sleep 691" in line])
     between.cut()
     told, err = losing.communicate(timeout=60)
@@ -465,14 +470,7 @@ runner.close()
 def test_a_held_psql_that_loses_docker_says_so_whatever_it_had_said_itself(
     between: Between, box: Box, project: Project
 ):
-    holding_it = subprocess.Popen(
-        [sys.executable, "-c", HELD, box.container.id],
-        env=project.environ(DOCKER_HOST=between.url),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    holding_it = started(HELD, between, box, project)
     assert holding_it.stdout is not None
     assert holding_it.stdout.readline() == "held\n"
     between.cut()

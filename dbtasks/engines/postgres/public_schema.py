@@ -18,10 +18,11 @@ from ...sessions import Session
 if TYPE_CHECKING:
     from .archive.contents import Contents
 
-__all__ = ["left_as_it_is", "owner_of_public", "public_stays"]
+__all__ = ["ROLE", "left_as_it_is", "owner_of_public", "public_stays", "unquoted"]
 
-_ROLE = r'(?:"(?:[^"]|"")+"|[^\s",;()]+)'
-_OWNER = re.compile(rf"ALTER SCHEMA public OWNER TO ({_ROLE});")
+ROLE = r'(?:"(?:[^"]|"")+"|[^\s",;()]+)'
+"""A role's name as pg_dump writes it, in quotes where it needs them."""
+_OWNER = re.compile(rf"ALTER SCHEMA public OWNER TO ({ROLE});")
 _COMMENT = b"COMMENT ON SCHEMA public IS "
 LOADING = """
     SELECT r.rolname::text AS role, r.rolsuper AS superuser,
@@ -48,7 +49,7 @@ OURS = (
 def owner_of_public(statement: str) -> str:
     """Return whom a statement gives the schema to; empty where it does not."""
     found = _OWNER.fullmatch(statement)
-    return _plain(found[1]) if found else ""
+    return unquoted(found[1]) if found else ""
 
 
 def public_stays(session: Session, contents: Contents, request: LoadRequest) -> tuple[bool, list[str]]:
@@ -85,5 +86,6 @@ def left_as_it_is(session: Session) -> Callable[[bytes], bool]:
     return is_left
 
 
-def _plain(name: str) -> str:
+def unquoted(name: str) -> str:
+    """Return a name without the quotes it was written in."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -22,7 +22,7 @@ from ....schemas import Schema
 from ....stores.local import open_archive
 from ....streams import HashingReader, HasRead, decompressing
 from ..dumping.commands import list_command
-from ..public_schema import owner_of_public
+from ..public_schema import ROLE, owner_of_public, unquoted
 from ..script.gate import Gate
 from ..script.head import Head
 from ..script.needless import clears
@@ -45,18 +45,17 @@ __all__ = [
     "script_of",
 ]
 
-_ROLE = r'(?:"(?:[^"]|"")+"|[^\s",;()]+)'
-_ROLES = rf"({_ROLE}(?:, {_ROLE})*)"
-_OWNER = re.compile(rf"ALTER .* OWNER TO ({_ROLE});", re.DOTALL)
+_ROLES = rf"({ROLE}(?:, {ROLE})*)"
+_OWNER = re.compile(rf"ALTER .* OWNER TO ({ROLE});", re.DOTALL)
 _DEFAULTS = re.compile(
-    rf"ALTER DEFAULT PRIVILEGES FOR ROLE ({_ROLE}) .* (?:TO|FROM) {_ROLES}[^;,]*;", re.DOTALL
+    rf"ALTER DEFAULT PRIVILEGES FOR ROLE ({ROLE}) .* (?:TO|FROM) {_ROLES}[^;,]*;", re.DOTALL
 )
 _SESSION = re.compile(r"(?:SET SESSION AUTHORIZATION '?(.*?)'?|RESET SESSION AUTHORIZATION);", re.DOTALL)
 _GRANT = re.compile(
-    rf"(?:GRANT .* TO|REVOKE .* FROM) {_ROLES}(?: WITH GRANT OPTION)?(?: GRANTED BY {_ROLE})?;", re.DOTALL
+    rf"(?:GRANT .* TO|REVOKE .* FROM) {_ROLES}(?: WITH GRANT OPTION)?(?: GRANTED BY {ROLE})?;", re.DOTALL
 )
 _POLICY = re.compile(rf"CREATE POLICY .*? TO {_ROLES}(?= USING| WITH CHECK|;)", re.DOTALL)
-_EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({_ROLE})(?: WITH)?(?: SCHEMA ({_ROLE}))?")
+_EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({ROLE})(?: WITH)?(?: SCHEMA ({ROLE}))?")
 _BY_NAME = {"PUBLIC", "public", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "DEFAULT"}
 
 
@@ -98,7 +97,7 @@ class Contents:
             if text.startswith("CREATE POLICY ") and (policy := _POLICY.match(text)):
                 self.in_policies |= _names(policy[1])
             elif extension := _EXTENSION.match(text):
-                self.extensions[_plain(extension[1])] = _plain(extension[2] or "")
+                self.extensions[unquoted(extension[1])] = unquoted(extension[2] or "")
         elif given := owner_of_public(text):
             self.public_owner = given
         elif owner := _OWNER.fullmatch(text):
@@ -120,11 +119,7 @@ def is_ownership(statement: bytes) -> bool:
 
 
 def _names(text: str) -> set[str]:
-    return {_plain(name) for name in re.findall(_ROLE, text) if name not in _BY_NAME}
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return {unquoted(name) for name in re.findall(ROLE, text) if name not in _BY_NAME}
 
 
 def read_contents(engine: PostgresEngine, archive: Archive) -> Contents:
